@@ -1,0 +1,344 @@
+"""Every error Waypost raises on purpose, as one tree.
+
+    WaypostError
+    ├── ConfigurationError          settings that cannot be used
+    ├── RequestError                the caller's: told to the caller, never retried
+    │   ├── InvalidRequest          400  malformed JSON, a wrong type, an empty prompt
+    │   ├── AuthenticationRequired  401
+    │   ├── OriginRefused           403  a page on another site, or a foreign Host
+    │   ├── UnknownModel            404
+    │   ├── UnknownPath             404
+    │   ├── MethodNotAllowed        405
+    │   ├── BodyTooLarge            413
+    │   ├── UnsupportedMediaType    415
+    │   └── UnsupportedFeature      422  valid, but this provider or build cannot do it
+    ├── ServerBusy                  503  shutting down or overloaded
+    ├── ModelError                  a local model file: missing, damaged, no room for it
+    ├── ProviderError               theirs, or the network's on the way there
+    │   ├── ProviderBadRequest      the provider found the request invalid
+    │   ├── ContextLengthExceeded
+    │   ├── ContentPolicyViolation
+    │   ├── ProviderAuthenticationError
+    │   ├── ProviderPermissionError
+    │   ├── ProviderModelNotFound
+    │   ├── ProviderRequestTooLarge
+    │   ├── ProviderQuotaExceeded   no credit left: waiting does not help
+    │   ├── ProviderRateLimited
+    │   ├── ProviderOverloaded      503 and 529
+    │   ├── ProviderServerError     any other 5xx
+    │   ├── ProviderUnreachable     no connection could be made
+    │   ├── ProviderConnectionLost  the connection broke after it was made
+    │   ├── ProviderTimeout         a deadline passed; `phase` says which
+    │   ├── MalformedResponse       the reply is not in the provider's wire format
+    │   └── IncompleteStream        the stream ended without the provider's terminal event
+    └── AllTargetsFailed            carries the error of each attempt
+
+A class says its code, HTTP status, whether the same target may be tried again and whether another target may
+be, once, here. Code never looks at message text to tell errors apart; a refusal by the model is not an error
+but a finish reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+
+class WaypostError(Exception):
+    """Root of the tree. `message` says what happened, `hint` what to do about it (may be empty)."""
+
+    code: ClassVar[str] = "internal_error"
+    http_status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+    """May the same target be tried again?"""
+    fallback: ClassVar[bool] = False
+    """May another target be tried?"""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".rstrip()
+
+
+class ConfigurationError(WaypostError):
+    """Settings that cannot be used. The message names the file or variable, and the key."""
+
+    code = "configuration_error"
+
+
+class RequestError(WaypostError):
+    """The caller's request is at fault. `param` names the field, where one is."""
+
+    code = "invalid_request"
+    http_status = 400
+
+    def __init__(self, message: str, *, hint: str = "", param: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.param = param
+
+
+class InvalidRequest(RequestError):
+    """Malformed JSON, a wrong type, a missing or empty field."""
+
+
+class AuthenticationRequired(RequestError):
+    """No key, or not one of ours."""
+
+    code = "authentication_required"
+    http_status = 401
+
+
+class OriginRefused(RequestError):
+    """The Host or Origin header is not one this server answers to."""
+
+    code = "origin_refused"
+    http_status = 403
+
+
+class UnknownModel(RequestError):
+    """No route, target or alias has this name. The hint lists the nearest ones."""
+
+    code = "unknown_model"
+    http_status = 404
+
+
+class UnknownPath(RequestError):
+    """No such page or endpoint."""
+
+    code = "unknown_path"
+    http_status = 404
+
+
+class MethodNotAllowed(RequestError):
+    """The endpoint exists, under another method."""
+
+    code = "method_not_allowed"
+    http_status = 405
+
+
+class BodyTooLarge(RequestError):
+    """The request's body is over the limit, which the message states in bytes."""
+
+    code = "body_too_large"
+    http_status = 413
+
+
+class UnsupportedMediaType(RequestError):
+    """The content type is not JSON."""
+
+    code = "unsupported_media_type"
+    http_status = 415
+
+
+class UnsupportedFeature(RequestError):
+    """A valid wish that cannot be met here, for instance a wire format that cannot carry it."""
+
+    code = "unsupported_feature"
+    http_status = 422
+
+
+class ServerBusy(WaypostError):
+    """This server takes no new request now. `retry_after_s` says when to ask again."""
+
+    code = "server_busy"
+    http_status = 503
+
+    def __init__(self, message: str, *, hint: str = "", retry_after_s: float = 1.0) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
+
+
+class ModelError(WaypostError):
+    """A local model cannot be fetched, read or run."""
+
+    code = "model_error"
+    http_status = 503
+    fallback = True
+
+
+class ProviderError(WaypostError):
+    """A provider answered with an error, or could not be reached.
+
+    `provider` is filled in by whoever knows the configured name; `status` is the HTTP status the provider sent
+    (None: none was), `provider_code` its own code or type, `request_id` its id for the call, and `retry_after_s`
+    the wait it asked for in seconds.
+    """
+
+    code = "provider_error"
+    http_status = 502
+    fallback = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        provider: str | None = None,
+        status: int | None = None,
+        provider_code: str | None = None,
+        param: str | None = None,
+        request_id: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.provider = provider
+        self.status = status
+        self.provider_code = provider_code
+        self.param = param
+        self.request_id = request_id
+        self.retry_after_s = retry_after_s
+
+
+class ProviderBadRequest(ProviderError):
+    """The provider found the request invalid."""
+
+    code = "provider_bad_request"
+    http_status = 400
+    fallback = False
+
+
+class ContextLengthExceeded(ProviderError):
+    """The prompt does not fit into the model's context window."""
+
+    code = "context_length_exceeded"
+    http_status = 400
+    fallback = False
+
+
+class ContentPolicyViolation(ProviderError):
+    """The provider refused the prompt by its content policy."""
+
+    code = "content_policy_violation"
+    http_status = 400
+    fallback = False
+
+
+class ProviderAuthenticationError(ProviderError):
+    """The provider refused our key."""
+
+    code = "provider_authentication"
+
+
+class ProviderPermissionError(ProviderError):
+    """Our key may not use this model or endpoint."""
+
+    code = "provider_permission"
+
+
+class ProviderModelNotFound(ProviderError):
+    """The provider does not know the model or endpoint."""
+
+    code = "provider_model_not_found"
+    http_status = 404
+
+
+class ProviderRequestTooLarge(ProviderError):
+    """The body is over the provider's limit."""
+
+    code = "provider_request_too_large"
+    http_status = 413
+    fallback = False
+
+
+class ProviderQuotaExceeded(ProviderError):
+    """The account has no credit or quota left; waiting does not help."""
+
+    code = "provider_quota_exceeded"
+    http_status = 429
+
+
+class ProviderRateLimited(ProviderError):
+    """Too many requests or tokens for now."""
+
+    code = "provider_rate_limited"
+    http_status = 429
+    retryable = True
+
+
+class ProviderOverloaded(ProviderError):
+    """The provider is out of capacity (503, or Anthropic's 529)."""
+
+    code = "provider_overloaded"
+    http_status = 503
+    retryable = True
+
+
+class ProviderServerError(ProviderError):
+    """The provider failed (any other 5xx)."""
+
+    code = "provider_server_error"
+    retryable = True
+
+
+class ProviderUnreachable(ProviderError):
+    """No connection: refused, no route, name not found, TLS failed."""
+
+    code = "provider_unreachable"
+    retryable = True
+
+
+class ProviderConnectionLost(ProviderError):
+    """The connection was made and then broke."""
+
+    code = "provider_connection_lost"
+    retryable = True
+
+
+Phase = Literal["connect", "first_byte", "idle", "total"]
+
+
+class ProviderTimeout(ProviderError):
+    """A deadline passed. `phase` says which, `limit_s` what it was."""
+
+    code = "provider_timeout"
+    http_status = 504
+
+    def __init__(
+        self, message: str, *, phase: Phase, limit_s: float, hint: str = "", provider: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint, provider=provider)
+        self.phase = phase
+        self.limit_s = limit_s
+
+
+class MalformedResponse(ProviderError):
+    """The provider's bytes are not in its wire format."""
+
+    code = "provider_malformed_response"
+
+
+class IncompleteStream(ProviderError):
+    """The stream ended and the provider had not said that it was finished."""
+
+    code = "provider_incomplete_stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One call to one target. `error` is None if it answered; `duration_ms` runs until it did or failed."""
+
+    provider: str
+    model: str | None
+    error: Exception | None
+    duration_ms: int
+
+
+class AllTargetsFailed(WaypostError):
+    """Every target was tried or ruled out. `attempts` holds them in the order made, each with its own error."""
+
+    code = "all_providers_failed"
+    http_status = 502
+
+    def __init__(self, attempts: Sequence[Attempt]) -> None:
+        told = "; ".join(f"{attempt.provider}: {attempt.error}" for attempt in attempts)
+        super().__init__(f"All AI providers failed: {told}" if told else "All AI providers failed: none is configured")
+        self.attempts = tuple(attempts)
+
+    @property
+    def errors(self) -> dict[str, Exception]:
+        """The last error of each provider, by name."""
+        return {attempt.provider: attempt.error for attempt in self.attempts if attempt.error is not None}
