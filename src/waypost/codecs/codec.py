@@ -1,0 +1,110 @@
+"""What a wire format's codec offers: both directions of requests, answers, stream events and errors, without I/O.
+
+The front door decodes requests and encodes answers; the provider client does the reverse; the simulator is a
+front door again. What a format cannot carry is reported as a `Loss`, never dropped in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from waypost.chat import Event, Request, Response
+from waypost.codecs.sse import SseEvent
+from waypost.errors import ProviderError, WaypostError
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Something that was not carried over. `what` names the canonical field or part, `why` is a short sentence."""
+
+    what: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedRequest:
+    """A request from the wire, with what belongs to its transfer rather than its meaning."""
+
+    request: Request
+    stream: bool = False
+    include_usage: bool = True
+    """Did the caller ask for usage in the stream? Only OpenAI's chat format lets one choose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Wire bytes and what they could not carry."""
+
+    body: bytes
+    losses: tuple[Loss, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorReply:
+    """An error in a wire format: HTTP status, extra headers, JSON body."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+
+
+class StreamDecoder(Protocol):
+    """Wire events in, canonical events out. Holds one stream's state; no I/O, no clock.
+
+    Malformed input and in-band errors come out as `Failed`, after which it gives nothing more.
+    """
+
+    def feed(self, event: SseEvent) -> Sequence[Event]:
+        """The canonical events that this wire event completes; most often one."""
+
+    def finish(self) -> Sequence[Event]:
+        """The end of the bytes: the remaining events if the provider had finished, else Failed(IncompleteStream)."""
+
+
+class StreamEncoder(Protocol):
+    """Canonical events in, wire bytes out (whole SSE events). Holds one stream's state."""
+
+    def encode(self, event: Event) -> bytes:
+        """The bytes to send for this event; may be empty. The terminal marker is written at the last Finish only."""
+
+    def finish(self) -> bytes:
+        """The bytes that end the stream, once every Finish was given. Must not be called after Failed."""
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        """What could not be carried over so far."""
+
+
+class Codec(Protocol):
+    """One wire format."""
+
+    name: str
+    """For instance "openai_chat"."""
+    family: str
+    """The key of this format's data in `opaque` and `provider_options`, for instance "openai"."""
+
+    def decode_request(self, body: bytes) -> DecodedRequest:
+        """Raises InvalidRequest, naming the field."""
+
+    def encode_request(self, request: Request, *, stream: bool) -> Encoded:
+        """The body to send to a provider."""
+
+    def decode_response(self, body: bytes) -> Response:
+        """Raises MalformedResponse; a ProviderError of another class if the body is an error after all."""
+
+    def encode_response(self, response: Response) -> Encoded:
+        """The body of a whole answer."""
+
+    def stream_decoder(self, *, choices: int = 1) -> StreamDecoder:
+        """A decoder for one stream; `choices` is how many answers were asked for."""
+
+    def stream_encoder(self, *, include_usage: bool = True) -> StreamEncoder:
+        """An encoder for one stream."""
+
+    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+        """The typed error of a reply with status >= 400, whatever its body. Never raises. Header names: lower-case."""
+
+    def encode_error(self, error: WaypostError) -> ErrorReply:
+        """The error as this format writes it."""
