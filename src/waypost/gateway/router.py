@@ -1,0 +1,130 @@
+"""From a model's name to an ordered list of targets. No I/O; built once from settings.
+
+A name is, in this order: a configured route or alias; `provider/model` with a configured provider; a well-known
+short name (`model_names.json`); an id that exactly one configured provider serves.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Protocol
+
+from waypost.errors import UnknownModel
+from waypost.settings.references import DEFAULT_ROUTE, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to try, in order, and what the caller should be told about how the name was read."""
+
+    targets: tuple[Target, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelName:
+    """A well-known short name: its target as `kind/model`, and the day its model was retired by the vendor."""
+
+    target: str
+    retired: str | None = None
+
+
+class Served(Protocol):
+    """What the router asks of a provider."""
+
+    def serves(self, model: str) -> bool | None:
+        """Does it have this model? None: unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredProvider:
+    """A provider as the router sees it."""
+
+    kind: str
+    provider: Served
+
+
+@cache
+def model_names() -> Mapping[str, ModelName]:
+    """The well-known short names, from the data file."""
+    text = files("waypost.gateway").joinpath("model_names.json").read_text(encoding="utf-8")
+    return {name: ModelName(**entry) for name, entry in json.loads(text).items()}
+
+
+class Router:
+    """Resolves names. `routes` maps each configured route and alias to its targets, in order."""
+
+    def __init__(self, providers: Mapping[str, ConfiguredProvider], routes: Mapping[str, Sequence[Target]]) -> None:
+        self._providers = providers
+        self._routes = {name: tuple(targets) for name, targets in routes.items()}
+
+    @property
+    def default_targets(self) -> tuple[Target, ...]:
+        """The targets of the default route."""
+        return self._routes.get(DEFAULT_ROUTE, ())
+
+    def plan(self, name: str | None) -> Plan:
+        """The targets for a name; None or empty means the default route. Raises UnknownModel."""
+        name = name or DEFAULT_ROUTE
+        for reading in (self._as_route, self._as_target, self._as_well_known, self._as_served):
+            plan = reading(name)
+            if plan is not None:
+                return plan
+        raise self._unknown(name)
+
+    def _as_route(self, name: str) -> Plan | None:
+        targets = self._routes.get(name)
+        return Plan(targets) if targets is not None else None
+
+    def _as_target(self, name: str) -> Plan | None:
+        provider, _, model = name.partition("/")
+        return Plan((Target(provider, model or None),)) if provider in self._providers else None
+
+    def _as_well_known(self, name: str) -> Plan | None:
+        known = model_names().get(name)
+        if known is None:
+            return None
+        kind, _, model = known.target.partition("/")
+        for provider, configured in self._providers.items():
+            if configured.kind == kind:
+                return Plan((Target(provider, model),), _retired_note(name, known))
+        return None
+
+    def _as_served(self, name: str) -> Plan | None:
+        answers = {provider: configured.provider.serves(name) for provider, configured in self._providers.items()}
+        for answer in (True, None):
+            named = [provider for provider, given in answers.items() if given is answer]
+            if len(named) > 1:
+                raise UnknownModel(
+                    f'More than one provider may serve "{name}": {", ".join(named)}.',
+                    hint=f'Write "{named[0]}/{name}".',
+                    param="model",
+                )
+            if named:
+                return Plan((Target(named[0], name),))
+        return None
+
+    def _unknown(self, name: str) -> UnknownModel:
+        known = [*self._routes, *self._providers, *model_names()]
+        nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+        owner = model_names().get(name)
+        if owner is not None:
+            kind = owner.target.partition("/")[0]
+            hint = f"It is a model of {kind}: configure a provider of that kind (waypost doctor says how)."
+        elif nearest:
+            hint = f"Did you mean {' or '.join(nearest)}?"
+        else:
+            hint = f"Known here: {', '.join([*self._routes, *self._providers]) or 'nothing'}."
+        return UnknownModel(f'No route or provider here serves the model "{name}".', hint=hint, param="model")
+
+
+def _retired_note(name: str, known: ModelName) -> tuple[str, ...]:
+    if known.retired is None:
+        return ()
+    model = known.target.partition("/")[2]
+    return (f"{name} was retired by its vendor on {known.retired}; {model} is asked instead.",)

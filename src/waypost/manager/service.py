@@ -1,0 +1,168 @@
+"""Several providers as one: the primary first, then the others, until one answers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, TypeAlias
+
+from waypost.chat import CitationDelta, Event, PartDelta, PartStart, ResponseStart
+from waypost.errors import Attempt
+from waypost.gateway.fallback import Candidate, first_answer, first_stream
+from waypost.manager.provider import AIServiceProvider, text_as_events, text_of
+from waypost.manager.response import AIResponse
+from waypost.providers.provider import ProviderState
+
+ServiceCandidate: TypeAlias = Candidate[AIServiceProvider]
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePlan:
+    """Whom to ask, in order, and what the caller should know about it."""
+
+    candidates: tuple[ServiceCandidate, ...]
+    notes: tuple[str, ...] = ()
+
+    def notes_for(self, answered: ServiceCandidate) -> tuple[str, ...]:
+        """What to tell the caller, now that this candidate answers."""
+        return (*self.notes, answered.note) if answered.note else self.notes
+
+
+class AIStream:
+    """An answer under way: who gives it, and its events. Iterate it once; the last event is Finish, or it raises."""
+
+    def __init__(
+        self, start: ResponseStart, rest: AsyncIterator[Event], *, attempts: tuple[Attempt, ...], notes: tuple[str, ...]
+    ) -> None:
+        self.id = start.id
+        self.provider = attempts[-1].provider
+        self.model = start.model or attempts[-1].model or ""
+        self.attempts = attempts
+        self.warnings = notes
+        self._start = start
+        self._rest = rest
+
+    async def __aiter__(self) -> AsyncGenerator[Event]:
+        yield self._start
+        async for event in self._rest:
+            yield event
+
+
+class AIServiceManager:
+    """Asks its providers in order. A provider may be one of ours, a subclass of AIServiceProvider, or a double of it.
+
+    A model that a provider is known not to have is asked of the others first; if they fail, that provider answers
+    with its own default model, and `AIResponse.warnings` says so.
+    """
+
+    def __init__(self) -> None:
+        self._providers: dict[str, AIServiceProvider] = {}
+        self._primary: str | None = None
+
+    def add_provider(self, name: str, provider: AIServiceProvider, is_primary: bool = False) -> None:
+        """Add one; the primary is asked first, the others in the order added. A name in use is replaced."""
+        self._providers[name] = provider
+        if is_primary:
+            self._primary = name
+
+    async def generate_response(self, prompt: str, **kwargs: Any) -> AIResponse:
+        """The first answer that comes.
+
+        Raises AllTargetsFailed ("All AI providers failed …", with each provider's error in `attempts`), or at
+        once a WaypostError that no other provider could mend, such as an invalid request.
+        """
+        plan = self._plan(kwargs.get("model"))
+        answered = await first_answer(
+            plan.candidates,
+            lambda candidate: candidate.provider.generate_response(prompt, **_arguments(kwargs, candidate)),
+        )
+        response = answered.answer
+        response.attempts, response.warnings = answered.attempts, plan.notes_for(answered.candidate)
+        response.provider = response.provider or answered.candidate.name
+        return response
+
+    async def stream_response(self, prompt: str, **kwargs: Any) -> AsyncGenerator[str]:
+        """The answer's text, piece by piece, with fallback before the first. Raises as `generate_response` does."""
+        async with self.stream_events(prompt, **kwargs) as stream:
+            async for piece in text_of(aiter(stream)):
+                yield piece
+
+    @asynccontextmanager
+    async def stream_events(self, prompt: str, **kwargs: Any) -> AsyncIterator[AIStream]:
+        """The answer as events, with fallback before the first token; leaving the block ends the call."""
+        plan = self._plan(kwargs.get("model"))
+        async with first_stream(
+            plan.candidates,
+            lambda candidate: _open(candidate.provider, prompt, _arguments(kwargs, candidate)),
+            _is_token,
+        ) as answered:
+            start = await anext(answered.answer)
+            if not isinstance(start, ResponseStart):
+                raise TypeError(f"{answered.candidate.name} began its stream with {type(start).__name__}")
+            notes = plan.notes_for(answered.candidate)
+            yield AIStream(start, answered.answer, attempts=answered.attempts, notes=notes)
+
+    def states(self) -> Mapping[str, ProviderState]:
+        """How each provider is, from what is known now."""
+        return {name: provider.state() for name, provider in self._providers.items()}
+
+    async def close(self) -> None:
+        """Close every provider."""
+        for provider in self._providers.values():
+            await provider.close()
+
+    async def __aenter__(self) -> AIServiceManager:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _plan(self, model: str | None) -> ServicePlan:
+        primary_first = sorted(self._providers, key=lambda name: name != self._primary)
+        if not model:
+            return ServicePlan(tuple(Candidate(name, self._providers[name]) for name in primary_first))
+        without = [name for name in primary_first if _serves(self._providers[name], model) is False]
+        if len(without) == len(primary_first):
+            # Nobody knows the name: it may be new, so each is asked, and says itself if it does not have it.
+            without = []
+        asked = [Candidate(name, self._providers[name], model) for name in primary_first if name not in without]
+        defaults = [
+            Candidate(name, self._providers[name], note=f"{name} does not have {model}; its default model answered.")
+            for name in without
+        ]
+        return ServicePlan((*asked, *defaults))
+
+
+def _serves(provider: Any, model: str) -> bool | None:
+    return provider.serves(model) if isinstance(provider, AIServiceProvider) else None
+
+
+def _arguments(arguments: Mapping[str, Any], candidate: ServiceCandidate) -> dict[str, Any]:
+    others = {name: value for name, value in arguments.items() if name != "model"}
+    return {**others, "model": candidate.model} if candidate.model else others
+
+
+def _open(
+    provider: Any, prompt: str, arguments: Mapping[str, Any]
+) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
+    if isinstance(provider, AIServiceProvider):
+        return provider.stream_events(prompt, **arguments)
+    # A double need not be a subclass: its two methods are enough.
+    return text_as_events(provider.stream_response(prompt, **arguments), model=arguments.get("model") or "")
+
+
+def _is_token(event: Event) -> bool:
+    """Content of any kind: from here on the caller has seen something."""
+    match event:
+        case PartDelta():
+            return bool(event.text)
+        case PartStart():
+            return bool(getattr(event.part, "text", True))
+        case CitationDelta():
+            return True
+        case _:
+            return False

@@ -1,0 +1,1 @@
+"""One small file a vendor. `registry` makes providers from settings, `provider` says what each can do."""

@@ -1,0 +1,73 @@
+"""From settings to providers. Built-in kinds are a table; other kinds come from plugins that the settings name.
+
+A plugin is an entry point of the group "waypost.providers". Its name is the kind it adds, and it loads to a
+callable like `Factory` below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TypeAlias
+
+from waypost.errors import ConfigurationError
+from waypost.providers.hosted import HostedOptions
+from waypost.providers.provider import Provider
+from waypost.settings import HttpProviderSettings, LlamaCppSettings, PluginProviderSettings, ProviderSettings, Settings
+from waypost.transport import Deadlines
+
+GROUP = "waypost.providers"
+
+Factory: TypeAlias = Callable[[str, Mapping[str, object]], Provider]
+"""What a plugin offers: `factory(name, options)`; it checks the options itself and raises ConfigurationError."""
+
+
+def create_providers(settings: Settings) -> dict[str, Provider]:
+    """Every configured provider, by name, in the file's order. Raises ConfigurationError."""
+    return {name: _create(name, provider, settings) for name, provider in settings.providers.items()}
+
+
+def _create(name: str, provider: ProviderSettings, settings: Settings) -> Provider:
+    match provider:
+        case HttpProviderSettings():
+            # The kind is also the name of its module: loading one vendor does not load the others.
+            module = import_module(f"waypost.providers.{provider.kind}")
+            created: Provider = module.create(name, _hosted_options(provider))
+            return created
+        case LlamaCppSettings():
+            from waypost.providers import llama_cpp
+
+            return llama_cpp.create(name, provider, settings.data_dir)
+        case PluginProviderSettings():
+            return _from_plugin(name, provider, settings.plugins)
+
+
+def _hosted_options(provider: HttpProviderSettings) -> HostedOptions:
+    deadlines = provider.deadlines
+    return HostedOptions(
+        api_key=provider.api_key.get_secret_value() if provider.api_key else None,
+        base_url=provider.base_url,
+        default_model=provider.default_model,
+        headers=provider.headers,
+        deadlines=Deadlines(deadlines.connect_s, deadlines.first_byte_s, deadlines.idle_s, deadlines.total_s),
+        proxy=provider.proxy,
+        ca_file=provider.ca_file,
+    )
+
+
+def _from_plugin(name: str, provider: PluginProviderSettings, allowed: tuple[str, ...]) -> Provider:
+    kind = provider.kind
+    if kind not in allowed:
+        raise ConfigurationError(
+            f'Provider {name} is of the kind "{kind}", which is not built in, and no plugin of that name is allowed.',
+            hint=f'Correct the kind, or add "{kind}" to plugins.',
+        )
+    found = entry_points(group=GROUP, name=kind)
+    if not found:
+        raise ConfigurationError(
+            f'No installed package offers the plugin "{kind}" (entry point group {GROUP}).',
+            hint="Install the package that does, or take the provider out.",
+        )
+    factory: Factory = next(iter(found)).load()
+    return factory(name, provider.options)

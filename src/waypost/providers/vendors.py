@@ -1,0 +1,68 @@
+"""What tells the vendors apart, as data: address, path, headers, default model and the shapes of model names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """One row of the table. `authorize` gives the headers for a key; `environment` names the key's variable."""
+
+    kind: str
+    base_url: str
+    path: str
+    authorize: Callable[[str], Mapping[str, str]]
+    headers: Mapping[str, str]
+    default_model: str | None
+    model_prefixes: tuple[str, ...]
+    environment: str
+
+
+def _bearer(key: str) -> Mapping[str, str]:
+    return {"authorization": f"Bearer {key}"}
+
+
+ANTHROPIC = Vendor(
+    kind="anthropic",
+    base_url="https://api.anthropic.com",
+    path="/v1/messages",
+    authorize=lambda key: {"x-api-key": key},
+    headers={"anthropic-version": "2023-06-01"},
+    default_model="claude-sonnet-5-5",
+    model_prefixes=("claude",),
+    environment="ANTHROPIC_API_KEY",
+)
+
+OPENAI = Vendor(
+    kind="openai",
+    base_url="https://api.openai.com/v1",
+    path="/chat/completions",
+    authorize=_bearer,
+    headers={},
+    default_model="gpt-5.4-mini",
+    model_prefixes=("gpt-", "chatgpt-", "o1", "o3", "o4", "codex-", "computer-use-", "ft:"),
+    environment="OPENAI_API_KEY",
+)
+
+OPENAI_COMPATIBLE = Vendor(
+    kind="openai_compatible",
+    base_url="",
+    path="/chat/completions",
+    authorize=_bearer,
+    headers={},
+    default_model=None,
+    model_prefixes=(),
+    environment="",
+)
+
+VENDORS: Mapping[str, Vendor] = {vendor.kind: vendor for vendor in (ANTHROPIC, OPENAI, OPENAI_COMPATIBLE)}
+
+
+def serves(kind: str, model: str) -> bool | None:
+    """Does the vendor have models named so? None: the vendor gives its models any name."""
+    vendor = VENDORS.get(kind)
+    if vendor is None or not vendor.model_prefixes:
+        return None
+    return model.startswith(vendor.model_prefixes)
