@@ -22,7 +22,7 @@ from waypost.errors import (
 from waypost.transport import Deadlines, HttpClient
 
 if TYPE_CHECKING:
-    from raw_server import RawConnection, StartRawServer
+    from tests.transport.raw_server import RawConnection, StartRawServer
 
 pytest_plugins = ("tests.transport.raw_server",)
 

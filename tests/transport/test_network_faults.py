@@ -26,7 +26,7 @@ from waypost.transport import Deadlines, HttpClient
 from waypost.transport.failures import MAX_HEADER_BYTES, MAX_HEADERS
 
 if TYPE_CHECKING:
-    from raw_server import RawConnection, StartRawServer
+    from tests.transport.raw_server import RawConnection, StartRawServer
 
 pytest_plugins = ("tests.transport.raw_server",)
 
