@@ -25,6 +25,9 @@ class AIServiceProvider(ABC):
     (`waypost.manager.arguments.NAMES`).
     """
 
+    default_model: str | None = None
+    """What it asks when no model is named; None: not known."""
+
     @abstractmethod
     async def generate_response(self, prompt: str, **kwargs: Any) -> AIResponse:
         """The whole answer. Whatever it raises makes the manager try the next provider."""
@@ -55,6 +58,7 @@ class ModelProvider(AIServiceProvider):
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
+        self.default_model = provider.default_model
 
     async def generate_response(self, prompt: str, **kwargs: Any) -> AIResponse:
         """The whole answer. Raises InvalidRequest or ProviderError."""

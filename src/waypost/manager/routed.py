@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from waypost.errors import UnknownModel
 from waypost.gateway.fallback import Candidate
 from waypost.gateway.router import Router
 from waypost.manager.provider import AIServiceProvider
-from waypost.manager.service import AIServiceManager, ServicePlan
+from waypost.manager.service import AIServiceManager, ServiceCandidate, ServicePlan
 from waypost.settings.references import Target
 
 
@@ -23,11 +22,9 @@ class RoutedAIService(AIServiceManager):
 
     def _plan(self, model: str | None) -> ServicePlan:
         plan = self.router.plan(model)
-        candidates = tuple(Candidate(target.provider, self._provider(target), target.model) for target in plan.targets)
+        candidates = tuple(self._candidate(target) for target in plan.targets)
         return ServicePlan(candidates, plan.notes)
 
-    def _provider(self, target: Target) -> AIServiceProvider:
-        provider = self._providers.get(target.provider)
-        if provider is None:
-            raise UnknownModel(f'The route names the provider "{target.provider}", which is not configured.')
-        return provider
+    def _candidate(self, target: Target) -> ServiceCandidate:
+        provider = self._providers[target.provider]
+        return Candidate(target.provider, provider, target.model or provider.default_model)

@@ -1,0 +1,191 @@
+"""`waypost doctor`: what is missing on this machine and how to mend it. Looks only; no network, no changes."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from waypost.cli.exit_codes import FAILED
+from waypost.cli.listening import free_port_after, is_free
+from waypost.cli.options import config_option, json_option
+from waypost.cli.output import color, print_json
+from waypost.errors import ConfigurationError, ModelError
+
+if TYPE_CHECKING:
+    from waypost.settings import HttpProviderSettings, LoadedSettings, Settings
+
+Status = Literal["ok", "warn", "fail"]
+LOW_DISK_BYTES = 1_000_000_000
+COLORS = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at. `mend` says what to do, unless all is well."""
+
+    name: str
+    status: Status
+    detail: str
+    mend: str = ""
+
+
+@click.command()
+@config_option
+@json_option("the checks")
+def doctor(config_file: Path | None, as_json: bool) -> None:
+    """Say what is missing here and how to mend it. Exit code 1 if something fails."""
+    checks = list(examine(config_file))
+    if as_json:
+        print_json(
+            {"ok": all(check.status != "fail" for check in checks), "checks": [asdict(check) for check in checks]}
+        )
+    else:
+        _print(checks)
+    if any(check.status == "fail" for check in checks):
+        raise click.exceptions.Exit(FAILED)
+
+
+def _print(checks: Iterable[Check]) -> None:
+    for check in checks:
+        status = click.style(check.status.ljust(4), fg=COLORS[check.status])
+        click.echo(f"{status}  {check.name}: {check.detail}", color=color())
+        for line in check.mend.splitlines():
+            click.echo(f"      {line}", color=color())
+
+
+def examine(config_file: Path | None) -> Iterator[Check]:
+    """Every check, in order. Settings that cannot be used end it early: the rest would be about something else."""
+    from waypost.settings import InvalidSettings, read_settings
+
+    yield Check("python", "ok", f"{platform.python_version()} on {platform.system()}")
+    yield from _variables()
+    try:
+        loaded = read_settings(config_file)
+    except InvalidSettings as error:
+        yield Check("settings", "fail", f"{len(error.problems)} wrong", str(error))
+        return
+    except ConfigurationError as error:
+        yield Check("settings", "fail", error.message, error.hint)
+        return
+    yield Check("settings", "ok", str(loaded.file) if loaded.file else "no file; the environment and the defaults")
+    for examine_part in PARTS:
+        yield from examine_part(loaded)
+
+
+def _variables() -> Iterator[Check]:
+    from waypost.settings import unknown_variables
+
+    for name, guess in unknown_variables(os.environ):
+        yield Check(
+            "environment", "warn", f"{name} means nothing here", f"Did you mean {guess}?" if guess else "Unset it."
+        )
+
+
+def _default_providers(settings: Settings) -> set[str]:
+    return {target.provider for target in settings.targets()}
+
+
+def _hosted(loaded: LoadedSettings) -> Iterator[Check]:
+    from waypost.settings import HttpProviderSettings
+
+    for name, provider in loaded.settings.providers.items():
+        if isinstance(provider, HttpProviderSettings):
+            yield _examine_hosted(name, provider, loaded)
+
+
+def _examine_hosted(name: str, provider: HttpProviderSettings, loaded: LoadedSettings) -> Check:
+    title = f"provider {name}"
+    where = provider.base_url or "the vendor's own address"
+    if provider.ca_file and not provider.ca_file.is_file():
+        return Check(title, "fail", f"the file {provider.ca_file} is not there", f"Correct providers.{name}.ca_file.")
+    if provider.api_key is None:
+        # A server of one's own often wants none; the vendors always do.
+        if provider.base_url:
+            return Check(title, "ok", f"{where}, without a key")
+        mend = f"Set providers.{name}.api_key, best as ${{{provider.kind.upper()}_API_KEY}}."
+        return Check(title, "fail", "has no key", mend)
+    if _travels_in_the_open(provider.base_url):
+        return Check(title, "warn", f"sends its key unencrypted to {where}", "Use an https address.")
+    source = loaded.variables.get(("providers", name, "api_key"))
+    return Check(title, "ok", f"{where}, key from {source}" if source else f"{where}, key from the settings file")
+
+
+def _travels_in_the_open(base_url: str | None) -> bool:
+    from urllib.parse import urlsplit
+
+    address = urlsplit(base_url or "https://vendor.example")
+    return address.scheme == "http" and address.hostname not in ("localhost", "127.0.0.1", "::1")
+
+
+def _plugins(loaded: LoadedSettings) -> Iterator[Check]:
+    installed = {entry.name for entry in entry_points(group="waypost.providers")}
+    for name in loaded.settings.plugins:
+        if name in installed:
+            yield Check(f"plugin {name}", "ok", "installed")
+        else:
+            mend = "Install the package that offers it, or take it out of plugins."
+            yield Check(f"plugin {name}", "fail", "no installed package offers it", mend)
+
+
+def _local(loaded: LoadedSettings) -> Iterator[Check]:
+    """A local model that nothing asks by default may be missing; one in the default route may not."""
+    from waypost.settings import LlamaCppSettings
+
+    settings = loaded.settings
+    locals_ = {name: part for name, part in settings.providers.items() if isinstance(part, LlamaCppSettings)}
+    if not locals_:
+        return
+    missing: Status = "fail" if set(locals_) & _default_providers(settings) else "warn"
+    if find_spec("xllamacpp"):
+        yield Check("local models", "ok", "llama.cpp is installed")
+    else:
+        yield Check("local models", missing, "llama.cpp is not installed", "Run: pip install 'waypost[local]'")
+    for name, provider in locals_.items():
+        yield _examine_model(f"provider {name}", provider.model, settings, missing)
+
+
+def _examine_model(title: str, model: str, settings: Settings, missing: Status) -> Check:
+    from waypost.cli.local_models import check_model
+
+    try:
+        return Check(title, "ok", check_model(model, settings))
+    except ModelError as error:
+        return Check(title, missing, error.message, error.hint)
+
+
+def _data_folder(loaded: LoadedSettings) -> Iterator[Check]:
+    folder = loaded.settings.data_dir
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            free_bytes = shutil.disk_usage(there).free
+    except OSError as error:
+        mend = "Change its owner, or set data_dir (or WAYPOST_DATA_DIR) to another folder."
+        yield Check("data folder", "fail", f"{folder} cannot be written: {error.strerror}", mend)
+        return
+    told = f"{folder}, {free_bytes / 1e9:.1f} GB free"
+    low = free_bytes < LOW_DISK_BYTES
+    yield Check("data folder", "warn" if low else "ok", told, "Make room on that disk." if low else "")
+
+
+def _port(loaded: LoadedSettings) -> Iterator[Check]:
+    server = loaded.settings.server
+    if server.port == 0 or is_free(server.host, server.port):
+        yield Check("port", "ok", f"{server.port} on {server.host} is free")
+        return
+    other = free_port_after(server.host, server.port)
+    mend = "If that is not Waypost: stop it" + (f", or run: waypost serve --port {other}" if other else "")
+    yield Check("port", "warn", f"{server.port} on {server.host} is in use", mend)
+
+
+PARTS: tuple[Callable[[LoadedSettings], Iterator[Check]], ...] = (_hosted, _plugins, _local, _data_folder, _port)

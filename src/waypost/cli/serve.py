@@ -1,0 +1,50 @@
+"""`waypost serve`: looks whether the port is free, builds the application, runs it until told to stop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from waypost.cli.listening import check_address
+from waypost.cli.options import config_option
+
+if TYPE_CHECKING:
+    from waypost.settings import LoadedSettings
+
+
+@click.command()
+@click.option("--host", help="Address to listen on. [default: server.host, 127.0.0.1]")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="Port; 0 lets the system choose. [default: server.port, 8000]"
+)
+@config_option
+def serve(host: str | None, port: int | None, config_file: Path | None) -> None:
+    """Run the server until Ctrl-C or SIGTERM; requests in flight may end first."""
+    from waypost.settings import read_settings
+
+    given = {"--host": (("server", "host"), host), "--port": (("server", "port"), port)}
+    loaded = read_settings(config_file, options={name: pair for name, pair in given.items() if pair[1] is not None})
+    check_address(loaded.settings.server.host, loaded.settings.server.port, "waypost serve")
+
+    # Imported only now: a wrong setting or a busy port is told in a fraction of the time.
+    from waypost.app import build
+    from waypost.server.run import run
+
+    run(build(loaded.settings), on_started=lambda url: click.echo("\n".join(_banner(loaded, url))))
+
+
+def _banner(loaded: LoadedSettings, url: str) -> list[str]:
+    from waypost import __version__
+    from waypost.cli.local_models import missing_models
+
+    settings = loaded.settings
+    rows = {
+        "settings": str(loaded.file) if loaded.file else "no file; the environment and the defaults",
+        "providers": ", ".join(settings.providers),
+        "default route": ", then ".join(str(target) for target in settings.targets()),
+    }
+    lines = [f"Waypost {__version__} on {url} (Ctrl-C stops it)"]
+    lines += [f"  {name.ljust(15)}{value}" for name, value in rows.items()]
+    return [*lines, *(f"  {sentence}" for sentence in missing_models(settings))]

@@ -1,0 +1,102 @@
+"""Anthropic's manners around messages. Source: docs.anthropic.com, API reference: errors, streaming, versions."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from waypost.chat import FinishReason, Json, Opaque, Response, Usage
+from waypost.codecs.anthropic_messages import codec
+from waypost.codecs.codec import Codec
+from waypost.codecs.sse import encode_event
+from waypost.simulator.dialect import INVALID_KEY, Ids, Refused, WireError, bearer_token, dump
+from waypost.simulator.faults import ErrorName
+from waypost.simulator.script import DialectName
+
+_REQUEST = "invalid_request_error"
+
+ERRORS: Mapping[ErrorName, WireError] = {
+    "bad_request": WireError(400, _REQUEST, "The request is invalid."),
+    "context_length": WireError(400, _REQUEST, "prompt is too long: 210000 tokens > 200000 maximum"),
+    "content_policy": WireError(400, _REQUEST, "Output blocked by content filtering policy"),
+    "authentication": WireError(401, "authentication_error", "invalid x-api-key"),
+    "quota": WireError(402, "billing_error", "The account has no credit left."),
+    "permission": WireError(403, "permission_error", "The key has no permission for this resource."),
+    "not_found": WireError(404, "not_found_error", "Not found"),
+    "conflict": WireError(409, "conflict_error", "The resource was changed by another request."),
+    "too_large": WireError(413, "request_too_large", "Request exceeds the maximum size"),
+    "rate_limit": WireError(429, "rate_limit_error", "This request would exceed the account's rate limit."),
+    "server_error": WireError(500, "api_error", "Internal server error"),
+    "timeout": WireError(504, "timeout_error", "The request timed out."),
+    "overloaded": WireError(529, "overloaded_error", "Overloaded"),
+}
+
+
+class AnthropicDialect:
+    """`POST /v1/messages`, `POST /v1/messages/count_tokens`, `GET /v1/models`."""
+
+    name: DialectName = "anthropic"
+    codec: Codec = codec
+    request_id_header = "request-id"
+    errors = ERRORS
+    refusal_reason: FinishReason = "content_filter"
+    ping = encode_event(b'{"type": "ping"}', event="ping")
+
+    def authenticate(self, headers: Mapping[str, str]) -> None:
+        """Raises Refused if there is no key, the one that is refused, or no version."""
+        key = headers.get("x-api-key", "").strip() or bearer_token(headers)
+        if not key:
+            raise Refused(WireError(401, "authentication_error", "x-api-key header is required"))
+        if key == INVALID_KEY:
+            raise Refused(ERRORS["authentication"])
+        if not headers.get("anthropic-version"):
+            raise Refused(WireError(400, _REQUEST, "anthropic-version: header is required"))
+
+    def error_body(self, error: WireError, request_id: str) -> bytes:
+        """The JSON body of an error reply."""
+        told: dict[str, Json] = {"type": error.type, "message": error.message}
+        if error.code is not None:
+            told["details"] = {"error_code": error.code}
+        return dump({"type": "error", "error": told, "request_id": request_id})
+
+    def error_event(self, error: WireError, request_id: str) -> bytes:
+        """An event named `error`."""
+        return encode_event(self.error_body(error, request_id), event="error")
+
+    def unknown_path(self, method: str, path: str) -> WireError:  # noqa: ARG002 - not told by this provider
+        """No such endpoint."""
+        return ERRORS["not_found"]
+
+    def unknown_model(self, model: str) -> WireError:
+        """No such model."""
+        return WireError(404, "not_found_error", f"model: {model}")
+
+    def model(self, name: str) -> Json:
+        """One model of the list."""
+        return {"type": "model", "id": name, "display_name": name, "created_at": "2025-01-01T00:00:00Z"}
+
+    def model_list(self, names: tuple[str, ...]) -> Json:
+        """The list of models, all on one page."""
+        return {
+            "data": [self.model(name) for name in names],
+            "has_more": False,
+            "first_id": names[0] if names else None,
+            "last_id": names[-1] if names else None,
+        }
+
+    def told(self, response: Response, *, invented: bool) -> Response:  # noqa: ARG002 - thinking is shown either way
+        """Without the time, and with thinking counted as output only."""
+        return replace(response, created=None, usage=replace(response.usage, output_reasoning_tokens=None))
+
+    def first_usage(self, usage: Usage) -> Usage | None:
+        """`message_start` tells the input, and one token of output."""
+        return replace(usage, output_tokens=1)
+
+    def reasoning_opaque(self, ids: Ids) -> Opaque:
+        """Thinking is signed."""
+        return {"anthropic": {"signature": base64.b64encode(ids.make("signature", 48).encode()).decode()}}
+
+
+ANTHROPIC: Final = AnthropicDialect()

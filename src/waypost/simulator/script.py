@@ -1,0 +1,180 @@
+"""What the simulator says and when, as values: an ordered list of rules, of which the first that matches answers.
+
+Not the loading of a script from a file (`loading`), nor the making of an answer (`answers`). A script is never
+changed by being used: how often a rule has applied is kept in `Playbook`, one for each running simulator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from waypost.chat import FinishReason, Json, Message, Request
+from waypost.simulator.faults import Fault
+
+DialectName = Literal["openai", "anthropic"]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Which requests a rule is for; what is None or empty matches all.
+
+    `model` is a glob; `contains` is text within the last user message, upper and lower case alike; `header` names
+    headers and a glob for the value of each.
+    """
+
+    model: str | None = None
+    contains: str | None = None
+    format: DialectName | None = None
+    streamed: bool | None = None
+    header: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedCall:
+    """A tool call to answer with. `arguments` None: made from the tool's schema; a string is sent as written."""
+
+    name: str
+    arguments: Mapping[str, Json] | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What is answered. `echo` answers with the last user message and nothing else.
+
+    All empty: the simulator thinks of an answer itself (see `answers`).
+    """
+
+    text: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: tuple[ScriptedCall, ...] = ()
+    echo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pacing:
+    """How fast an answer comes. One that is not streamed takes as long as its stream would."""
+
+    first_token_s: float = 0.0
+    token_interval_s: float = 0.0
+    tokens_per_chunk: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How a stream's bytes lie on the wire, within what the SSE standard allows.
+
+    `write_bytes` 0: one write an event; otherwise writes of that many bytes, wherever that cuts an event or a
+    character. `comments`: a comment before every event.
+    """
+
+    line_end: Literal["lf", "crlf"] = "lf"
+    write_bytes: int = 0
+    comments: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UsageOverride:
+    """Counts to report in place of the real ones."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    input_cache_read_tokens: int | None = None
+    input_cache_write_5m_tokens: int | None = None
+    output_reasoning_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One line of the script. `times` is how often it applies at most, then those after it have their turn."""
+
+    match: Match = field(default_factory=Match)
+    reply: Reply = field(default_factory=Reply)
+    pacing: Pacing | None = None
+    delivery: Delivery | None = None
+    usage: UsageOverride | None = None
+    finish_reason: FinishReason | None = None
+    times: int | None = None
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """All of it. A request no rule matches is answered as by an empty rule.
+
+    `models` empty: any model name is known. `seed` goes into every id. `pacing` and `delivery` hold where a rule
+    says nothing.
+    """
+
+    rules: tuple[Rule, ...] = ()
+    models: tuple[str, ...] = ()
+    seed: int = 0
+    pacing: Pacing = field(default_factory=Pacing)
+    delivery: Delivery = field(default_factory=Delivery)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done for one request. `number` is the rule's place in the script from 1, None if none matched."""
+
+    number: int | None
+    reply: Reply
+    pacing: Pacing
+    delivery: Delivery
+    usage: UsageOverride | None
+    finish_reason: FinishReason | None
+    fault: Fault | None
+
+
+class Playbook:
+    """A script in use: picks the rule for each request and counts."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self._used = [0] * len(script.rules)
+
+    def plan(self, request: Request, dialect: DialectName, *, streamed: bool, headers: Mapping[str, str]) -> Plan:
+        """The first matching rule that has turns left; this takes one of its turns."""
+        for index, rule in enumerate(self.script.rules):
+            spent = rule.times is not None and self._used[index] >= rule.times
+            if not spent and _matches(rule.match, request, dialect, streamed=streamed, headers=headers):
+                self._used[index] += 1
+                return self._planned(index + 1, rule)
+        return self._planned(None, Rule())
+
+    def _planned(self, number: int | None, rule: Rule) -> Plan:
+        return Plan(
+            number=number,
+            reply=rule.reply,
+            pacing=rule.pacing or self.script.pacing,
+            delivery=rule.delivery or self.script.delivery,
+            usage=rule.usage,
+            finish_reason=rule.finish_reason,
+            fault=rule.fault,
+        )
+
+
+def last_user_message(request: Request) -> Message | None:
+    """The newest message a user wrote."""
+    return next((message for message in reversed(request.messages) if message.role == "user"), None)
+
+
+def last_user_text(request: Request) -> str:
+    """Its text; empty if there is none."""
+    message = last_user_message(request)
+    return message.text if message else ""
+
+
+def _matches(
+    match: Match, request: Request, dialect: DialectName, *, streamed: bool, headers: Mapping[str, str]
+) -> bool:
+    return (
+        (match.model is None or fnmatchcase(request.model, match.model))
+        and (match.contains is None or match.contains.casefold() in last_user_text(request).casefold())
+        and match.format in (None, dialect)
+        and match.streamed in (None, streamed)
+        and all(fnmatchcase(headers.get(name.lower(), ""), pattern) for name, pattern in match.header.items())
+    )

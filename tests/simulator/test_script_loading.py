@@ -1,0 +1,193 @@
+"""Scripts from YAML, JSON and mappings: everything a script can say arrives, every mistake is named."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from waypost.errors import ConfigurationError
+from waypost.simulator import (
+    CutAfter,
+    Delivery,
+    Match,
+    Pacing,
+    Reply,
+    Rule,
+    Script,
+    ScriptedCall,
+    StatusFault,
+    UsageOverride,
+    load_script,
+    script_from,
+)
+from waypost.simulator.faults import (
+    FAULT_KINDS,
+    EndAfter,
+    Fault,
+    ResetBeforeHeaders,
+    Silence,
+    StallAfter,
+    fault_of_model,
+    kind_of,
+)
+
+EVERYTHING = """
+seed: 7
+models: [gpt-4o, claude-sonnet-4-5]
+pacing: {first_token_s: 0.5}
+delivery: {line_end: crlf, write_bytes: 1, comments: true}
+rules:
+  - match: {model: "gpt-*", contains: weather, format: openai, streamed: true, header: {x-team: "b*"}}
+    reply:
+      reasoning: Hm.
+      text: Rain.
+      tool_calls:
+        - {name: look, arguments: {where: out}}
+        - {name: ask}
+        - {name: say, arguments: "{not json"}
+    pacing: {first_token_s: 1, token_interval_s: 0.25, tokens_per_chunk: 3}
+    delivery: {write_bytes: 5}
+    usage: {input_tokens: 1, output_tokens: 2, input_cache_read_tokens: 1}
+    finish_reason: length
+    times: 2
+    fault: {cut_after_events: 3, inside: event}
+  - reply: All is well.
+  - fault: {status: 429, retry_after_s: 2, retry_after_form: date, error: quota, message: no more, code: c}
+"""
+
+EXPECTED = Script(
+    seed=7,
+    models=("gpt-4o", "claude-sonnet-4-5"),
+    pacing=Pacing(first_token_s=0.5),
+    delivery=Delivery("crlf", 1, comments=True),
+    rules=(
+        Rule(
+            match=Match("gpt-*", "weather", "openai", True, {"x-team": "b*"}),
+            reply=Reply(
+                reasoning="Hm.",
+                text="Rain.",
+                tool_calls=(
+                    ScriptedCall("look", {"where": "out"}),
+                    ScriptedCall("ask"),
+                    ScriptedCall("say", "{not json"),
+                ),
+            ),
+            pacing=Pacing(1, 0.25, 3),
+            delivery=Delivery(write_bytes=5),
+            usage=UsageOverride(input_tokens=1, output_tokens=2, input_cache_read_tokens=1),
+            finish_reason="length",
+            times=2,
+            fault=CutAfter(3, "event"),
+        ),
+        Rule(reply=Reply(text="All is well.")),
+        Rule(fault=StatusFault(429, "quota", "no more", "c", 2, "date")),
+    ),
+)
+
+
+def test_a_yaml_file_says_everything(tmp_path: Path) -> None:
+    path = tmp_path / "script.yaml"
+    path.write_text(EVERYTHING, encoding="utf-8")
+    assert load_script(path) == EXPECTED
+
+
+def test_json_is_read_too_and_an_empty_file_is_an_empty_script(tmp_path: Path) -> None:
+    path = tmp_path / "script.json"
+    path.write_text(json.dumps({"rules": [{"reply": "Hello"}]}), encoding="utf-8")
+    assert load_script(path) == Script(rules=(Rule(reply=Reply(text="Hello")),))
+    path.write_text("", encoding="utf-8")
+    assert load_script(path) == Script()
+
+
+MISTAKES: list[tuple[object, str, str]] = [
+    ({"rules": [{"mach": {}}]}, "rule 1, mach: is not a known key", "'match'"),
+    ({"rule": []}, "rule: is not a known key", "'rules'"),
+    ({"rules": [{}, {"match": {"modle": "x"}}]}, "rule 2, match.modle: is not a known key", "'model'"),
+    ({"rules": [{"zzz": 1}]}, "rule 1, zzz: is not a known key", "Known keys: match, reply"),
+    ({"rules": [{"pacing": {"first_token_s": "x"}}]}, "rule 1, pacing.first_token_s: expected `float`, got `str`", ""),
+    ({"rules": [{"pacing": {"first_token_s": -1}}]}, "rule 1, pacing.first_token_s: must be seconds", ""),
+    ({"rules": [{"pacing": {"tokens_per_chunk": 0}}]}, "rule 1, pacing.tokens_per_chunk: must be 1", ""),
+    ({"pacing": {"token_interval_s": 9999}}, "pacing.token_interval_s: must be seconds between 0 and 3600", ""),
+    ({"delivery": {"write_bytes": -1}}, "delivery.write_bytes: must be 0", ""),
+    ({"rules": [{"reply": {"txt": "a"}}]}, "rule 1, reply.txt: is not a known key", "'text'"),
+    ({"rules": [{"reply": 3}]}, "rule 1, reply: must be a mapping of keys and values, not int", ""),
+    ({"rules": [{"reply": {"tool_calls": [{"nam": "x"}]}}]}, "rule 1, reply.tool_calls.nam: is not", "'name'"),
+    ({"rules": [{"reply": {"tool_calls": [{"name": 3}]}}]}, "rule 1, reply.tool_calls[0].name: expected `str`", ""),
+    ({"rules": [{"reply": {"tool_calls": {}}}]}, "rule 1, reply.tool_calls: must be a list, not dict", ""),
+    ({"rules": [{"reply": {"echo": True, "text": "a"}}]}, "rule 1, reply.echo: cannot go with", ""),
+    ({"rules": [{"finish_reason": "stopp"}]}, "rule 1, finish_reason: invalid enum value 'stopp'", "'stop'"),
+    ({"rules": [{"match": {"format": "opnai"}}]}, "rule 1, match.format: invalid enum value", "'openai'"),
+    ({"rules": [{"times": 0}]}, "rule 1, times: must be 1 or more", ""),
+    ({"rules": [{"usage": {"tokens": 1}}]}, "rule 1, usage.tokens: is not a known key", "'input_tokens'"),
+    ({"rules": [{"fault": {"stats": 429}}]}, "rule 1, fault: names no kind of fault; use one of status,", "'status'"),
+    ({"rules": [{"fault": {"status": 429, "silence": True}}]}, "rule 1, fault: names several kinds of fault", ""),
+    ({"rules": [{"fault": {"status": 429, "retry_after": 1}}]}, "rule 1, fault.retry_after: is not", "'retry_after_s'"),
+    ({"rules": [{"fault": {"status": 200}}]}, "rule 1, fault.status: must be between 400 and 599, or 200 with", ""),
+    ({"rules": [{"fault": {"status": 429, "retry_after_s": -1}}]}, "rule 1, fault.retry_after_s: must be", ""),
+    ({"rules": [{"fault": {"status": 429, "error": "quoto"}}]}, "rule 1, fault.error: invalid enum", "'quota'"),
+    ({"rules": [{"fault": {"cut_after_events": -1}}]}, "rule 1, fault.cut_after_events: must be 0 or more", ""),
+    ({"rules": [{"fault": 3}]}, "rule 1, fault: must be a mapping such as", ""),
+    ({"rules": {}}, "rules: must be a list", ""),
+    ({"rules": [None]}, "rule 1: must be a mapping of keys and values, not nothing", ""),
+    ({"models": [1]}, "models[0]: expected `str`, got `int`", ""),
+    ({"seed": "x"}, "seed: expected `int`, got `str`", ""),
+    ([], "must be a mapping of keys and values, not list", ""),
+]
+
+
+@pytest.mark.parametrize(("content", "problem", "hint"), MISTAKES, ids=[row[1][:40] for row in MISTAKES])
+def test_a_mistake_names_the_source_the_rule_the_key_and_the_nearest_right_one(
+    content: object, problem: str, hint: str
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        script_from(content, source="my.yaml")
+    assert caught.value.message.startswith(f"my.yaml: {problem}")
+    assert hint in caught.value.hint
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [(b"rules: [", "line 1: not YAML"), (b"\xff", "not UTF-8"), (b"a: b: c", "not YAML"), (b"!!python/none", "YAML")],
+)
+def test_a_file_that_is_no_yaml_is_named(tmp_path: Path, content: bytes, problem: str) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match="broken.yaml") as caught:
+        load_script(path)
+    assert problem in caught.value.message
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"none\.yaml: the script cannot be read: No such file"):
+        load_script(tmp_path / "none.yaml")
+
+
+def test_every_kind_of_fault_is_known_by_the_key_of_its_first_field() -> None:
+    """The key in a script, in the header and the name in the ledger are one word; no kind is left out."""
+    assert {key: fields(kind)[0].name for key, kind in FAULT_KINDS.items()} == {key: key for key in FAULT_KINDS}
+    assert set(FAULT_KINDS.values()) == set(Fault.__args__)
+    assert kind_of(CutAfter(1)) == "cut_after_events"
+
+
+@pytest.mark.parametrize(
+    ("model", "fault"),
+    [
+        ("status-429", StatusFault(429)),
+        ("html-502", StatusFault(502, body="html")),
+        ("reset", ResetBeforeHeaders()),
+        ("silence", Silence()),
+        ("cut-3", CutAfter(3)),
+        ("end-0", EndAfter(0)),
+        ("stall-2", StallAfter(2)),
+        ("status-200", None),
+        ("status-4290", None),
+        ("cut-", None),
+        ("gpt-4", None),
+    ],
+)
+def test_model_names_that_ask_for_a_fault(model: str, fault: Fault | None) -> None:
+    assert fault_of_model(model) == fault
