@@ -60,7 +60,11 @@ def test_a_retired_model_is_replaced_and_the_caller_is_told() -> None:
     ("kinds", "name", "hint"),
     [
         (BOTH, "defualt", "Did you mean default?"),
-        ({"local": "llama_cpp"}, "claude-3.5-sonnet", "It is a model of anthropic"),
+        ({"local": "llama_cpp"}, "claude-3.5-sonnet", "It is a model of anthropic: set ANTHROPIC_API_KEY"),
+        ({"local": "llama_cpp"}, "gpt-5", "It is a model of openai: set OPENAI_API_KEY"),
+        ({"local": "llama_cpp"}, "gpt4", "It is a model of openai"),
+        ({"local": "llama_cpp"}, "defualt", "Did you mean default?"),
+        ({"local": "llama_cpp"}, "zzz", "Known here: default, local."),
         ({"one": "openai", "two": "openai"}, "gpt-5", 'Write "one/gpt-5".'),
         ({"one": "openai_compatible", "two": "openai_compatible"}, "qwen3", 'Write "one/qwen3".'),
     ],

@@ -15,6 +15,7 @@ from importlib.resources import files
 from typing import Protocol
 
 from waypost.errors import UnknownModel
+from waypost.providers.vendors import VENDORS, Vendor, serves
 from waypost.settings.references import DEFAULT_ROUTE, Target
 
 
@@ -32,6 +33,11 @@ class ModelName:
 
     target: str
     retired: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """The kind of provider that has it."""
+        return self.target.partition("/")[0]
 
 
 class Served(Protocol):
@@ -89,9 +95,9 @@ class Router:
         known = model_names().get(name)
         if known is None:
             return None
-        kind, _, model = known.target.partition("/")
+        model = known.target.partition("/")[2]
         for provider, configured in self._providers.items():
-            if configured.kind == kind:
+            if configured.kind == known.kind:
                 return Plan((Target(provider, model),), _retired_note(name, known))
         return None
 
@@ -110,17 +116,25 @@ class Router:
         return None
 
     def _unknown(self, name: str) -> UnknownModel:
-        known = [*self._routes, *self._providers, *model_names()]
-        nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-        owner = model_names().get(name)
-        if owner is not None:
-            kind = owner.target.partition("/")[0]
-            hint = f"It is a model of {kind}: configure a provider of that kind (waypost doctor says how)."
+        kinds = {configured.kind for configured in self._providers.values()}
+        reachable = [known for known, entry in model_names().items() if entry.kind in kinds]
+        nearest = difflib.get_close_matches(name, [*self._routes, *self._providers, *reachable], n=3, cutoff=0.6)
+        owner = _owner(name)
+        if owner is not None and owner.kind not in kinds:
+            hint = f"It is a model of {owner.kind}: set {owner.environment}, or configure a provider of that kind."
         elif nearest:
             hint = f"Did you mean {' or '.join(nearest)}?"
         else:
             hint = f"Known here: {', '.join([*self._routes, *self._providers]) or 'nothing'}."
         return UnknownModel(f'No route or provider here serves the model "{name}".', hint=hint, param="model")
+
+
+def _owner(name: str) -> Vendor | None:
+    """The vendor that is known to have this model, configured or not."""
+    known = model_names().get(name)
+    if known is not None:
+        return VENDORS.get(known.kind)
+    return next((vendor for vendor in VENDORS.values() if serves(vendor.kind, name)), None)
 
 
 def _retired_note(name: str, known: ModelName) -> tuple[str, ...]:

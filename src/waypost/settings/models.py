@@ -229,7 +229,7 @@ class LlamaCppSettings(Part):
     parallel: Annotated[int, Field(ge=1, le=64), BeforeValidator(_refuse_boolean)] = 2
     """Requests answered at the same time."""
     threads: Annotated[int, Field(ge=1, le=1024), BeforeValidator(_refuse_boolean)] | None = None
-    """Processor threads to use; null is one for each core."""
+    """Processor threads to use; null is what suits the model."""
 
 
 class PluginProviderSettings(Part):
