@@ -1,0 +1,99 @@
+"""Puts the HTTP front together: the routes, the middlewares in their order, the end of it all."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from waypost import __version__
+from waypost.server import assets, generate, health, home
+from waypost.server.application import ServedApplication
+from waypost.server.handlers import add_handlers
+from waypost.server.lifecycle import Lifecycle
+from waypost.server.middleware.access_log import AccessLog
+from waypost.server.middleware.body_limit import BodyLimit
+from waypost.server.middleware.boundary import Boundary
+from waypost.server.middleware.cors import Cors
+from waypost.server.middleware.draining import Draining
+from waypost.server.middleware.guard import Guard
+from waypost.server.middleware.json_only import JsonOnly
+from waypost.server.middleware.plain_start import PlainStart
+from waypost.server.middleware.request_id import RequestId
+
+DESCRIPTION = (
+    "One address in front of language models. Every error has the same form: `code`, `message`, `hint` (what to do) "
+    "and `request_id`, which is also in the header `x-request-id`."
+)
+
+MODULES = (generate, health, home, assets)
+"""What has routes."""
+
+
+class WaypostApi(FastAPI):
+    """FastAPI with our OpenAPI document, made when it is first asked for."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The document."""
+        if self.openapi_schema is None:
+            from waypost.server.openapi import openapi_document
+
+            self.openapi_schema = openapi_document(self)
+        return self.openapi_schema
+
+
+def create_app(application: ServedApplication) -> FastAPI:
+    """The ASGI application. It owns `application`: reads its settings at the first request, closes it at the end."""
+    lifecycle = Lifecycle()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        # Built now, so that wrong settings stop the start and not the first request.
+        _built = application.manager
+        try:
+            yield
+        finally:
+            await application.close()
+
+    app = WaypostApi(
+        title="Waypost",
+        version=__version__,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        middleware=_middleware(application, lifecycle),
+    )
+    app.state.served = application
+    app.state.lifecycle = lifecycle
+    add_handlers(app)
+    for module in MODULES:
+        app.include_router(module.router)
+    # FastAPI keeps the routes of included routers to itself; the replies 404 and 405 name them.
+    routes = (*app.routes, *(route for module in MODULES for route in module.router.routes))
+    app.state.routes = tuple(route for route in routes if isinstance(route, Route))
+    return app
+
+
+def _middleware(application: ServedApplication, lifecycle: Lifecycle) -> list[Middleware]:
+    """From the outside in."""
+    return [
+        # The start and end of the server pass here too.
+        Middleware(PlainStart),
+        # Every reply has an id and a line in the log, refusals too.
+        Middleware(RequestId),
+        Middleware(AccessLog),
+        # Before anything is done or told; a refused page gets no CORS headers.
+        Middleware(Guard, served=application),
+        # Outside of all that may answer with an error, so that pages can read it.
+        Middleware(Cors, served=application),
+        Middleware(Boundary),
+        Middleware(Draining, lifecycle=lifecycle),
+        Middleware(JsonOnly),
+        Middleware(BodyLimit, served=application),
+    ]

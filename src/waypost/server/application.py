@@ -1,0 +1,36 @@
+"""What the HTTP front serves, as a protocol: it never imports the composition root that builds it."""
+
+from __future__ import annotations
+
+from typing import Protocol, cast
+
+from starlette.requests import Request
+
+from waypost.manager.service import AIServiceManager
+from waypost.server.lifecycle import Lifecycle
+from waypost.settings import Settings
+
+
+class ServedApplication(Protocol):
+    """The built objects of one process. The HTTP front owns it: it calls `close` when it ends."""
+
+    @property
+    def settings(self) -> Settings:
+        """All settings."""
+
+    @property
+    def manager(self) -> AIServiceManager:
+        """The AI service."""
+
+    async def close(self) -> None:
+        """Let go of connections and child processes."""
+
+
+def served_by(request: Request) -> ServedApplication:
+    """What the application that got this request serves."""
+    return cast("ServedApplication", request.app.state.served)
+
+
+def lifecycle_of(request: Request) -> Lifecycle:
+    """The state of the server that got this request."""
+    return cast("Lifecycle", request.app.state.lifecycle)

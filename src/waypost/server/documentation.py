@@ -1,0 +1,177 @@
+"""What the OpenAPI document says beyond what the models tell: error statuses, the event form, examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from waypost import errors
+from waypost.errors import (
+    AuthenticationRequired,
+    BodyTooLarge,
+    ConfigurationError,
+    MethodNotAllowed,
+    OriginRefused,
+    UnknownPath,
+    WaypostError,
+)
+from waypost.server.envelope import InternalError, sentence_list
+from waypost.server.models import (
+    AIRequest,
+    AIResponseModel,
+    ErrorEnvelope,
+    HealthModel,
+    ReadyModel,
+    StreamDone,
+    StreamStart,
+    StreamText,
+    ToolCallModel,
+    Wire,
+)
+
+SCHEMA_REF: Final = "#/components/schemas/{model}"
+
+EVENTS: Final[Mapping[str, type[Wire]]] = {
+    "start": StreamStart,
+    "delta": StreamText,
+    "reasoning": StreamText,
+    "refusal": StreamText,
+    "tool_call": ToolCallModel,
+    "done": StreamDone,
+    "error": ErrorEnvelope,
+}
+"""The events of a stream and what their data is."""
+
+COMPONENTS: Final[tuple[type[Wire], ...]] = (
+    AIRequest,
+    AIResponseModel,
+    *dict.fromkeys(EVENTS.values()),
+    HealthModel,
+    ReadyModel,
+)
+"""Every model of the interface. Routes name them by reference: FastAPI would build each of them at start-up."""
+
+EVENT_TEXT: Final = """\
+Events, each with `id: <answer id>.<number>` and one line of JSON as data: `start`, then any of `delta`, `reasoning`, \
+`refusal` and `tool_call`, then `done`. If the answer breaks off, the last event is `error` and there is no `done`. \
+An error before `start` is an ordinary reply with its status. Comments (lines that begin with a colon) keep the \
+connection alive."""
+
+_ANSWER = {
+    "id": "chatcmpl-7Hq2",
+    "provider": "local",
+    "model": "smollm2-135m-instruct",
+    "usage": {"input_tokens": 37, "output_tokens": 8, "total_tokens": 45},
+    "cost_usd": None,
+    "timestamp": "2026-03-01T09:30:00.000Z",
+    "attempts": [{"provider": "local", "model": "smollm2-135m-instruct", "error": None, "duration_ms": 412}],
+    "finish_reason": "stop",
+    "tool_calls": [],
+    "warnings": [],
+}
+REPLY_EXAMPLES: Final[dict[str, Any]] = {
+    "answer": {"value": {"content": "The capital of France is Paris.", "reasoning": None, "refusal": None, **_ANSWER}}
+}
+_STREAM = """\
+id: chatcmpl-7Hq2.0
+event: start
+data: {"id":"chatcmpl-7Hq2","provider":"local","model":"smollm2-135m-instruct"}
+
+id: chatcmpl-7Hq2.1
+event: delta
+data: {"text":"Once"}
+
+id: chatcmpl-7Hq2.2
+event: done
+data: {"id":"chatcmpl-7Hq2","provider":"local","model":"smollm2-135m-instruct","usage":null,"cost_usd":null,\
+"timestamp":"2026-03-01T09:30:00.000Z","attempts":[],"finish_reason":"length","tool_calls":[],"warnings":[]}
+
+"""
+_TOOL = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "description": "The weather now",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+
+REQUEST_EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "question": {"summary": "A question", "value": {"prompt": "What is the capital of France?"}},
+    "stream": {"summary": "A stream", "value": {"prompt": "Tell me a story", "max_tokens": 200, "stream": True}},
+    "conversation": {
+        "summary": "A conversation",
+        "value": {
+            "system": "You are brief.",
+            "messages": [
+                {"role": "user", "content": "Name a river."},
+                {"role": "assistant", "content": "The Rhine."},
+                {"role": "user", "content": "Another one."},
+            ],
+            "temperature": 0.2,
+        },
+    },
+    "tools": {"summary": "A tool", "value": {"prompt": "How is the weather in Oslo?", "tools": [_TOOL]}},
+}
+
+
+def json_of(model: type[Wire], **more: Any) -> dict[str, Any]:
+    """The content of a JSON body of that model."""
+    return {"application/json": {"schema": {"$ref": SCHEMA_REF.format(model=model.__name__)}, **more}}
+
+
+def _every() -> Iterator[type[WaypostError]]:
+    """The tree as `waypost.errors` draws it; subclasses made elsewhere share the code of their parent."""
+    for kind in vars(errors).values():
+        if isinstance(kind, type) and issubclass(kind, WaypostError):
+            yield kind
+
+
+def _example(kind: type[WaypostError]) -> dict[str, Any]:
+    first_sentence = (kind.__doc__ or "").split("\n", maxsplit=1)[0]
+    return {"error": {"code": kind.code, "message": first_sentence, "hint": "", "request_id": "req_0f9c"}}
+
+
+def error_responses(kinds: Iterable[type[WaypostError]]) -> dict[int | str, dict[str, Any]]:
+    """The envelope under each status of these errors, with their codes as examples."""
+    by_status: dict[int, dict[str, type[WaypostError]]] = {}
+    for kind in kinds:
+        by_status.setdefault(kind.http_status, {}).setdefault(kind.code, kind)
+    return {
+        status: {
+            "description": sentence_list(f"`{code}`" for code in codes),
+            "content": json_of(
+                ErrorEnvelope, examples={code: {"value": _example(kind)} for code, kind in codes.items()}
+            ),
+        }
+        for status, codes in sorted(by_status.items())
+    }
+
+
+# Keys come later; unknown paths and methods are no answers of this endpoint.
+_NOT_HERE = {AuthenticationRequired, UnknownPath, MethodNotAllowed, ConfigurationError, WaypostError}
+
+PAGE_RESPONSES: Final = error_responses((OriginRefused, BodyTooLarge, InternalError))
+"""What any endpoint may answer."""
+
+GENERATE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The answer; with `stream`, its events.",
+        "content": {
+            **json_of(AIResponseModel, examples=REPLY_EXAMPLES),
+            "text/event-stream": {
+                "schema": {"type": "string", "description": EVENT_TEXT},
+                "examples": {"story": {"value": _STREAM}},
+                "x-events": {name: {"$ref": SCHEMA_REF.format(model=kind.__name__)} for name, kind in EVENTS.items()},
+            },
+        },
+    },
+    **error_responses(kind for kind in (*_every(), InternalError) if kind not in _NOT_HERE),
+}
+
+GENERATE_REQUEST: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": json_of(AIRequest, examples=REQUEST_EXAMPLES),
+    }
+}

@@ -1,0 +1,56 @@
+"""POST /api/ai/generate: one endpoint for a whole answer or a stream of events."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+from starlette.responses import Response
+
+from waypost.server.application import lifecycle_of
+from waypost.server.body import read_body
+from waypost.server.disconnect import CallerGone, while_connected
+from waypost.server.documentation import GENERATE_REQUEST, GENERATE_RESPONSES
+from waypost.server.jsonwire import json_bytes
+from waypost.server.middleware.access_log import NO_REPLY
+from waypost.server.models import AIRequest
+from waypost.server.reply import whole_reply
+from waypost.server.service import AIService, get_ai_service
+from waypost.server.stream import EventStream
+
+router = APIRouter(tags=["AI"])
+
+
+async def read_ai_request(request: Request) -> AIRequest:
+    """The request's body. Raises InvalidRequest."""
+    return await read_body(request, AIRequest)
+
+
+@router.post(
+    "/api/ai/generate",
+    summary="Ask a model",
+    operation_id="generate",
+    responses=GENERATE_RESPONSES,
+    openapi_extra=GENERATE_REQUEST,
+)
+async def generate(
+    request: Request,
+    asked: Annotated[AIRequest, Depends(read_ai_request)],
+    service: Annotated[AIService, Depends(get_ai_service)],
+) -> Response:
+    """One endpoint for both forms: with `"stream": true` the answer comes as server-sent events while it is written.
+
+    Without a model the default route answers. If a provider fails, the next one of the route is asked; `attempts`
+    lists every call. Closing the connection cancels the call to the provider.
+    """
+    prompt, arguments, lifecycle = asked.prompt or "", asked.arguments(), lifecycle_of(request)
+    if asked.stream:
+        return EventStream(service, prompt, arguments, lifecycle)
+    try:
+        response = await while_connected(service.generate_response(prompt, **arguments), request.receive, lifecycle)
+    except CallerGone:
+        return Response(status_code=NO_REPLY)
+    return Response(
+        json_bytes(whole_reply(response)), media_type="application/json", headers={"cache-control": "no-store"}
+    )

@@ -1,0 +1,73 @@
+"""Bounds a request's body in size and in time: by Content-Length before it is read, and while it is read."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from waypost.errors import BodyTooLarge, InvalidRequest
+from waypost.server.application import ServedApplication
+from waypost.server.envelope import error_reply
+from waypost.server.middleware.headers import header_value
+
+IDLE_S = 30.0
+"""Longest silence within a body."""
+
+
+class BodyLimit:
+    """413 `body_too_large` naming the limit; 400 if the body stops coming."""
+
+    def __init__(self, app: ASGIApp, served: ServedApplication, idle_s: float = IDLE_S) -> None:
+        self.app = app
+        self._served = served
+        self._idle_s = idle_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take one connection of any type."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        limit = self._served.settings.server.max_body_bytes
+        declared = header_value(scope, b"content-length") or ""
+        if declared.isascii() and declared.isdigit() and int(declared[:19]) > limit:
+            # Not read first: a caller that waits for "100 Continue" never sends it.
+            await error_reply(_too_large(limit), scope)(scope, receive, send)
+            return
+        await self.app(scope, _Bounded(receive, limit, self._idle_s), send)
+
+
+class _Bounded:
+    """`receive` that raises BodyTooLarge or InvalidRequest; after the body it is the server's own."""
+
+    def __init__(self, receive: Receive, limit: int, idle_s: float) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._idle_s = idle_s
+        self._size_bytes = 0
+        self._complete = False
+
+    async def __call__(self) -> Message:
+        if self._complete:
+            return await self._receive()
+        try:
+            async with asyncio.timeout(self._idle_s):
+                message = await self._receive()
+        except TimeoutError as error:
+            raise InvalidRequest(
+                f"The rest of the body did not come within {self._idle_s:g} s.",
+                hint="Send as many bytes as Content-Length says.",
+            ) from error
+        if message["type"] == "http.request":
+            self._size_bytes += len(message.get("body", b""))
+            self._complete = not message.get("more_body", False)
+        if self._size_bytes > self._limit:
+            raise _too_large(self._limit)
+        return message
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(
+        f"The request's body is over the limit of {limit} bytes.",
+        hint="Send less, or raise server.max_body_bytes.",
+    )

@@ -1,0 +1,56 @@
+"""A POST with a body must say that it is JSON.
+
+Besides being true, this keeps HTML forms out: the types a form can send (text/plain among them) need no preflight.
+"""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from waypost.errors import UnsupportedMediaType
+from waypost.server.envelope import error_reply
+from waypost.server.middleware.headers import header_value, header_values
+
+SHOWN = 100
+
+
+class JsonOnly:
+    """415 `unsupported_media_type` otherwise."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take one connection of any type."""
+        error = _objection(scope) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if error is not None:
+            await error_reply(error, scope)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
+def _objection(scope: Scope) -> UnsupportedMediaType | None:
+    types = header_values(scope, b"content-type")
+    has_body = header_value(scope, b"content-length") not in (None, "0") or header_values(scope, b"transfer-encoding")
+    if not has_body and not types:
+        return None
+    encoding = header_value(scope, b"content-encoding")
+    if encoding is not None and encoding.lower() != "identity":
+        return UnsupportedMediaType(
+            f'The body is compressed with "{encoding[:SHOWN]}", which is not read here.',
+            hint="Send it without content-encoding.",
+            param="Content-Encoding",
+        )
+    if len(types) == 1 and _is_json(types[0]):
+        return None
+    said = f'"{types[0][:SHOWN]}"' if types else "nothing"
+    return UnsupportedMediaType(
+        f"The body must be JSON, and its content type says {said}.",
+        hint="Send the header content-type: application/json.",
+        param="Content-Type",
+    )
+
+
+def _is_json(content_type: str) -> bool:
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))

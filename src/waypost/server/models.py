@@ -1,0 +1,236 @@
+"""What callers send and get, as Pydantic models: they validate what comes in and make the OpenAPI document.
+
+Invariant: AIRequest has every argument that `waypost.manager.arguments` knows, and no other field but `prompt`
+and `stream`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+EMPTY_PROMPT = "empty_prompt"
+
+
+class Wire(BaseModel):
+    """A model of this interface: field docstrings become descriptions. Built when first used, not at start-up."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True, defer_build=True)
+
+
+class AIRequest(Wire):
+    """What to ask a model. `prompt`, `messages` or both."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    prompt: Annotated[str | None, Field(examples=["What is the capital of France?"])] = None
+    """The user's words. With `messages` it is the last of them."""
+    messages: list[dict[str, Any]] | None = None
+    """A conversation, each entry with `role` and `content` as in OpenAI's chat format (text, images, tool results)."""
+    model: Annotated[str | None, Field(examples=["default"])] = None
+    """A route, an alias, `provider/model`, or a model's id. Without it the default route answers."""
+    max_tokens: Annotated[int | None, Field(ge=1)] = None
+    """The most tokens to generate."""
+    temperature: Annotated[float | None, Field(ge=0, le=2)] = None
+    """How freely tokens are drawn: 0 is the most predictable."""
+    top_p: Annotated[float | None, Field(ge=0, le=1)] = None
+    """Draw from the likeliest tokens that together have this probability."""
+    stop: str | list[str] | None = None
+    """Text that ends the answer; it is not part of it."""
+    system: str | None = None
+    """Instructions that stand above the conversation."""
+    tools: list[dict[str, Any]] | None = None
+    """Functions the model may call, in OpenAI's or Anthropic's form."""
+    tool_choice: str | dict[str, Any] | None = None
+    """`auto`, `none`, `required`, or one function: `{"type": "function", "function": {"name": …}}`."""
+    parallel_tool_calls: bool | None = None
+    """May the model call several functions at once?"""
+    response_format: dict[str, Any] | None = None
+    """`{"type": "json_object"}`, or a JSON schema: `{"type": "json_schema", "json_schema": {…}}`."""
+    reasoning_effort: str | None = None
+    """How much to think first, where the model can: `low`, `medium`, `high`."""
+    seed: int | None = None
+    """Makes sampling repeatable, as far as the provider can."""
+    presence_penalty: Annotated[float | None, Field(ge=-2, le=2)] = None
+    """Above 0: prefer tokens that were not used yet."""
+    frequency_penalty: Annotated[float | None, Field(ge=-2, le=2)] = None
+    """Above 0: avoid tokens that were used often."""
+    user: str | None = None
+    """Your id for the person who asks, passed on to the provider."""
+    stream: bool = False
+    """True: the answer comes as server-sent events while it is written."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> AIRequest:
+        if not self.messages and not (self.prompt and self.prompt.strip()):
+            raise PydanticCustomError(EMPTY_PROMPT, "The prompt is empty.")
+        return self
+
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments for the AI service: what was given, without `prompt` and `stream`."""
+        return self.model_dump(exclude={"prompt", "stream"}, exclude_none=True)
+
+
+class AttemptErrorModel(Wire):
+    """Why a call failed."""
+
+    code: str
+    """One of the error codes."""
+    message: str
+    """What happened."""
+
+
+class AttemptModel(Wire):
+    """One call to one provider."""
+
+    provider: str
+    """Its configured name."""
+    model: str | None
+    """The model asked for; null: the provider's default."""
+    error: AttemptErrorModel | None
+    """Null: this call answered."""
+    duration_ms: int
+    """Milliseconds until it answered (streamed: until the first token) or failed."""
+
+
+class ToolCallModel(Wire):
+    """The model asks for a function to be called."""
+
+    call_id: str
+    """Hand it back with the result."""
+    name: str
+    """The function."""
+    arguments: str
+    """Its arguments as the model wrote them, most often JSON."""
+
+
+class UsageModel(Wire):
+    """Token counts. A count that was not reported is null or absent, never 0."""
+
+    model_config = ConfigDict(extra="allow")
+
+    input_tokens: int | None = None
+    """The whole prompt, cached parts included."""
+    output_tokens: int | None = None
+    """All that was generated, reasoning included."""
+    total_tokens: int | None = None
+    """Both."""
+
+
+class ReplyFields(Wire):
+    """What the whole reply and the last event of a stream have in common."""
+
+    id: str
+    """The answer's id; event ids begin with it."""
+    provider: str
+    """The provider that answered, by its configured name."""
+    model: str
+    """The model that answered, by the provider's name for it."""
+    usage: UsageModel | None
+    """Null: the provider reported none."""
+    cost_usd: float | None
+    """US dollars; null: not known."""
+    timestamp: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    """When the answer was complete, in UTC."""
+    attempts: list[AttemptModel]
+    """Every call made for this answer, in order; the last one answered."""
+    finish_reason: str | None
+    """stop, length, tool_calls, content_filter, pause or other; null: not known."""
+    tool_calls: list[ToolCallModel]
+    """Functions the model asks for."""
+    warnings: list[str]
+    """What was not done exactly as asked."""
+
+
+class AIResponseModel(ReplyFields):
+    """A model's answer."""
+
+    content: str
+    """Its text."""
+    reasoning: str | None
+    """Its thinking, where the provider shows it."""
+    refusal: str | None
+    """The model's own words for declining."""
+
+
+class StreamStart(Wire):
+    """`start`: a model has begun to answer. First event."""
+
+    id: str
+    """The answer's id."""
+    provider: str
+    """The provider that answers."""
+    model: str
+    """The model that answers."""
+
+
+class StreamText(Wire):
+    """`delta`, `reasoning`, `refusal`: the next piece of the answer, the thinking, or the words of refusal."""
+
+    text: str
+    """Append it."""
+
+
+class StreamDone(ReplyFields):
+    """`done`: the provider has finished. Last event of a stream that did not break."""
+
+
+class ErrorBody(Wire):
+    """What happened and what to do about it."""
+
+    code: str
+    """Stable; decide by this."""
+    message: str
+    """A sentence for people."""
+    hint: str
+    """What to do; may be empty."""
+    request_id: str
+    """Also in the header x-request-id and in the server's log."""
+    param: str | None = None
+    """The field or header at fault."""
+    attempts: list[dict[str, Any]] | None = None
+    """The error of each call, if every provider failed: provider, model, code, message."""
+    details: dict[str, Any] | None = None
+    """What else is known, such as the provider's own status and request id."""
+
+
+class ErrorEnvelope(Wire):
+    """The form of every error. Streamed, it is the data of the event `error`, the last of a stream that broke."""
+
+    error: ErrorBody
+    """The error."""
+
+
+class HealthModel(Wire):
+    """The process lives."""
+
+    status: Literal["ok"]
+    """Always ok."""
+    version: str
+    """Waypost's version."""
+    uptime_s: float
+    """Seconds since the start."""
+
+
+class ProviderModel(Wire):
+    """How a provider is."""
+
+    status: Literal["ready", "starting", "idle", "unavailable"]
+    """idle: starts at the first request."""
+    detail: str
+    """What to do, if it is not ready."""
+    default_route: bool
+    """Is it asked when a request names no model?"""
+
+
+class ReadyModel(Wire):
+    """Can requests be served? Only if a provider of the default route is not unavailable."""
+
+    status: Literal["ready", "unavailable", "draining"]
+    """draining: the server is shutting down."""
+    providers: dict[str, ProviderModel]
+    """Each provider, by its configured name."""
+    error: ErrorBody | None = None
+    """Set if the status is not ready."""
