@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from pathlib import Path
 
 from waypost.chat import Event, Request, Response
@@ -24,6 +25,8 @@ class LlamaCppProvider:
 
     def __init__(self, name: str, options: LocalModelOptions, store: ModelStore) -> None:
         self._server = LocalModelServer(options, store)
+        known = store.catalogue.get(options.model)
+        self._default_max_tokens = known.default_max_tokens if known else None
         self.name = name
         self.default_model: str | None = Path(options.model).stem if options.model.endswith(".gguf") else options.model
         self._http = HttpProvider(
@@ -40,11 +43,11 @@ class LlamaCppProvider:
 
     async def generate(self, request: Request) -> Response:
         """The whole answer. Raises ProviderError, and ModelError if the model cannot be run."""
-        return await self._http.generate(request)
+        return await self._http.generate(self._bounded(request))
 
     def stream(self, request: Request) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
         """The answer as events. Raises as `generate` does."""
-        return self._http.stream(request)
+        return self._http.stream(self._bounded(request))
 
     def serves(self, model: str) -> bool | None:
         """It has exactly one model."""
@@ -59,6 +62,12 @@ class LlamaCppProvider:
         """End the child process."""
         await self._http.close()
         await self._server.close()
+
+    def _bounded(self, request: Request) -> Request:
+        """With the model's own length of an answer, where the request names none."""
+        if self._default_max_tokens is None or request.sampling.max_tokens is not None:
+            return request
+        return replace(request, sampling=replace(request.sampling, max_tokens=self._default_max_tokens))
 
     async def _endpoint(self) -> Endpoint:
         endpoint = await self._server.endpoint()
