@@ -19,7 +19,7 @@ BODIES: list[tuple[bytes, str | None, str]] = [
     (b"", None, "The body is empty"),
     (b"   ", None, "The body is empty"),
     (b"{", None, "line 1, column 2"),
-    (b'{"prompt":\n "x",\n}', None, "line 3, column 1"),
+    (b'{"prompt":\n "x",\n!}', None, "line 3, column 1"),
     (b'{"prompt":"x"} {}', None, "line 1, column 16"),
     (b'\xff{"prompt":"x"}', None, "not UTF-8 (byte 0)"),
     (b'\xef\xbb\xbf{"prompt":"x"}', None, "line 1, column 1"),
