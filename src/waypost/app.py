@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from waypost.gateway.policy import Policy
 from waypost.gateway.router import ConfiguredProvider, Router
 from waypost.manager.provider import ModelProvider
 from waypost.manager.routed import RoutedAIService
@@ -30,6 +31,6 @@ def build(settings: Settings) -> Application:
         {name: ConfiguredProvider(settings.providers[name].kind, provider) for name, provider in providers.items()},
         {name: settings.targets(name) for name in (*settings.routes, *settings.aliases)},
     )
-    return Application(
-        settings, RoutedAIService(router, {name: ModelProvider(provider) for name, provider in providers.items()})
-    )
+    faces = {name: ModelProvider(provider) for name, provider in providers.items()}
+    policies = {name: Policy(**route.policy.model_dump()) for name, route in settings.routes.items()}
+    return Application(settings, RoutedAIService(router, faces, policies=policies))

@@ -29,6 +29,7 @@
     │   ├── ProviderUnreachable     no connection could be made
     │   ├── ProviderConnectionLost  the connection broke after it was made
     │   ├── ProviderTimeout         a deadline passed; `phase` says which
+    │   ├── TargetPaused            the breaker is open: not asked at all
     │   ├── MalformedResponse       the reply is not in the provider's wire format
     │   └── IncompleteStream        the stream ended without the provider's terminal event
     └── AllTargetsFailed            carries the error of each attempt
@@ -49,11 +50,13 @@ class WaypostError(Exception):
     """Root of the tree. `message` says what happened, `hint` what to do about it (may be empty)."""
 
     code: ClassVar[str] = "internal_error"
-    http_status: ClassVar[int] = 500
+    http_status: int = 500
     retryable: ClassVar[bool] = False
     """May the same target be tried again?"""
     fallback: ClassVar[bool] = False
     """May another target be tried?"""
+    unwell: ClassVar[bool] = False
+    """Does it say that the target itself is unwell? Its breaker counts those."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -265,6 +268,7 @@ class ProviderOverloaded(ProviderError):
     code = "provider_overloaded"
     http_status = 503
     retryable = True
+    unwell = True
 
 
 class ProviderServerError(ProviderError):
@@ -272,6 +276,7 @@ class ProviderServerError(ProviderError):
 
     code = "provider_server_error"
     retryable = True
+    unwell = True
 
 
 class ProviderUnreachable(ProviderError):
@@ -279,6 +284,7 @@ class ProviderUnreachable(ProviderError):
 
     code = "provider_unreachable"
     retryable = True
+    unwell = True
 
 
 class ProviderConnectionLost(ProviderError):
@@ -286,9 +292,10 @@ class ProviderConnectionLost(ProviderError):
 
     code = "provider_connection_lost"
     retryable = True
+    unwell = True
 
 
-Phase = Literal["connect", "first_byte", "idle", "total"]
+Phase = Literal["connect", "first_byte", "first_token", "idle", "total"]
 
 
 class ProviderTimeout(ProviderError):
@@ -296,6 +303,7 @@ class ProviderTimeout(ProviderError):
 
     code = "provider_timeout"
     http_status = 504
+    unwell = True
 
     def __init__(
         self, message: str, *, phase: Phase, limit_s: float, hint: str = "", provider: str | None = None
@@ -305,16 +313,25 @@ class ProviderTimeout(ProviderError):
         self.limit_s = limit_s
 
 
+class TargetPaused(ProviderError):
+    """The target failed too often of late and is left alone for a while; `retry_after_s` says how long."""
+
+    code = "target_paused"
+    http_status = 503
+
+
 class MalformedResponse(ProviderError):
     """The provider's bytes are not in its wire format."""
 
     code = "provider_malformed_response"
+    unwell = True
 
 
 class IncompleteStream(ProviderError):
     """The stream ended and the provider had not said that it was finished."""
 
     code = "provider_incomplete_stream"
+    unwell = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +345,11 @@ class Attempt:
 
 
 class AllTargetsFailed(WaypostError):
-    """Every target was tried or ruled out. `attempts` holds them in the order made, each with its own error."""
+    """Every target was tried or ruled out. `attempts` holds them in the order made, each with its own error.
+
+    Where all of them failed with one HTTP status, this error has it too; `retry_after_s` is the shortest wait that
+    one of them asked for.
+    """
 
     code = "all_providers_failed"
     http_status = 502
@@ -337,6 +358,12 @@ class AllTargetsFailed(WaypostError):
         told = "; ".join(f"{attempt.provider}: {attempt.error}" for attempt in attempts)
         super().__init__(f"All AI providers failed: {told}" if told else "All AI providers failed: none is configured")
         self.attempts = tuple(attempts)
+        errors = [attempt.error for attempt in attempts]
+        statuses = {error.http_status if isinstance(error, WaypostError) else None for error in errors}
+        if len(statuses) == 1 and (status := statuses.pop()) is not None:
+            self.http_status = status
+        waits = [error.retry_after_s for error in errors if isinstance(error, ProviderError)]
+        self.retry_after_s = min((wait for wait in waits if wait is not None), default=None)
 
     @property
     def errors(self) -> dict[str, Exception]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -15,9 +16,13 @@ from waypost.errors import (
     InvalidRequest,
     ProviderOverloaded,
     ProviderRateLimited,
+    ProviderTimeout,
     WaypostError,
 )
-from waypost.gateway.fallback import Candidate, first_answer, first_stream, may_fall_back
+from waypost.gateway.breaker import BreakerLimits, Circuit, HealthBoard
+from waypost.gateway.fallback import first_answer, first_stream
+from waypost.gateway.policy import NO_RETRIES, Policy
+from waypost.gateway.schedule import Candidate, Schedule, may_fall_back
 
 
 @dataclass
@@ -48,27 +53,40 @@ class Script:
             raise self.error
 
 
-def candidates(*scripts: Script) -> list[Candidate[Script]]:
-    return [Candidate(f"p{number}", script, f"m{number}") for number, script in enumerate(scripts)]
+def schedule(*scripts: Script) -> Schedule[Script]:
+    return Schedule([Candidate(f"p{number}", script, f"m{number}") for number, script in enumerate(scripts)])
 
 
 async def answer(*scripts: Script) -> tuple[str, list[str]]:
-    answered = await first_answer(candidates(*scripts), lambda candidate: candidate.provider.call())
+    answered = await first_answer(schedule(*scripts), lambda candidate: candidate.provider.call())
     return answered.answer, [attempt.provider for attempt in answered.attempts]
 
 
 def opened(*scripts: Script) -> AbstractAsyncContextManager[object]:
-    return first_stream(candidates(*scripts), lambda candidate: candidate.provider.open(), lambda item: item != "start")
+    return first_stream(schedule(*scripts), lambda candidate: candidate.provider.open(), lambda item: item != "start")
 
 
 async def drain(*scripts: Script) -> list[str]:
     got = []
     async with first_stream(
-        candidates(*scripts), lambda candidate: candidate.provider.open(), lambda item: item != "start"
+        schedule(*scripts), lambda candidate: candidate.provider.open(), lambda item: item != "start"
     ) as answered:
         async for item in answered.answer:
             got.append(item)
     return got
+
+
+class Silent(Script):
+    """Gives its items and then nothing, for ever."""
+
+    async def call(self) -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    async def _items(self) -> AsyncIterator[str]:
+        for item in self.items:
+            yield item
+        await asyncio.Event().wait()
 
 
 OVERLOADED = ProviderOverloaded("busy")
@@ -114,7 +132,7 @@ async def test_a_stream_that_breaks_after_its_first_token_is_not_begun_again_els
     got = []
     with pytest.raises(IncompleteStream):
         async with first_stream(
-            candidates(broken, second), lambda candidate: candidate.provider.open(), lambda item: item != "start"
+            schedule(broken, second), lambda candidate: candidate.provider.open(), lambda item: item != "start"
         ) as answered:
             async for item in answered.answer:
                 got.append(item)
@@ -142,14 +160,77 @@ async def test_the_callers_error_inside_the_block_is_not_an_attempt() -> None:
     assert second.events == []
 
 
-async def test_durations_come_from_the_clock() -> None:
-    ticks = iter([1.0, 1.25, 2.0, 2.5])
-    answered = await first_answer(
-        candidates(Script(error=OVERLOADED), Script(("b",))),
-        lambda candidate: candidate.provider.call(),
-        clock=lambda: next(ticks),
-    )
-    assert [attempt.duration_ms for attempt in answered.attempts] == [250, 500]
+async def test_a_stream_without_a_first_token_in_time_falls_back_at_once() -> None:
+    """The same target is not asked again; the last target keeps the total deadline."""
+    slow: Script = Silent()
+    second = Script(("start", "b"))
+    impatient = Policy(first_token_s=0.05, max_retries=3)
+    got = []
+    async with first_stream(
+        Schedule([Candidate("slow", slow), Candidate("second", second)], impatient),
+        lambda candidate: candidate.provider.open(),
+        lambda item: item != "start",
+    ) as answered:
+        async for item in answered.answer:
+            got.append(item)
+    assert got == ["start", "b"]
+    first, last = answered.attempts
+    assert isinstance(first.error, ProviderTimeout)
+    assert (first.error.phase, first.error.limit_s, last.error) == ("first_token", 0.05, None)
+    assert slow.events == ["opened", "closed"]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_the_total_deadline_ends_the_request_whoever_is_asked(streamed: bool) -> None:
+    silent = Silent()
+    made = Schedule([Candidate("silent", silent)], Policy(total_s=0.05))
+    with pytest.raises(AllTargetsFailed) as caught:
+        if streamed:
+            async with first_stream(made, lambda candidate: candidate.provider.open(), lambda _item: True):
+                pass
+        else:
+            await first_answer(made, lambda candidate: candidate.provider.call())
+    (attempt,) = caught.value.attempts
+    assert isinstance(attempt.error, ProviderTimeout)
+    assert attempt.error.phase == "total"
+    assert caught.value.http_status == 504
+
+
+async def test_the_total_deadline_also_ends_a_stream_in_the_middle() -> None:
+    silent = Silent(("a",))
+    got = []
+    with pytest.raises(ProviderTimeout) as caught:
+        async with first_stream(
+            Schedule([Candidate("silent", silent)], Policy(total_s=0.05)),
+            lambda candidate: candidate.provider.open(),
+            lambda _item: True,
+        ) as answered:
+            async for item in answered.answer:
+                got.append(item)
+    assert (got, caught.value.phase, silent.events) == (["a"], "total", ["opened", "closed"])
+
+
+async def test_a_timeout_of_the_providers_own_is_not_taken_for_ours() -> None:
+    own = TimeoutError("mine")
+    with pytest.raises(AllTargetsFailed) as caught:
+        await answer(Script(error=own))
+    assert caught.value.attempts[0].error is own
+
+
+async def test_a_broken_stream_counts_against_its_target_and_leaving_does_not() -> None:
+    board = HealthBoard(BreakerLimits(min_failures=1))
+    broken = Script(("a",), error=IncompleteStream("cut"))
+    for consume, circuit in ((False, Circuit.CLOSED), (True, Circuit.OPEN)):
+        with suppress(IncompleteStream):
+            async with first_stream(
+                Schedule([Candidate("p", broken)], NO_RETRIES, board),
+                lambda candidate: candidate.provider.open(),
+                lambda _item: True,
+            ) as answered:
+                await anext(answered.answer)
+                if consume:
+                    await anext(answered.answer)
+        assert board.of("p", None).breaker.circuit is circuit
 
 
 def test_every_error_of_ours_says_whether_another_target_may_help() -> None:

@@ -17,6 +17,7 @@ LOADED = []
 
 class Echo:
     default_model = "echo-1"
+    slow_start = False
     def __init__(self, name, options):
         self.name, self.options = name, options
 

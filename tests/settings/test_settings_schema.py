@@ -60,6 +60,7 @@ def _leaves(schema: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         "PluginProviderSettings": ("providers", "special"),
         "Deadlines": ("providers", "openai", "deadlines"),
         "RouteSettings": ("routes", "default"),
+        "PolicySettings": ("routes", "default", "policy"),
     }
     yield from ((key,) for key in schema["properties"])
     for name, part in schema["$defs"].items():

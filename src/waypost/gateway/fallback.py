@@ -1,4 +1,4 @@
-"""Tries candidates in order until one answers. Knows nothing of what is called: a whole answer or a stream of items.
+"""Tries candidates, as a schedule says, until one answers. Knows nothing of what is called: whole answer or stream.
 
 A stream falls back only before its first token: what comes earlier is held back, what comes later is the caller's,
 errors too.
@@ -6,30 +6,18 @@ errors too.
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from waypost.errors import AllTargetsFailed, Attempt, WaypostError
+from waypost.errors import AllTargetsFailed, Attempt, ProviderTimeout
+from waypost.gateway.schedule import Candidate, Schedule, may_fall_back, total_timeout
 
 ProviderT = TypeVar("ProviderT")
 ItemT = TypeVar("ItemT")
 AnswerT = TypeVar("AnswerT")
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate(Generic[ProviderT]):
-    """One target: the provider, its configured name, and the model asked of it (None: the provider's own choice).
-
-    `note` is what the caller should know if this one answers.
-    """
-
-    name: str
-    provider: ProviderT
-    model: str | None = None
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,86 +29,120 @@ class Answered(Generic[ProviderT, AnswerT]):
     attempts: tuple[Attempt, ...]
 
 
-def may_fall_back(error: Exception) -> bool:
-    """Is another target worth trying? Our errors say so themselves; a foreign provider's exception always is."""
-    return error.fallback if isinstance(error, WaypostError) else True
-
-
-@dataclass(slots=True)
-class _Attempts:
-    clock: Callable[[], float]
-    made: list[Attempt] = field(default_factory=list)
-    started: float = 0.0
-
-    def start(self) -> None:
-        self.started = self.clock()
-
-    def end(self, candidate: Candidate[ProviderT], error: Exception | None = None) -> None:
-        duration_ms = round((self.clock() - self.started) * 1000)
-        self.made.append(Attempt(candidate.name, candidate.model, error, duration_ms))
-
-
 async def first_answer(
-    candidates: Sequence[Candidate[ProviderT]],
-    call: Callable[[Candidate[ProviderT]], Awaitable[AnswerT]],
-    *,
-    clock: Callable[[], float] = time.monotonic,
+    schedule: Schedule[ProviderT], call: Callable[[Candidate[ProviderT]], Awaitable[AnswerT]]
 ) -> Answered[ProviderT, AnswerT]:
     """The first candidate's answer that comes. Raises AllTargetsFailed, or at once what no other target could mend."""
-    attempts = _Attempts(clock)
-    for candidate in candidates:
-        attempts.start()
+    while (candidate := await schedule.next()) is not None:
         try:
-            answer = await call(candidate)
+            answer = await _within(schedule.remaining_s, call(candidate), total_timeout)
         except Exception as error:
-            attempts.end(candidate, error)
+            schedule.failed(error)
             if not may_fall_back(error):
                 raise
+        except BaseException:
+            schedule.left()
+            raise
         else:
-            attempts.end(candidate)
-            return Answered(candidate, answer, tuple(attempts.made))
-    raise AllTargetsFailed(attempts.made)
+            schedule.answered()
+            schedule.completed()
+            return Answered(candidate, answer, schedule.attempts)
+    raise AllTargetsFailed(schedule.attempts)
 
 
 @asynccontextmanager
 async def first_stream(
-    candidates: Sequence[Candidate[ProviderT]],
+    schedule: Schedule[ProviderT],
     open_stream: Callable[[Candidate[ProviderT]], AbstractAsyncContextManager[AsyncIterator[ItemT]]],
     is_token: Callable[[ItemT], bool],
-    *,
-    clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[Answered[ProviderT, AsyncIterator[ItemT]]]:
     """The first candidate's stream that gives a token, or ends well without one. Raises as `first_answer` does."""
-    attempts = _Attempts(clock)
-    for candidate in candidates:
-        attempts.start()
+    while (candidate := await schedule.next()) is not None:
         async with AsyncExitStack() as stack:
             try:
-                items = await stack.enter_async_context(open_stream(candidate))
-                held = await _until_token(items, is_token)
+                opening = _open_to_token(stack, open_stream(candidate), is_token)
+                held, items = await _within(*_first_limit(schedule, candidate.name, opening))
             except Exception as error:
-                attempts.end(candidate, error)
+                schedule.failed(error)
                 if not may_fall_back(error):
                     raise
                 continue
-            attempts.end(candidate)
-            rest = await stack.enter_async_context(aclosing(_chain(held, items)))
-            yield Answered(candidate, rest, tuple(attempts.made))
+            except BaseException:
+                schedule.left()
+                raise
+            schedule.answered()
+            rest = await stack.enter_async_context(aclosing(_relay(schedule, held, items)))
+            yield Answered(candidate, rest, schedule.attempts)
             return
-    raise AllTargetsFailed(attempts.made)
+    raise AllTargetsFailed(schedule.attempts)
 
 
-async def _until_token(items: AsyncIterator[ItemT], is_token: Callable[[ItemT], bool]) -> list[ItemT]:
+async def _open_to_token(
+    stack: AsyncExitStack,
+    stream: AbstractAsyncContextManager[AsyncIterator[ItemT]],
+    is_token: Callable[[ItemT], bool],
+) -> tuple[list[ItemT], AsyncIterator[ItemT]]:
+    items = await stack.enter_async_context(stream)
     held: list[ItemT] = []
     async for item in items:
         held.append(item)
         if is_token(item):
             break
-    return held
+    return held, items
 
 
-async def _chain(held: list[ItemT], items: AsyncIterator[ItemT]) -> AsyncGenerator[ItemT]:
-    for item in held:
-        yield item
-    async for item in items:
-        yield item
+async def _relay(
+    schedule: Schedule[ProviderT], held: list[ItemT], items: AsyncIterator[ItemT]
+) -> AsyncGenerator[ItemT]:
+    """What was held back, then the rest; tells the schedule how the stream ended."""
+    try:
+        for item in held:
+            yield item
+        while True:
+            try:
+                item = await _within(schedule.remaining_s, anext(items), total_timeout)
+            except StopAsyncIteration:
+                break
+            yield item
+    except Exception as error:
+        schedule.completed(error)
+        raise
+    except BaseException:
+        schedule.left()
+        raise
+    else:
+        schedule.completed()
+
+
+async def _within(
+    limit_s: float | None, work: Awaitable[AnswerT], error: Callable[[float], ProviderTimeout]
+) -> AnswerT:
+    """The work's result. Raises `error(limit_s)` if it takes longer; a TimeoutError of the work's own passes."""
+    try:
+        async with asyncio.timeout(limit_s) as scope:
+            return await work
+    except TimeoutError as timeout:
+        if limit_s is None or not scope.expired():
+            raise
+        raise error(limit_s) from timeout
+
+
+def _first_limit(
+    schedule: Schedule[ProviderT], name: str, work: Awaitable[AnswerT]
+) -> tuple[float | None, Awaitable[AnswerT], Callable[[float], ProviderTimeout]]:
+    """The nearer of the first-token deadline and what is left of the total one."""
+    first_s, total_s = schedule.first_token_s, schedule.remaining_s
+    if first_s is None or (total_s is not None and total_s <= first_s):
+        return total_s, work, total_timeout
+    return first_s, work, lambda limit_s: first_token_timeout(name, limit_s)
+
+
+def first_token_timeout(name: str, limit_s: float) -> ProviderTimeout:
+    """The error for a stream that has said nothing in time."""
+    return ProviderTimeout(
+        f"{name} gave no first token within {limit_s:g} s.",
+        phase="first_token",
+        limit_s=limit_s,
+        hint="Raise the route's first_token_s if the model needs longer to begin.",
+        provider=name,
+    )

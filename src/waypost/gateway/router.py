@@ -25,6 +25,8 @@ class Plan:
 
     targets: tuple[Target, ...]
     notes: tuple[str, ...] = ()
+    route: str | None = None
+    """The configured name that was used, if it was one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Router:
 
     def _as_route(self, name: str) -> Plan | None:
         targets = self._routes.get(name)
-        return Plan(targets) if targets is not None else None
+        return Plan(targets, route=name) if targets is not None else None
 
     def _as_target(self, name: str) -> Plan | None:
         provider, _, model = name.partition("/")

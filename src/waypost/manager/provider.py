@@ -27,6 +27,8 @@ class AIServiceProvider(ABC):
 
     default_model: str | None = None
     """What it asks when no model is named; None: not known."""
+    slow_start = False
+    """May its first token take long? Then a stream is waited for more patiently."""
 
     @abstractmethod
     async def generate_response(self, prompt: str, **kwargs: Any) -> AIResponse:
@@ -59,6 +61,7 @@ class ModelProvider(AIServiceProvider):
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
         self.default_model = provider.default_model
+        self.slow_start = provider.slow_start
 
     async def generate_response(self, prompt: str, **kwargs: Any) -> AIResponse:
         """The whole answer. Raises InvalidRequest or ProviderError."""

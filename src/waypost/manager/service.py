@@ -10,7 +10,10 @@ from typing import Any, TypeAlias
 
 from waypost.chat import CitationDelta, Event, PartDelta, PartStart, ResponseStart
 from waypost.errors import Attempt
-from waypost.gateway.fallback import Candidate, first_answer, first_stream
+from waypost.gateway.breaker import HealthBoard
+from waypost.gateway.fallback import first_answer, first_stream
+from waypost.gateway.policy import NO_RETRIES, Policy
+from waypost.gateway.schedule import Candidate, Schedule
 from waypost.manager.provider import AIServiceProvider, text_as_events, text_of
 from waypost.manager.response import AIResponse
 from waypost.providers.provider import ProviderState
@@ -24,6 +27,7 @@ class ServicePlan:
 
     candidates: tuple[ServiceCandidate, ...]
     notes: tuple[str, ...] = ()
+    policy: Policy = NO_RETRIES
 
     def notes_for(self, answered: ServiceCandidate) -> tuple[str, ...]:
         """What to tell the caller, now that this candidate answers."""
@@ -58,6 +62,7 @@ class AIServiceManager:
     """
 
     def __init__(self) -> None:
+        self.board = HealthBoard()
         self._providers: dict[str, AIServiceProvider] = {}
         self._primary: str | None = None
 
@@ -73,9 +78,9 @@ class AIServiceManager:
         Raises AllTargetsFailed ("All AI providers failed …", with each provider's error in `attempts`), or at
         once a WaypostError that no other provider could mend, such as an invalid request.
         """
-        plan = self._plan(kwargs.get("model"))
+        plan = self._plan(kwargs)
         answered = await first_answer(
-            plan.candidates,
+            Schedule(plan.candidates, plan.policy, self.board),
             lambda candidate: candidate.provider.generate_response(prompt, **_arguments(kwargs, candidate)),
         )
         response = answered.answer
@@ -92,9 +97,9 @@ class AIServiceManager:
     @asynccontextmanager
     async def stream_events(self, prompt: str, **kwargs: Any) -> AsyncIterator[AIStream]:
         """The answer as events, with fallback before the first token; leaving the block ends the call."""
-        plan = self._plan(kwargs.get("model"))
+        plan = self._plan(kwargs)
         async with first_stream(
-            plan.candidates,
+            Schedule(plan.candidates, plan.policy, self.board),
             lambda candidate: _open(candidate.provider, prompt, _arguments(kwargs, candidate)),
             _is_token,
         ) as answered:
@@ -121,7 +126,8 @@ class AIServiceManager:
     ) -> None:
         await self.close()
 
-    def _plan(self, model: str | None) -> ServicePlan:
+    def _plan(self, arguments: Mapping[str, Any]) -> ServicePlan:
+        model = arguments.get("model")
         primary_first = sorted(self._providers, key=lambda name: name != self._primary)
         if not model:
             return ServicePlan(tuple(Candidate(name, self._providers[name]) for name in primary_first))

@@ -56,6 +56,7 @@ class HttpProvider:
     def __init__(self, options: HttpProviderOptions, client: HttpClient) -> None:
         self.name = options.name
         self.default_model = options.default_model
+        self.slow_start = False
         self._options = options
         self._codec = options.codec
         self._client = client

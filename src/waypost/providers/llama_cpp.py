@@ -28,6 +28,7 @@ class LlamaCppProvider:
         known = store.catalogue.get(options.model)
         self._default_max_tokens = known.default_max_tokens if known else None
         self.name = name
+        self.slow_start = True
         self.default_model: str | None = Path(options.model).stem if options.model.endswith(".gguf") else options.model
         self._http = HttpProvider(
             HttpProviderOptions(

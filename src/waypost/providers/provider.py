@@ -23,6 +23,8 @@ class Provider(Protocol):
 
     name: str
     default_model: str | None
+    slow_start: bool
+    """May its first token take long, as on a machine without a graphics processor?"""
 
     async def generate(self, request: Request) -> Response:
         """The whole answer."""

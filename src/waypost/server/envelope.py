@@ -77,7 +77,7 @@ def error_reply(error: Exception, scope: Scope, *, headers: Mapping[str, str] | 
     """The error as a reply, with its status and, where it knows one, the wait in Retry-After."""
     status = error.http_status if isinstance(error, WaypostError) else InternalError.http_status
     own = {"cache-control": "no-store"}
-    wait_s = error.retry_after_s if isinstance(error, ServerBusy | ProviderError) else None
+    wait_s = error.retry_after_s if isinstance(error, ServerBusy | ProviderError | AllTargetsFailed) else None
     if wait_s is not None:
         # Whole seconds (RFC 9110, 10.2.3), rounded up so that nobody comes back too early.
         own["retry-after"] = str(max(1, math.ceil(wait_s)))

@@ -284,11 +284,36 @@ def _only_local() -> dict[str, ProviderSettings]:
     return {"local": LlamaCppSettings()}
 
 
+class PolicySettings(Part):
+    """How hard a route tries before it gives up."""
+
+    max_attempts: Annotated[int, Field(ge=1, le=20), BeforeValidator(_refuse_boolean)] = 4
+    """Calls that one request may make, over all targets and retries."""
+    max_retries: Annotated[int, Field(ge=0, le=10), BeforeValidator(_refuse_boolean)] = 1
+    """Calls that may be made again to one target before the next is asked."""
+    total_s: Seconds | None = 600
+    """Seconds for the whole request, waits included; null is no limit."""
+    first_token_s: Seconds | None = 10
+    """Seconds a stream may take to its first token before the next target is asked; null is no limit."""
+    slow_first_token_s: Seconds | None = 120
+    """The same for local models and requests that ask for reasoning."""
+    backoff_first_s: Seconds = 0.5
+    """Longest wait before a first retry; it doubles with each."""
+    backoff_limit_s: Seconds = 8
+    """Longest wait before any retry."""
+    retry_after_limit_s: Annotated[
+        float, Field(ge=0, le=600, allow_inf_nan=False), BeforeValidator(_refuse_boolean)
+    ] = 10
+    """Longest wait a provider may ask for; if it asks for more, the next target is asked."""
+
+
 class RouteSettings(Part):
     """A name that stands for an ordered list of targets."""
 
     targets: Annotated[tuple[str, ...], Field(min_length=1)]
     """Where requests go, in order: provider/model, a provider (its default model), a route or an alias."""
+    policy: PolicySettings = Field(default_factory=PolicySettings)
+    """How hard it tries."""
 
 
 class Settings(Part):

@@ -15,6 +15,7 @@ from waypost.settings.models import (
     TAGS,
     Deadlines,
     Part,
+    PolicySettings,
     RouteSettings,
     ServerSettings,
     Settings,
@@ -29,6 +30,7 @@ PARTS: Mapping[KeyPath, type[Part]] = {
     (): Settings,
     ("server",): ServerSettings,
     ("routes", "*"): RouteSettings,
+    ("routes", "*", "policy"): PolicySettings,
     **{("providers", "*", tag): part for tag, part in TAGS.items()},
     ("providers", "*", "(http)", "deadlines"): Deadlines,
 }

@@ -1,0 +1,194 @@
+"""Which candidate is tried next, and when: one request's attempts, from the policy and what went wrong so far.
+
+Makes no calls. The invariant: never more than `max_attempts` calls, never one after the total deadline, and no wait
+that would outlast it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from waypost.errors import Attempt, ProviderError, ProviderTimeout, TargetPaused, WaypostError
+from waypost.gateway.breaker import HealthBoard, TargetHealth
+from waypost.gateway.policy import NO_RETRIES, Policy
+
+ProviderT = TypeVar("ProviderT")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate(Generic[ProviderT]):
+    """One target: the provider, its configured name, and the model asked of it (None: the provider's own choice).
+
+    `note` is what the caller should know if this one answers; `slow_start`: its first token may take long.
+    """
+
+    name: str
+    provider: ProviderT
+    model: str | None = None
+    note: str = ""
+    slow_start: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """Time and chance, as arguments: seconds of a clock that only goes forward, a sleep, and a number from 0 to 1."""
+
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    chance: Callable[[], float] = random.random
+
+
+def may_fall_back(error: Exception) -> bool:
+    """Is another target worth trying? Our errors say so themselves; a foreign provider's exception always is."""
+    return error.fallback if isinstance(error, WaypostError) else True
+
+
+def backoff_s(retry: int, policy: Policy, chance: Callable[[], float]) -> float:
+    """Seconds before retry number `retry` (the first is 1): full jitter, so that callers do not come back in step."""
+    return min(policy.backoff_limit_s, policy.backoff_first_s * 2.0 ** (retry - 1)) * chance()
+
+
+class Schedule(Generic[ProviderT]):
+    """One request's. `await next()` gives a candidate or None; then say `failed`, `answered` or `completed`."""
+
+    def __init__(
+        self,
+        candidates: Sequence[Candidate[ProviderT]],
+        policy: Policy = NO_RETRIES,
+        board: HealthBoard | None = None,
+        effects: Effects | None = None,
+    ) -> None:
+        self._effects = effects or Effects()
+        self._candidates = candidates
+        self._policy = policy
+        self._board = board or HealthBoard(clock=self._effects.clock)
+        self._place = 0
+        self._retries = 0
+        self._calls = 0
+        self._wait_s = 0.0
+        self._attempts: list[Attempt] = []
+        self._current: tuple[Candidate[ProviderT], TargetHealth] | None = None
+        self._started_at = self._effects.clock()
+        self._deadline = None if policy.total_s is None else self._started_at + policy.total_s
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """Those that have ended, in order; one that was answered is the last."""
+        return tuple(self._attempts)
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Seconds until the total deadline; None: there is none."""
+        return None if self._deadline is None else max(0.0, self._deadline - self._effects.clock())
+
+    @property
+    def first_token_s(self) -> float | None:
+        """How long this attempt's stream may take to its first token; the last target keeps the total deadline."""
+        if self._place == len(self._candidates) - 1:
+            return None
+        slow = self._candidates[self._place].slow_start
+        return self._policy.slow_first_token_s if slow else self._policy.first_token_s
+
+    async def next(self) -> Candidate[ProviderT] | None:
+        """The candidate to ask now, after the wait its retry needs. None: there is nobody left to ask, or no time."""
+        while self._place < len(self._candidates) and self._calls < self._policy.max_attempts:
+            if self._wait_s:
+                await self._effects.sleep(self._wait_s)
+            if self.remaining_s == 0.0:
+                return None
+            candidate = self._candidates[self._place]
+            health = self._board.of(candidate.name, candidate.model)
+            if health.breaker.admit():
+                return self._begin(candidate, health)
+            paused = TargetPaused(
+                f"{candidate.name} failed too often of late and is left alone for now.",
+                hint=f"It will be asked again in {health.breaker.retry_after_s:.0f} s.",
+                provider=candidate.name,
+                retry_after_s=health.breaker.retry_after_s,
+            )
+            self._attempts.append(Attempt(candidate.name, candidate.model, paused, 0))
+            self._to_next_target()
+        return None
+
+    def failed(self, error: Exception) -> None:
+        """The attempt failed before its first token: plan what comes next."""
+        candidate, health = self._asked()
+        self._attempts.append(Attempt(candidate.name, candidate.model, error, self._duration_ms()))
+        _report(health, error)
+        if self._may_retry(error, health):
+            self._retries += 1
+            asked_s = error.retry_after_s if isinstance(error, ProviderError) else None
+            self._wait_s = backoff_s(self._retries, self._policy, self._effects.chance) if asked_s is None else asked_s
+        else:
+            self._to_next_target()
+
+    def answered(self) -> None:
+        """The attempt gave its answer, or its first token."""
+        candidate, _ = self._asked()
+        self._attempts.append(Attempt(candidate.name, candidate.model, None, self._duration_ms()))
+
+    def completed(self, error: Exception | None = None) -> None:
+        """The answer is over: well, or broken in the middle."""
+        _, health = self._asked()
+        _report(health, error)
+
+    def left(self) -> None:
+        """The caller gave up: that says nothing about the target."""
+        _, health = self._asked()
+        health.breaker.released()
+
+    def _begin(self, candidate: Candidate[ProviderT], health: TargetHealth) -> Candidate[ProviderT]:
+        self._calls += 1
+        self._wait_s = 0.0
+        if not self._retries:
+            health.retries.called()
+        self._current = (candidate, health)
+        self._started_at = self._effects.clock()
+        return candidate
+
+    def _may_retry(self, error: Exception, health: TargetHealth) -> bool:
+        if not (isinstance(error, WaypostError) and error.retryable) or self._retries >= self._policy.max_retries:
+            return False
+        asked_s = error.retry_after_s if isinstance(error, ProviderError) else None
+        longest_s = self._policy.backoff_limit_s if asked_s is None else asked_s
+        if asked_s is not None and asked_s > self._policy.retry_after_limit_s:
+            return False
+        if self.remaining_s is not None and longest_s >= self.remaining_s:
+            return False
+        return health.retries.take()
+
+    def _to_next_target(self) -> None:
+        self._place += 1
+        self._retries, self._wait_s = 0, 0.0
+
+    def _asked(self) -> tuple[Candidate[ProviderT], TargetHealth]:
+        if self._current is None:
+            raise RuntimeError("no attempt is under way: call next() first")
+        return self._current
+
+    def _duration_ms(self) -> int:
+        return round((self._effects.clock() - self._started_at) * 1000)
+
+
+def _report(health: TargetHealth, error: Exception | None) -> None:
+    if error is None:
+        health.breaker.succeeded()
+    elif isinstance(error, WaypostError) and error.unwell:
+        health.breaker.failed()
+    else:
+        health.breaker.released()
+
+
+def total_timeout(limit_s: float) -> ProviderTimeout:
+    """The error for a request whose own deadline has passed; `limit_s` is what this attempt had of it."""
+    return ProviderTimeout(
+        f"The request was not answered within its total deadline; this attempt had {limit_s:.3g} s of it.",
+        phase="total",
+        limit_s=limit_s,
+        hint="Raise the route's total_s, or ask for a shorter answer.",
+    )

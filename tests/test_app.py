@@ -1,0 +1,30 @@
+"""app.py: settings reach the objects that act on them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+
+from waypost.app import build
+from waypost.gateway.policy import Policy
+from waypost.settings import PolicySettings, Settings
+
+
+def test_the_policys_defaults_and_names_are_those_of_the_settings() -> None:
+    assert PolicySettings().model_dump() == asdict(Policy())
+    assert set(PolicySettings.model_fields) == {item.name for item in fields(Policy)}
+
+
+async def test_a_routes_policy_holds_for_that_route_alone() -> None:
+    settings = Settings.model_validate(
+        {
+            "providers": {"vllm": {"kind": "openai_compatible", "base_url": "http://127.0.0.1:9/v1"}},
+            "routes": {"default": {"targets": ["vllm"]}, "quick": {"targets": ["vllm/m"], "policy": {"total_s": 2}}},
+            "aliases": {"fast": "quick"},
+        }
+    )
+    application = build(settings)
+    plan = application.manager._plan
+    assert plan({"model": "quick"}).policy.total_s == 2
+    assert plan({}).policy == Policy()
+    assert plan({"model": "vllm/other"}).policy == Policy()
+    await application.close()
