@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, fields
 
+import pytest
+
 from waypost.app import build
+from waypost.chat import Message, Request, Text
 from waypost.gateway.policy import Policy
 from waypost.settings import PolicySettings, Settings
 
@@ -19,12 +22,12 @@ async def test_a_routes_policy_holds_for_that_route_alone() -> None:
         {
             "providers": {"vllm": {"kind": "openai_compatible", "base_url": "http://127.0.0.1:9/v1"}},
             "routes": {"default": {"targets": ["vllm"]}, "quick": {"targets": ["vllm/m"], "policy": {"total_s": 2}}},
-            "aliases": {"fast": "quick"},
+            "aliases": {"fast": "quicker", "quicker": "quick"},
         }
     )
     application = build(settings)
-    plan = application.manager._plan
-    assert plan({"model": "quick"}).policy.total_s == 2
-    assert plan({}).policy == Policy()
-    assert plan({"model": "vllm/other"}).policy == Policy()
+    messages = (Message("user", (Text("hi"),)),)
+    for model, total_s in (("quick", 2), ("fast", 2), ("", 600), ("vllm/other", 600)):
+        schedule, _notes = application.gateway._schedule(Request(model, messages))
+        assert schedule.remaining_s == pytest.approx(total_s, abs=1)
     await application.close()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from waypost.gateway.gateway import Gateway
 from waypost.gateway.policy import Policy
-from waypost.gateway.router import ConfiguredProvider, Router
-from waypost.manager.provider import ModelProvider
 from waypost.manager.routed import RoutedAIService
 from waypost.providers.registry import create_providers
 from waypost.settings import Settings
@@ -18,6 +17,7 @@ class Application:
 
     settings: Settings
     manager: RoutedAIService
+    gateway: Gateway
 
     async def close(self) -> None:
         """Let go of connections and child processes."""
@@ -26,11 +26,11 @@ class Application:
 
 def build(settings: Settings) -> Application:
     """Build all of it. No I/O: connections and processes start at first use. Raises ConfigurationError."""
-    providers = create_providers(settings)
-    router = Router(
-        {name: ConfiguredProvider(settings.providers[name].kind, provider) for name, provider in providers.items()},
-        {name: settings.targets(name) for name in (*settings.routes, *settings.aliases)},
+    names = (*settings.routes, *settings.aliases)
+    gateway = Gateway(
+        create_providers(settings),
+        kinds={name: provider.kind for name, provider in settings.providers.items()},
+        routes={name: settings.targets(name) for name in names},
+        policies={name: Policy(**settings.policy(name).model_dump()) for name in names},
     )
-    faces = {name: ModelProvider(provider) for name, provider in providers.items()}
-    policies = {name: Policy(**route.policy.model_dump()) for name, route in settings.routes.items()}
-    return Application(settings, RoutedAIService(router, faces, policies=policies))
+    return Application(settings, RoutedAIService(gateway), gateway)

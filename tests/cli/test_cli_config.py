@@ -87,7 +87,7 @@ def test_show_names_the_variable_of_a_key_that_no_file_mentions(
     monkeypatch.setenv("ANTHROPIC_API_KEY", "SECRET")
     shown = yaml.safe_load(waypost("config", "show").stdout)
     assert shown["providers"]["anthropic"]["api_key"] == "(set, from ANTHROPIC_API_KEY)"
-    assert shown["routes"] == {"default": {"targets": ["anthropic"]}}
+    assert shown["routes"]["default"]["targets"] == ["anthropic"]
 
 
 def test_init_writes_a_file_that_is_fine_and_its_schema(waypost: Waypost) -> None:

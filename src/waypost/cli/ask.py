@@ -190,7 +190,10 @@ def _since_ms(started_s: float) -> int:
 
 def _notes(answer: Answer) -> list[str]:
     """The lines after the answer; the last says who answered, with how many tokens, in what time."""
-    failed = [f"note: {attempt.provider} failed first: {attempt.error}" for attempt in answer.attempts if attempt.error]
+    # A retry that failed as the call before it did is not worth a second line.
+    failed = dict.fromkeys(
+        f"note: {attempt.provider} failed first: {attempt.error}" for attempt in answer.attempts if attempt.error
+    )
     counts = answer.usage or {}
     tokens = f"{_count(counts.get('input_tokens'))} in, {_count(counts.get('output_tokens'))} out tokens"
     first = [f"first token {answer.first_token_ms / 1000:.2f} s"] if answer.first_token_ms is not None else []

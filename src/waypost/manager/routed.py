@@ -1,50 +1,42 @@
-"""The server's AI service: the manager, with its candidates taken from the configured routes."""
+"""The server's AI service: the library's face on the gateway."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
-from waypost.gateway.policy import Policy
-from waypost.gateway.router import Router
-from waypost.gateway.schedule import Candidate
-from waypost.manager.provider import AIServiceProvider
-from waypost.manager.service import AIServiceManager, ServiceCandidate, ServicePlan
-from waypost.settings.references import Target
+from waypost.gateway.gateway import Gateway
+from waypost.manager.arguments import to_request
+from waypost.manager.response import AIResponse, to_ai_response
+from waypost.manager.service import AIServiceManager, AIStream
+from waypost.providers.provider import ProviderState
 
 
 class RoutedAIService(AIServiceManager):
-    """An AIServiceManager whose `model` argument is a route, an alias, `provider/model` or a bare id.
+    """An AIServiceManager whose `model` argument is a route, an alias, `provider/model` or a bare id."""
 
-    `policies` holds those of the routes that have one of their own; `policy` is for all other names.
-    """
-
-    def __init__(
-        self,
-        router: Router,
-        providers: Mapping[str, AIServiceProvider],
-        *,
-        policies: Mapping[str, Policy] | None = None,
-        policy: Policy | None = None,
-    ) -> None:
+    def __init__(self, gateway: Gateway) -> None:
         super().__init__()
-        self.router = router
-        self._policies = policies or {}
-        self._policy = policy or Policy()
-        for name, provider in providers.items():
-            self.add_provider(name, provider)
+        self.gateway = gateway
 
-    def _plan(self, arguments: Mapping[str, Any]) -> ServicePlan:
-        plan = self.router.plan(arguments.get("model"))
-        thinks = arguments.get("reasoning_effort") is not None
-        candidates = tuple(self._candidate(target, thinks=thinks) for target in plan.targets)
-        return ServicePlan(candidates, plan.notes, self._policies.get(plan.route or "", self._policy))
+    async def generate_response(self, prompt: str, **kwargs: Any) -> AIResponse:
+        """The whole answer, by the route's policy. Raises as the manager does, and UnknownModel."""
+        served = await self.gateway.generate(to_request(prompt, kwargs))
+        response = to_ai_response(served.response, served.provider)
+        response.attempts, response.warnings = served.attempts, served.notes
+        return response
 
-    def _candidate(self, target: Target, *, thinks: bool) -> ServiceCandidate:
-        provider = self._providers[target.provider]
-        return Candidate(
-            target.provider,
-            provider,
-            target.model or provider.default_model,
-            slow_start=thinks or provider.slow_start,
-        )
+    @asynccontextmanager
+    async def stream_events(self, prompt: str, **kwargs: Any) -> AsyncIterator[AIStream]:
+        """The answer as events, by the route's policy; leaving the block ends the call."""
+        async with self.gateway.stream(to_request(prompt, kwargs)) as served:
+            yield AIStream(served)
+
+    def states(self) -> Mapping[str, ProviderState]:
+        """How each provider is, from what is known now."""
+        return self.gateway.states()
+
+    async def close(self) -> None:
+        """Close every provider."""
+        await self.gateway.close()

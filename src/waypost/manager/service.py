@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeAlias
 
-from waypost.chat import CitationDelta, Event, PartDelta, PartStart, ResponseStart
-from waypost.errors import Attempt
+from waypost.chat import Event
 from waypost.gateway.breaker import HealthBoard
 from waypost.gateway.fallback import first_answer, first_stream
+from waypost.gateway.gateway import ServedStream, is_token, served_stream
 from waypost.gateway.policy import NO_RETRIES, Policy
 from waypost.gateway.schedule import Candidate, Schedule
 from waypost.manager.provider import AIServiceProvider, text_as_events, text_of
@@ -37,21 +37,16 @@ class ServicePlan:
 class AIStream:
     """An answer under way: who gives it, and its events. Iterate it once; the last event is Finish, or it raises."""
 
-    def __init__(
-        self, start: ResponseStart, rest: AsyncIterator[Event], *, attempts: tuple[Attempt, ...], notes: tuple[str, ...]
-    ) -> None:
-        self.id = start.id
-        self.provider = attempts[-1].provider
-        self.model = start.model or attempts[-1].model or ""
-        self.attempts = attempts
-        self.warnings = notes
-        self._start = start
-        self._rest = rest
+    def __init__(self, served: ServedStream) -> None:
+        self.id = served.start.id
+        self.provider = served.provider
+        self.model = served.model
+        self.attempts = served.attempts
+        self.warnings = served.notes
+        self._events = served.events
 
-    async def __aiter__(self) -> AsyncGenerator[Event]:
-        yield self._start
-        async for event in self._rest:
-            yield event
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self._events
 
 
 class AIServiceManager:
@@ -101,13 +96,10 @@ class AIServiceManager:
         async with first_stream(
             Schedule(plan.candidates, plan.policy, self.board),
             lambda candidate: _open(candidate.provider, prompt, _arguments(kwargs, candidate)),
-            _is_token,
+            is_token,
         ) as answered:
-            start = await anext(answered.answer)
-            if not isinstance(start, ResponseStart):
-                raise TypeError(f"{answered.candidate.name} began its stream with {type(start).__name__}")
             notes = plan.notes_for(answered.candidate)
-            yield AIStream(start, answered.answer, attempts=answered.attempts, notes=notes)
+            yield AIStream(await served_stream(answered, notes))
 
     def states(self) -> Mapping[str, ProviderState]:
         """How each provider is, from what is known now."""
@@ -159,16 +151,3 @@ def _open(
         return provider.stream_events(prompt, **arguments)
     # A double need not be a subclass: its two methods are enough.
     return text_as_events(provider.stream_response(prompt, **arguments), model=arguments.get("model") or "")
-
-
-def _is_token(event: Event) -> bool:
-    """Content of any kind: from here on the caller has seen something."""
-    match event:
-        case PartDelta():
-            return bool(event.text)
-        case PartStart():
-            return bool(getattr(event.part, "text", True))
-        case CitationDelta():
-            return True
-        case _:
-            return False

@@ -374,3 +374,10 @@ class Settings(Part):
     def targets(self, route: str = DEFAULT_ROUTE) -> tuple[Target, ...]:
         """The targets behind a route, alias, provider or "provider/model", each once, in order."""
         return self.names.resolve(route)
+
+    def policy(self, name: str) -> PolicySettings:
+        """That of a route, or of the route an alias leads to; the defaults for anything else."""
+        while name in self.aliases:
+            name = self.aliases[name]
+        route = self.routes.get(name)
+        return route.policy if route else PolicySettings()
