@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from waypost.manager.arguments import NAMES
+from waypost.settings import load_settings
 from waypost.simulator import script_from
 
 ROOT = Path(__file__).parents[1]
@@ -41,6 +42,15 @@ def test_python_examples_are_python_and_import_what_exists(page: Path) -> None:
 def test_the_simulators_scripts_can_be_loaded() -> None:
     (script,) = blocks(ROOT / "docs/guide/simulator.md", "yaml")
     assert len(script_from(yaml.safe_load(script)).rules) == 4
+
+
+def test_the_settings_in_the_guides_are_valid(tmp_path: Path) -> None:
+    examples = [text for page in PAGES if page.name != "simulator.md" for text in blocks(page, "yaml")]
+    assert examples
+    for number, text in enumerate(examples):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(text, encoding="utf-8")
+        assert load_settings(file, {"ANTHROPIC_API_KEY": "test-key-1", "OPENAI_API_KEY": "test-key-2"}).routes
 
 
 def test_every_argument_of_a_request_is_in_the_library_guide() -> None:
