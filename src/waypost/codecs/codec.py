@@ -22,6 +22,9 @@ class Loss:
     what: str
     why: str
 
+    def __str__(self) -> str:
+        return f"{self.what}: {self.why}"
+
 
 @dataclass(frozen=True, slots=True)
 class DecodedRequest:
@@ -83,7 +86,11 @@ class Codec(Protocol):
     name: str
     """For instance "openai_chat"."""
     family: str
-    """The key of this format's data in `opaque` and `provider_options`, for instance "openai"."""
+    """The key of this format's data in `opaque` and `provider_options`, for instance "openai".
+
+    Formats of one vendor share a family for what they write alike; the Responses format keeps what only it has under
+    its own name.
+    """
 
     def decode_request(self, body: bytes) -> DecodedRequest:
         """Raises InvalidRequest, naming the field."""
