@@ -10,7 +10,15 @@ from collections import Counter
 import pytest
 
 from waypost import errors
-from waypost.errors import AllTargetsFailed, Attempt, MalformedResponse, ProviderError, RequestError, WaypostError
+from waypost.errors import (
+    AllTargetsFailed,
+    Attempt,
+    MalformedResponse,
+    ProviderError,
+    ProviderOverloaded,
+    RequestError,
+    WaypostError,
+)
 
 CLASSES: dict[str, type[WaypostError]] = {
     name: value for name, value in vars(errors).items() if inspect.isclass(value) and issubclass(value, WaypostError)
@@ -84,7 +92,10 @@ def test_a_code_is_declared_in_the_class_that_has_it() -> None:
 
 def test_the_text_is_what_happened_and_what_to_do() -> None:
     assert str(WaypostError("It broke.", hint="Mend it.")) == "It broke. Mend it."
+    assert str(WaypostError("It broke", hint="Mend it.")) == "It broke. Mend it."
     assert str(WaypostError("It broke.")) == "It broke."
+    assert str(ProviderOverloaded("Busy")) == f"Busy. {ProviderOverloaded.advice}"
+    assert ProviderOverloaded("Busy", hint="Go home.").hint == "Go home."
 
 
 def test_a_provider_s_error_carries_what_the_provider_said() -> None:
@@ -96,6 +107,6 @@ def test_a_provider_s_error_carries_what_the_provider_said() -> None:
 def test_when_all_fail_each_provider_s_own_error_is_told() -> None:
     first, second = MalformedResponse("Not JSON."), ProviderError("Down.")
     failed = AllTargetsFailed([Attempt("a", "m", first, 1), Attempt("b", None, second, 2)])
-    assert failed.message == "All AI providers failed: a: Not JSON.; b: Down."
+    assert failed.message == "All AI providers failed: a: Not JSON; b: Down."
     assert failed.errors == {"a": first, "b": second}
-    assert AllTargetsFailed([]).message == "All AI providers failed: none is configured"
+    assert AllTargetsFailed([]).message == "All AI providers failed: none is configured."

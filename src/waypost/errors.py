@@ -57,14 +57,21 @@ class WaypostError(Exception):
     """May another target be tried?"""
     unwell: ClassVar[bool] = False
     """Does it say that the target itself is unwell? Its breaker counts those."""
+    advice: ClassVar[str] = ""
+    """The hint where none is given."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = hint or self.advice
+        self.attempts: tuple[Attempt, ...] = ()
+        """The calls that were made before it was raised, its own too; filled in by the gateway."""
 
     def __str__(self) -> str:
-        return f"{self.message} {self.hint}".rstrip()
+        if not self.hint:
+            return self.message
+        end = "" if self.message.endswith((".", "!", "?", ":")) else "."
+        return f"{self.message}{end} {self.hint}"
 
 
 class ConfigurationError(WaypostError):
@@ -210,6 +217,7 @@ class ContextLengthExceeded(ProviderError):
     code = "context_length_exceeded"
     http_status = 400
     fallback = False
+    advice = "Shorten the prompt, or ask a model with a larger context window."
 
 
 class ContentPolicyViolation(ProviderError):
@@ -218,18 +226,21 @@ class ContentPolicyViolation(ProviderError):
     code = "content_policy_violation"
     http_status = 400
     fallback = False
+    advice = "Change the prompt."
 
 
 class ProviderAuthenticationError(ProviderError):
     """The provider refused our key."""
 
     code = "provider_authentication"
+    advice = "Check the provider's api_key in the settings, or the environment variable it comes from."
 
 
 class ProviderPermissionError(ProviderError):
     """Our key may not use this model or endpoint."""
 
     code = "provider_permission"
+    advice = "Check what the provider's key may use, or ask for another model."
 
 
 class ProviderModelNotFound(ProviderError):
@@ -237,6 +248,7 @@ class ProviderModelNotFound(ProviderError):
 
     code = "provider_model_not_found"
     http_status = 404
+    advice = "Check the model's name, and that the provider's account may use it."
 
 
 class ProviderRequestTooLarge(ProviderError):
@@ -245,6 +257,7 @@ class ProviderRequestTooLarge(ProviderError):
     code = "provider_request_too_large"
     http_status = 413
     fallback = False
+    advice = "Send less at once."
 
 
 class ProviderQuotaExceeded(ProviderError):
@@ -252,6 +265,7 @@ class ProviderQuotaExceeded(ProviderError):
 
     code = "provider_quota_exceeded"
     http_status = 429
+    advice = "Check the provider account's credit and limits."
 
 
 class ProviderRateLimited(ProviderError):
@@ -260,6 +274,7 @@ class ProviderRateLimited(ProviderError):
     code = "provider_rate_limited"
     http_status = 429
     retryable = True
+    advice = "Wait and ask again, or give the route another target."
 
 
 class ProviderOverloaded(ProviderError):
@@ -269,6 +284,7 @@ class ProviderOverloaded(ProviderError):
     http_status = 503
     retryable = True
     unwell = True
+    advice = "Ask again later, or give the route another target."
 
 
 class ProviderServerError(ProviderError):
@@ -277,6 +293,7 @@ class ProviderServerError(ProviderError):
     code = "provider_server_error"
     retryable = True
     unwell = True
+    advice = "Ask again, or give the route another target."
 
 
 class ProviderUnreachable(ProviderError):
@@ -293,6 +310,7 @@ class ProviderConnectionLost(ProviderError):
     code = "provider_connection_lost"
     retryable = True
     unwell = True
+    advice = "Ask again; if it happens often, look at the network on the way to the provider."
 
 
 Phase = Literal["connect", "first_byte", "first_token", "idle", "total"]
@@ -325,6 +343,7 @@ class MalformedResponse(ProviderError):
 
     code = "provider_malformed_response"
     unwell = True
+    advice = "Check that base_url points to the provider's API and that kind is right."
 
 
 class IncompleteStream(ProviderError):
@@ -332,6 +351,7 @@ class IncompleteStream(ProviderError):
 
     code = "provider_incomplete_stream"
     unwell = True
+    advice = "Ask again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,10 +375,11 @@ class AllTargetsFailed(WaypostError):
     http_status = 502
 
     def __init__(self, attempts: Sequence[Attempt]) -> None:
-        told = "; ".join(f"{attempt.provider}: {attempt.error}" for attempt in attempts)
-        super().__init__(f"All AI providers failed: {told}" if told else "All AI providers failed: none is configured")
-        self.attempts = tuple(attempts)
         errors = [attempt.error for attempt in attempts]
+        told = dict.fromkeys(f"{attempt.provider}: {_sentence(attempt.error)}" for attempt in attempts)
+        hints = dict.fromkeys(error.hint for error in errors if isinstance(error, WaypostError) and error.hint)
+        super().__init__(f"All AI providers failed: {'; '.join(told) or 'none is configured'}.", hint=" ".join(hints))
+        self.attempts = tuple(attempts)
         statuses = {error.http_status if isinstance(error, WaypostError) else None for error in errors}
         if len(statuses) == 1 and (status := statuses.pop()) is not None:
             self.http_status = status
@@ -369,3 +390,8 @@ class AllTargetsFailed(WaypostError):
     def errors(self) -> dict[str, Exception]:
         """The last error of each provider, by name."""
         return {attempt.provider: attempt.error for attempt in self.attempts if attempt.error is not None}
+
+
+def _sentence(error: Exception | None) -> str:
+    text = error.message if isinstance(error, WaypostError) else str(error) or type(error).__name__
+    return text.rstrip().removesuffix(".")

@@ -54,6 +54,25 @@ def test_check_as_json(waypost: Waypost) -> None:
     assert (bad.exit_code, json.loads(bad.stdout)) == (3, {"ok": False, "file": None, "problems": problems})
 
 
+NOBODY = 'No installed package offers the plugin "nobody" (entry point group waypost.providers).'
+
+
+@pytest.mark.parametrize("command", [["config", "check"], ["serve", "--port", "0"], ["ask", "x"]])
+def test_a_plugin_that_nobody_offers_is_refused(waypost: Waypost, command: list[str]) -> None:
+    """A name that is only mistyped in `plugins` would do nothing, without a word."""
+    Path("waypost.yaml").write_text("plugins: [nobody]\nproviders: {o: {kind: openai}}")
+    result = waypost(*command)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr.startswith(f"Error: {NOBODY} Correct its name, ")
+
+
+def test_check_as_json_names_the_missing_plugin(waypost: Waypost) -> None:
+    Path("waypost.yaml").write_text("plugins: [nobody]")
+    told = json.loads(waypost("config", "check", "--json").stdout)
+    assert told["ok"] is False
+    assert told["problems"][0].startswith(NOBODY)
+
+
 def test_schema_is_the_settings_schema(waypost: Waypost) -> None:
     assert json.loads(waypost("config", "schema").stdout) == json_schema()
 

@@ -62,8 +62,8 @@ ROWS: list[tuple[str, dict[str, str], str, str, str, str]] = [
         {},
         "plugin nobody",
         "fail",
-        "no installed package offers it",
-        "Install the package that offers it, or take it out of plugins.",
+        'No installed package offers the plugin "nobody" (entry point group waypost.providers).',
+        "Correct its name, install the package that offers it, or take it out of plugins.",
     ),
     (
         KEYED,

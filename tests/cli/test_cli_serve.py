@@ -68,6 +68,14 @@ def test_only_loopback_without_keys(waypost: Waypost) -> None:
     assert (result.exit_code, result.stderr) == (3, told)
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "my-laptop.example"])  # noqa: S104 - refused
+def test_the_simulator_is_for_this_machine_only(waypost: Waypost, host: str) -> None:
+    result = waypost("simulate", "--host", host, "--port", "0")
+    assert (result.exit_code, result.stdout) == (5, "")
+    assert result.stderr.startswith(f'Error: The simulator listens on this machine only, and "{host}" is no loopback')
+    assert result.stderr.endswith("Use --host 127.0.0.1.\n")
+
+
 def test_serve_says_what_it_serves_answers_and_ends_well(environment: Mapping[str, str], providers: Path) -> None:
     providers.write_text(providers.read_text().replace("providers:\n", "providers:\n  l: {kind: llama_cpp}\n"))
     command = [sys.executable, "-m", "waypost.cli.main", "serve", "--port", "0"]

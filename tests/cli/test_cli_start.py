@@ -99,9 +99,13 @@ def error_classes(kind: type[errors.WaypostError] = errors.WaypostError) -> Iter
 
 @pytest.mark.parametrize("kind", list(error_classes()), ids=lambda kind: kind.__name__)
 def test_every_error_has_a_documented_exit_code(kind: type[errors.WaypostError]) -> None:
-    error = kind.__new__(kind)
+    error = errors.AllTargetsFailed([]) if kind is errors.AllTargetsFailed else kind.__new__(kind)
     assert exit_code(error) in MEANINGS
     assert exit_code(error) not in (0, 2, 130)
+
+
+def all_failed(*causes: Exception) -> errors.AllTargetsFailed:
+    return errors.AllTargetsFailed([errors.Attempt("p", None, cause, 1) for cause in causes])
 
 
 @pytest.mark.parametrize(
@@ -112,6 +116,9 @@ def test_every_error_has_a_documented_exit_code(kind: type[errors.WaypostError])
         (AddressUnavailable("m"), 5),
         (errors.UnknownModel("m"), 1),
         (errors.AllTargetsFailed([]), 1),
+        (all_failed(errors.ModelError("m"), errors.ModelError("n")), 4),
+        (all_failed(errors.ModelError("m"), errors.ProviderOverloaded("n")), 1),
+        (all_failed(ValueError("a plugin's own")), 1),
         (errors.ProviderOverloaded("m"), 1),
     ],
 )

@@ -165,7 +165,7 @@ def test_a_subclass_from_elsewhere_is_told_as_its_parent() -> None:
 
 def test_the_hint_is_told_too_and_bad_text_is_written_as_utf8() -> None:
     reply = codec.encode_error(errors.InvalidRequest("bad \ud800", hint="Do this."))
-    assert json.loads(reply.body.decode())["error"]["message"] == "bad \ufffd Do this."
+    assert json.loads(reply.body.decode())["error"]["message"] == "bad \ufffd. Do this."
 
 
 def test_codes_name_causes_the_type_does_not() -> None:

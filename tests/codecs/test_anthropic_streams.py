@@ -348,10 +348,12 @@ def test_what_a_stream_here_cannot_hold_is_told_and_the_rest_goes_on() -> None:
 
 
 def test_a_failure_before_anything_is_the_error_event_alone() -> None:
-    wire, _ = write(Failed(ProviderOverloaded("Overloaded")))
-    assert wire == [{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}]
+    wire, _ = write(Failed(ProviderOverloaded("Overloaded.", hint="Wait.")))
+    assert wire == [{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded. Wait."}}]
 
 
 def test_a_failure_after_the_start_ends_the_stream_without_message_stop() -> None:
-    wire, _ = write(HEAD, PartStart(0, Text("")), PartDelta(0, "a"), Failed(ProviderOverloaded("Overloaded")))
+    wire, _ = write(
+        HEAD, PartStart(0, Text("")), PartDelta(0, "a"), Failed(ProviderOverloaded("Overloaded.", hint="Wait."))
+    )
     assert [event["type"] for event in wire][-2:] == ["content_block_delta", "error"]

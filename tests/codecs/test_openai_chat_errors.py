@@ -211,5 +211,5 @@ def test_an_error_of_a_subclass_is_written_as_its_parent() -> None:
 
     body = json.loads(codec.encode_error(Special("m \ud800", hint="h", param="p")).body)
     assert body == {
-        "error": {"message": "m \ufffd h", "type": "rate_limit_error", "param": "p", "code": "rate_limit_exceeded"}
+        "error": {"message": "m \ufffd. h", "type": "rate_limit_error", "param": "p", "code": "rate_limit_exceeded"}
     }

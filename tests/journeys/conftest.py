@@ -38,7 +38,7 @@ class Clone:
                 return process
         raise AssertionError(f"no server under make:\n{self.log.read_text()}")
 
-    def run(self, command: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+    def run(self, command: str, timeout_s: float = 240.0) -> subprocess.CompletedProcess[str]:
         """The command in the clone's folder, as a user's shell would run it."""
         return subprocess.run(
             ["bash", "-c", command],

@@ -49,7 +49,7 @@ def test_the_story_is_streamed_as_typed_events_with_ids(served: Any) -> None:
     kinds = [block["event"] for block in fields]
     assert kinds[0] == "start"
     assert kinds[-1] == "done"
-    assert kinds.count("delta") > 20
+    assert kinds.count("delta") > 20  # a story
     assert len({block["id"] for block in fields}) == len(fields)
     story = "".join(json.loads(block["data"])["text"] for block in fields if block["event"] == "delta")
     assert len(story.split()) > 20

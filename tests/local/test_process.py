@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +22,7 @@ import pytest
 from waypost.errors import ModelError
 from waypost.local.catalogue import SMOLLM2_135M_INSTRUCT
 from waypost.local.keeper import KeeperLimits
-from waypost.local.process import LocalEndpoint, LocalModelOptions, LocalModelServer
+from waypost.local.process import LONGEST_WAIT_S, LocalEndpoint, LocalModelOptions, LocalModelServer
 from waypost.local.store import ModelStore
 
 Script = Callable[..., subprocess.Popen[str]]
@@ -58,6 +60,10 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now_s
+
+    async def sleep(self, wait_s: float) -> None:
+        """As far as whoever sleeps can tell."""
+        self.now_s += wait_s
 
 
 @pytest.fixture
@@ -188,15 +194,75 @@ async def _answer(server: LocalModelServer) -> None:
     assert status == 200
 
 
-async def test_a_killed_child_is_started_again_after_the_back_off(serve: Serve) -> None:
+async def test_a_request_waits_for_a_short_back_off_of_a_killed_child(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Half a second at first; the log has a line for each start and for the end."""
+    caplog.set_level(logging.INFO, "waypost.local")
     clock = Clock()
-    server = serve(clock=clock, jitter=lambda: 1.0)
+    server = serve(clock=clock, jitter=lambda: 1.0, sleep=clock.sleep)
+    await server.endpoint()
+    pid = _pid(server)
+    os.kill(pid, signal.SIGKILL)
+    await _until(lambda: _status(server) == "unavailable")
+    calls = await asyncio.gather(*(server.endpoint() for _ in range(3)))
+    assert clock.now_s == 0.5
+    assert len({call.base_url for call in calls}) == 1
+    assert (await _chat(calls[0], "Hello"))[0] == 200
+    await server.close()
+    started, ended, again = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert started == ("INFO", f"The local model {NAME} is loaded and runs as process {pid}.")
+    assert ended[0] == "WARNING"
+    assert f"(process {pid}) has ended: its process was ended by SIGKILL" in ended[1]
+    assert again[0] == "INFO"
+
+
+async def test_why_a_child_ended_is_told_to_who_noticed_first(serve: Serve) -> None:
+    """The connection breaks a moment before the end of the process is known."""
+    server = serve()
+    await server.endpoint()
+    before = server.endings
+    assert await server.ending_after(before, 0.05) is None
+    os.kill(_pid(server), signal.SIGKILL)
+    reason = await server.ending_after(before, 5)
+    assert reason is not None
+    assert "SIGKILL" in reason
+    assert await server.ending_after(before, 0) == reason
+    assert await server.ending_after(server.endings, 0) is None
+
+
+async def test_a_damaged_model_is_not_started_and_one_fetched_anew_is(
+    serve: Serve, tmp_path: Path, real_store: ModelStore
+) -> None:
+    """The file has its right size and header, and four other bytes in the middle."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    path = folder / f"{NAME}.gguf"
+    shutil.copyfile(real_store.path_of(NAME), path)
+    with path.open("r+b") as file:
+        file.seek(50_000_000)
+        file.write(b"XXXX")
+    server = serve(store=ModelStore(folder))
+    assert _status(server) == "idle"
+    for _ in range(2):
+        with pytest.raises(ModelError, match=r"is damaged: its SHA-256 is .*waypost models pull .* --force"):
+            await server.endpoint()
+    assert server.pid is None
+    assert _status(server) == "unavailable"
+    path.unlink()
+    path.symlink_to(real_store.path_of(NAME))
+    assert (await _chat(await server.endpoint(), "Hello"))[0] == 200
+
+
+async def test_a_killed_child_is_started_again_after_a_back_off_too_long_to_wait_for(serve: Serve) -> None:
+    clock = Clock()
+    server = serve(clock=clock, jitter=lambda: 1.0, backoff_first_s=LONGEST_WAIT_S + 0.5)
     before, pid = await server.endpoint(), _pid(server)
     os.kill(pid, signal.SIGKILL)
     await _until(lambda: _status(server) == "unavailable")
-    with pytest.raises(ModelError, match=r"ended by SIGKILL.*started again at the first request after 0\.5 s"):
+    with pytest.raises(ModelError, match=r"ended by SIGKILL.*started again at the first request after 2\.5 s"):
         await server.endpoint()
-    clock.now_s += 0.5
+    clock.now_s += 2.5
     assert _status(server) == "idle"
     after = await server.endpoint()
     assert _pid(server) != pid

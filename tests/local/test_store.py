@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ import pytest
 from waypost.errors import ModelError
 from waypost.local.lock import folder_lock
 from waypost.local.store import SPARE_BYTES, ModelStore
+from waypost.local.verdicts import RECORD_NAME
 
 Script = Callable[..., subprocess.Popen[str]]
 Ends = Callable[[int, float], bool]
@@ -47,7 +49,7 @@ def _fields(store: ModelStore) -> str:
 
 
 def _left(store: ModelStore) -> set[str]:
-    return {path.name for path in store.folder.iterdir()} - {".lock"}
+    return {path.name for path in store.folder.iterdir()} - {".lock", RECORD_NAME}
 
 
 def _change(store: ModelStore, **fields: Any) -> ModelStore:
@@ -245,12 +247,63 @@ def test_damage_that_shows_is_found_at_every_use(store: ModelStore, damage: Call
 
 
 def test_damage_inside_is_found_by_verify(store: ModelStore) -> None:
+    _damage_inside(store.pull("tiny"))
+    store.path_of("tiny")
+    _raises(lambda: store.verify("tiny"), "damaged", "SHA-256", "waypost models pull tiny --force")
+
+
+def test_damage_inside_is_found_at_the_first_use_and_known_from_then_on(store: ModelStore) -> None:
+    """Another process knows it too, from the record; a pull mends it without `force`."""
     path = store.pull("tiny")
+    _damage_inside(path)
+    store.path_of("tiny")
+    assert store.list()[0].state == "installed", "nobody has read it yet"
+    _raises(lambda: store.sound("tiny"), "damaged", "SHA-256", "waypost models pull tiny --force")
+    for user in (store, ModelStore(store.folder, store.catalogue)):
+        _raises(lambda user=user: user.resolve("tiny"), "damaged", "SHA-256")  # type: ignore[misc]
+        assert user.list()[0].state == "damaged"
+    assert store.pull("tiny") == store.sound("tiny") == store.path_of("tiny")
+    assert store.list()[0].state == "installed"
+
+
+def test_a_file_is_read_once_for_each_state_it_is_in(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = store.pull("tiny")
+    read: list[str] = []
+    digest = hashlib.file_digest
+
+    def counted(file: Any, kind: str) -> Any:
+        read.append(file.name)
+        return digest(file, kind)
+
+    monkeypatch.setattr(hashlib, "file_digest", counted)
+    other = ModelStore(store.folder, store.catalogue)
+    for user in (store, store, other):
+        user.sound("tiny")
+    assert len(read) == 1
+    os.utime(path, ns=(0, 0))
+    other.sound("tiny")
+    other.sound("tiny")
+    assert len(read) == 2
+    store.verify("tiny")
+    assert len(read) == 3, "who asks for a check gets one"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"tiny.gguf": 1}', b"\xff", None])
+def test_a_record_that_cannot_be_read_costs_time_and_nothing_else(store: ModelStore, content: bytes | None) -> None:
+    path = store.pull("tiny")
+    record = store.folder / RECORD_NAME
+    record.unlink(missing_ok=True)
+    record.mkdir() if content is None else record.write_bytes(content)
+    fresh = ModelStore(store.folder, store.catalogue)
+    assert fresh.sound("tiny") == fresh.path_of("tiny") == path
+    assert record.is_dir() or record.stat().st_mode & 0o777 == 0o644
+    assert [name for name in _left(store) if name.startswith(RECORD_NAME)] == [], "no half-written record stays"
+
+
+def _damage_inside(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[1000] ^= 0xFF
     path.write_bytes(content)
-    store.path_of("tiny")
-    _raises(lambda: store.verify("tiny"), "damaged", "SHA-256", "waypost models pull tiny --force")
 
 
 def test_remove_takes_the_file_away_once(store: ModelStore) -> None:

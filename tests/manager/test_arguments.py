@@ -70,6 +70,7 @@ def test_images_come_in_messages() -> None:
         ("  \n", {"messages": []}, "prompt", "The prompt is empty"),
         (5, {}, "prompt", "prompt must be a string"),
         ("hi", {"max_tokns": 5}, "max_tokns", "Did you mean max_tokens?"),
+        ("hi", {"stream": True}, "stream", "Call stream_response"),
         ("hi", {"zzz": 5}, "zzz", "Known: system, messages"),
         ("hi", {"messages": "hi"}, "messages", "messages must be a list"),
         ("hi", {"system": 5}, "system", "system must be a string"),

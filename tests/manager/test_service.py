@@ -129,10 +129,32 @@ async def test_streaming_falls_back_before_the_first_token_only() -> None:
 
 
 async def test_a_double_needs_no_base_class_and_its_stream_may_be_a_coroutine() -> None:
-    made = AIServiceManager()
-    made.add_provider("double", Double())  # type: ignore[arg-type]
-    assert (await made.generate_response("hi")).content == "hi!"
-    assert await text(made, "hi") == ["hi", "!"]
+    async with AIServiceManager() as made:
+        made.add_provider("double", Double())  # type: ignore[arg-type]
+        assert (await made.generate_response("hi")).content == "hi!"
+        assert await text(made, "hi") == ["hi", "!"]
+        assert made.states()["double"].status == "ready"
+
+
+async def test_a_provider_that_does_not_close_leaves_no_other_open() -> None:
+    class Stubborn(Scripted):
+        async def close(self) -> None:
+            raise OSError("cannot close")
+
+    before, after = Scripted("a"), Scripted("b")
+    with pytest.raises(OSError, match="cannot close"):
+        await manager(before=before, stubborn=Stubborn(), after=after).close()
+    assert before.closed
+    assert after.closed
+
+
+async def test_an_answer_that_is_none_names_who_gave_it() -> None:
+    class Wrong(Scripted):
+        async def generate_response(self, prompt: str, **kwargs: Any) -> AIResponse:
+            return "just text"  # type: ignore[return-value]
+
+    with pytest.raises(TypeError, match="wrong gave str where an AIResponse is wanted"):
+        await manager(wrong=Wrong()).generate_response("hi")
 
 
 async def test_events_of_a_users_provider_obey_the_grammar_and_end_with_finish() -> None:

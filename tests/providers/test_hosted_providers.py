@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,6 +16,7 @@ from waypost.errors import (
     InvalidRequest,
     MalformedResponse,
     ProviderAuthenticationError,
+    ProviderBadRequest,
     ProviderConnectionLost,
     ProviderError,
     ProviderModelNotFound,
@@ -28,6 +29,11 @@ from waypost.errors import (
 from waypost.manager.provider import ModelProvider
 from waypost.simulator import Simulator
 from waypost.transport import Deadlines
+
+if TYPE_CHECKING:
+    from tests.transport.raw_server import RawConnection, StartRawServer
+
+pytest_plugins = ("tests.transport.raw_server",)
 
 KINDS = ("anthropic", "openai", "openai_compatible")
 
@@ -217,3 +223,60 @@ async def test_an_empty_prompt_reaches_no_provider(simulator: Simulator) -> None
     with pytest.raises(InvalidRequest):
         await ask(provider("anthropic", simulator), streamed=False, prompt=" ")
     assert not simulator.requests
+
+
+async def test_headers_of_ours_and_ids_of_theirs_are_cleaned_too(raw_server: StartRawServer) -> None:
+    """Some servers repeat whatever they were sent."""
+    from tests.transport.raw_server import http_reply
+
+    body = b'{"type":"error","error":{"type":"api_error","message":"got hdr-supersecret-1 and test-key-123"}}'
+
+    async def script(connection: RawConnection) -> None:
+        await connection.request()
+        await connection.send(http_reply(body, status="500 Oops", headers="request-id: test-key-123\r\n"))
+
+    server = await raw_server(script)
+    made = AnthropicProvider("test-key-123", base_url=server.url, headers={"x-team": "hdr-supersecret-1"})
+    with pytest.raises(ProviderServerError) as caught:
+        await ask(made, streamed=False)
+    assert caught.value.message == "got [key] and [key]"
+    assert caught.value.request_id == "[key]"
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_redirect_is_not_followed_and_not_taken_for_an_answer(
+    raw_server: StartRawServer, streamed: bool
+) -> None:
+    from tests.transport.raw_server import http_reply
+
+    body = b'{"id":"x","choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"no"}}]}'
+    headers = "location: https://user:pass@elsewhere.example/v1?key=1\r\ncontent-type: application/json\r\n"
+
+    async def script(connection: RawConnection) -> None:
+        await connection.request()
+        await connection.send(http_reply(body, status="308 Moved", headers=headers))
+
+    server = await raw_server(script)
+    with pytest.raises(MalformedResponse) as caught:
+        await ask(OpenAIProvider("test-key-123", base_url=server.url), streamed=streamed)
+    assert "redirect (status 308) to https://elsewhere.example." in str(caught.value)
+    assert "Set base_url" in str(caught.value)
+
+
+async def test_an_error_after_earlier_attempts_carries_them_all(simulator: Simulator) -> None:
+    async with AIServiceManager() as manager:
+        busy = provider("openai", simulator, headers={"x-waypost-simulate": '{"status": 503}'})
+        cut = provider("anthropic", simulator, headers={"x-waypost-simulate": '{"cut_after_events": 5}'})
+        bad = provider("anthropic", simulator, headers={"x-waypost-simulate": '{"status": 400}'})
+        manager.add_provider("busy", busy)
+        manager.add_provider("cut", cut)
+        with pytest.raises(ProviderConnectionLost) as broken:
+            async for _piece in manager.stream_response("one two three four five"):
+                pass
+        manager.add_provider("cut", bad)
+        with pytest.raises(ProviderBadRequest) as refused:
+            await manager.generate_response("hello")
+        await cut.close()
+    assert [attempt.provider for attempt in broken.value.attempts] == ["busy", "cut"]
+    assert [attempt.provider for attempt in refused.value.attempts] == ["busy", "cut"]
+    assert refused.value.attempts[-1].error is refused.value

@@ -173,7 +173,9 @@ async def test_tokens_are_counted_as_the_answer_counts_them(
 async def test_the_ledger_tells_what_was_seen_without_secrets(
     simulator: Simulator, session: aiohttp.ClientSession
 ) -> None:
-    headers = {"authorization": "Bearer sk-secret", "cookie": "c=sk-secret", "x-team": "blue"}
+    secret = dict.fromkeys(("cookie", "x-my-secret", "x-goog-api-key", "x-team"), "sk-secret")
+    harmless = {"user-agent": "probe/1", "X-Stainless-Lang": "python", "openai-organization": "org-1"}
+    headers = {"authorization": "Bearer sk-secret", **secret, **harmless}
     await fetch(session, "POST", simulator.url + CHAT, headers, json=HELLO)
     url = f"{simulator.url}/simulator/requests"
     _, told = await fetch(session, "GET", url, {})
@@ -186,7 +188,9 @@ async def test_the_ledger_tells_what_was_seen_without_secrets(
         200,
     )
     assert entry["body"] == HELLO
-    assert entry["headers"]["x-team"] == "blue"
+    for name in ("authorization", *secret):
+        assert entry["headers"][name] == "***"
+    assert entry["headers"].items() >= {name.lower(): value for name, value in harmless.items()}.items()
     assert entry["duration_ms"] >= 0
     assert "sk-secret" not in json.dumps(told)
     assert [one.number for one in simulator.requests] == [1]
@@ -194,6 +198,49 @@ async def test_the_ledger_tells_what_was_seen_without_secrets(
     assert not simulator.requests
     await fetch(session, "POST", simulator.url + CHAT, headers, json=HELLO)
     assert [one.number for one in simulator.requests] == [2]
+
+
+PATHS = [("GET", "/"), ("GET", "/simulator/requests"), ("DELETE", "/simulator/requests"), ("POST", CHAT)]
+REFUSED = [
+    ({"host": "evil.example"}, 'does not answer to the host "evil.example"'),
+    ({"host": "evil.example:8100"}, "Use 127.0.0.1 or localhost."),
+    ({"host": "127.0.0.1.evil.example"}, "does not answer"),
+    ({"host": "localhost@evil.example"}, "does not answer"),
+    ({"origin": "http://evil.example"}, 'Pages of "http://evil.example" may not use'),
+    ({"origin": "http://127.0.0.1:1"}, "may not use"),
+    ({"origin": "null"}, "may not use"),
+    ({"origin": "http://[evil"}, "may not use"),
+]
+
+
+@pytest.mark.parametrize(("headers", "told"), REFUSED)
+async def test_web_pages_are_kept_out_of_every_path(
+    simulator: Simulator, session: aiohttp.ClientSession, headers: dict[str, str], told: str
+) -> None:
+    """DNS rebinding gives a foreign Host, a page of another address a foreign Origin."""
+    for method, path in PATHS:
+        status, reply = await fetch(session, method, simulator.url + path, {**OPENAI, **headers}, json=HELLO)
+        assert (status, reply["error"]["type"]) == (403, "origin_refused")
+        assert told in reply["error"]["message"]
+    assert not simulator.requests
+
+
+async def test_this_machines_names_and_its_own_pages_are_let_in(
+    simulator: Simulator, session: aiohttp.ClientSession
+) -> None:
+    port = simulator.url.rpartition(":")[2]
+    own = f"http://localhost:{port}"
+    for headers in ({"host": f"LOCALHOST:{port}", "origin": own}, {"host": f"[::1]:{port}"}, {"host": "127.0.0.1"}):
+        assert (await fetch(session, "GET", f"{simulator.url}/simulator/requests", headers))[0] == 200
+
+
+async def test_a_request_without_a_host_is_refused(simulator: Simulator) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(simulator.url.rpartition(":")[2]))
+    writer.write(b"GET /simulator/requests HTTP/1.0\r\n\r\n")
+    reply = await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    assert b" 403 " in reply.splitlines()[0]
+    assert b"no Host headers" in reply
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -111,6 +111,7 @@ class Collector:
             provider_fields=provider_fields,
             usage=self._usage,
             choices=tuple(self._choice(index) for index in indexes),
+            notes=start.notes,
         )
 
     def _choice(self, index: int) -> Choice:

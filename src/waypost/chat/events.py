@@ -14,12 +14,13 @@ from waypost.errors import ProviderError
 
 @dataclass(frozen=True, slots=True)
 class ResponseStart:
-    """The provider has begun. First event of every stream."""
+    """The provider has begun. First event of every stream. `notes` as in Response."""
 
     id: str
     model: str
     created: int | None = None
     provider_fields: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,8 @@ class Response:
     created: int | None = None
     provider_fields: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     """Top-level fields only one wire family knows, by family: `{"openai": {"system_fingerprint": "…"}}`."""
+    notes: tuple[str, ...] = ()
+    """What whoever asked should know, such as what of the request the provider's wire format could not carry."""
 
     @property
     def text(self) -> str:

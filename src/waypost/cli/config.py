@@ -30,10 +30,12 @@ def config() -> None:
 @json_option("file, counts and problems")
 def check(config_file: Path | None, as_json: bool) -> None:
     """Read the settings file and name everything that is wrong with it."""
+    from waypost.providers.plugins import check_plugins
     from waypost.settings import read_settings
 
     try:
         loaded = read_settings(config_file)
+        check_plugins(loaded.settings)
     except ConfigurationError as error:
         if as_json:
             print_json({"ok": False, "file": None, "problems": str(error).splitlines()})

@@ -8,7 +8,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -128,13 +127,15 @@ def _travels_in_the_open(base_url: str | None) -> bool:
 
 
 def _plugins(loaded: LoadedSettings) -> Iterator[Check]:
-    installed = {entry.name for entry in entry_points(group="waypost.providers")}
+    from waypost.providers.plugins import find_plugin
+
     for name in loaded.settings.plugins:
-        if name in installed:
-            yield Check(f"plugin {name}", "ok", "installed")
+        try:
+            find_plugin(name)
+        except ConfigurationError as error:
+            yield Check(f"plugin {name}", "fail", error.message, error.hint)
         else:
-            mend = "Install the package that offers it, or take it out of plugins."
-            yield Check(f"plugin {name}", "fail", "no installed package offers it", mend)
+            yield Check(f"plugin {name}", "ok", "installed")
 
 
 def _local(loaded: LoadedSettings) -> Iterator[Check]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from waypost.errors import ConfigurationError, ModelError, WaypostError
+from waypost.errors import AllTargetsFailed, ConfigurationError, ModelError, WaypostError
 
 OK = 0
 FAILED = 1
@@ -38,5 +38,9 @@ BY_ERROR: Mapping[type[WaypostError], int] = {
 
 
 def exit_code(error: WaypostError) -> int:
-    """The code of the nearest class in the table."""
+    """The code of the nearest class in the table; where all targets failed, the one that their errors agree on."""
+    if isinstance(error, AllTargetsFailed):
+        kinds = [attempt.error for attempt in error.attempts]
+        codes = {exit_code(kind) if isinstance(kind, WaypostError) else FAILED for kind in kinds}
+        return codes.pop() if len(codes) == 1 else FAILED
     return next(BY_ERROR[kind] for kind in type(error).__mro__ if kind in BY_ERROR)

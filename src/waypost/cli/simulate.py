@@ -20,8 +20,16 @@ import click
 )
 def simulate(host: str, port: int, script: Path | None) -> None:
     """Play OpenAI and Anthropic on one port: scripted answers, pacing and faults over real sockets."""
+    from waypost.cli.exit_codes import AddressUnavailable
     from waypost.cli.listening import check_address
     from waypost.simulator import serve
+    from waypost.simulator.guard import is_loopback
 
+    if not is_loopback(host):
+        raise AddressUnavailable(
+            f'The simulator listens on this machine only, and "{host}" is no loopback address: it asks for no key '
+            "and shows whoever reaches it what it was asked.",
+            hint="Use --host 127.0.0.1.",
+        )
     check_address(host, port, "waypost simulate")
     serve(host, port, script)

@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, as
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from waypost.errors import AllTargetsFailed, Attempt, ProviderTimeout
+from waypost.errors import AllTargetsFailed, Attempt, ProviderTimeout, WaypostError
 from waypost.gateway.schedule import Candidate, Schedule, may_fall_back, total_timeout
 
 ProviderT = TypeVar("ProviderT")
@@ -37,7 +37,7 @@ async def first_answer(
         try:
             answer = await _within(schedule.remaining_s, call(candidate), total_timeout)
         except Exception as error:
-            schedule.failed(error)
+            _failed(schedule, error)
             if not may_fall_back(error):
                 raise
         except BaseException:
@@ -63,7 +63,7 @@ async def first_stream(
                 opening = _open_to_token(stack, open_stream(candidate), is_token)
                 held, items = await _within(*_first_limit(schedule, candidate.name, opening))
             except Exception as error:
-                schedule.failed(error)
+                _failed(schedule, error)
                 if not may_fall_back(error):
                     raise
                 continue
@@ -75,6 +75,16 @@ async def first_stream(
             yield Answered(candidate, rest, schedule.attempts)
             return
     raise AllTargetsFailed(schedule.attempts)
+
+
+def _failed(schedule: Schedule[ProviderT], error: Exception) -> None:
+    schedule.failed(error)
+    _tell_attempts(schedule, error)
+
+
+def _tell_attempts(schedule: Schedule[ProviderT], error: Exception) -> None:
+    if isinstance(error, WaypostError):
+        error.attempts = schedule.attempts
 
 
 async def _open_to_token(
@@ -106,6 +116,7 @@ async def _relay(
             yield item
     except Exception as error:
         schedule.completed(error)
+        _tell_attempts(schedule, error)
         raise
     except BaseException:
         schedule.left()

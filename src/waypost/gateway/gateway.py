@@ -32,6 +32,11 @@ class Served:
     attempts: tuple[Attempt, ...]
     notes: tuple[str, ...] = ()
 
+    @property
+    def model(self) -> str:
+        """The model that really answered, as the provider names it."""
+        return self.response.model or self.attempts[-1].model or ""
+
 
 @dataclass(frozen=True, slots=True)
 class ServedStream:
@@ -70,7 +75,8 @@ class Gateway:
         answered = await first_answer(
             schedule, lambda candidate: candidate.provider.generate(_asked_of(request, candidate))
         )
-        return Served(answered.answer, answered.candidate.name, answered.attempts, notes)
+        response = answered.answer
+        return Served(response, answered.candidate.name, answered.attempts, (*notes, *response.notes))
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[ServedStream]:
@@ -80,6 +86,17 @@ class Gateway:
             schedule, lambda candidate: candidate.provider.stream(_asked_of(request, candidate)), is_token
         ) as answered:
             yield await served_stream(answered, notes)
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """Names that a request may ask for, each with whom it asks first: routes, aliases, default models."""
+        routed = {name: targets[0].provider for name, targets in self.router.routes.items() if targets}
+        models = {
+            f"{name}/{provider.default_model}": name
+            for name, provider in self._providers.items()
+            if provider.default_model
+        }
+        return {**routed, **models}
 
     def states(self) -> Mapping[str, ProviderState]:
         """How each provider is, from what is known now."""
@@ -124,7 +141,8 @@ async def served_stream(answered: Answered[ProviderT, AsyncIterator[Event]], not
     start = await anext(answered.answer)
     if not isinstance(start, ResponseStart):
         raise TypeError(f"{answered.candidate.name} began its stream with {type(start).__name__}")
-    return ServedStream(start, _with_first(start, answered.answer), answered.candidate.name, answered.attempts, notes)
+    events = _with_first(start, answered.answer)
+    return ServedStream(start, events, answered.candidate.name, answered.attempts, (*notes, *start.notes))
 
 
 async def _with_first(start: ResponseStart, rest: AsyncIterator[Event]) -> AsyncIterator[Event]:

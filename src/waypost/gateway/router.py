@@ -45,6 +45,9 @@ class ModelName:
 class Served(Protocol):
     """What the router asks of a provider."""
 
+    models: tuple[str, ...] | None
+    """All that it has; None: they cannot be listed."""
+
     def serves(self, model: str) -> bool | None:
         """Does it have this model? None: unknown."""
 
@@ -72,6 +75,11 @@ class Router:
         self._routes = {name: tuple(targets) for name, targets in routes.items()}
 
     @property
+    def routes(self) -> Mapping[str, tuple[Target, ...]]:
+        """Every configured route and alias with its targets."""
+        return self._routes
+
+    @property
     def default_targets(self) -> tuple[Target, ...]:
         """The targets of the default route."""
         return self._routes.get(DEFAULT_ROUTE, ())
@@ -90,8 +98,23 @@ class Router:
         return Plan(targets, route=name) if targets is not None else None
 
     def _as_target(self, name: str) -> Plan | None:
-        provider, _, model = name.partition("/")
-        return Plan((Target(provider, model or None),)) if provider in self._providers else None
+        provider, slash, model = name.partition("/")
+        if provider in self._providers:
+            self._demand_model(provider, model)
+            return Plan((Target(provider, model or None),))
+        nearest = difflib.get_close_matches(provider, self._providers, n=1, cutoff=0.75) if slash else ()
+        if nearest:
+            raise UnknownModel(
+                f'No provider here is named "{provider}".', hint=f'Did you mean "{nearest[0]}/{model}"?', param="model"
+            )
+        return None
+
+    def _demand_model(self, provider: str, model: str) -> None:
+        models = self._providers[provider].provider.models
+        if model and models is not None and model not in models:
+            raise UnknownModel(
+                f'{provider} has no model named "{model}".', hint=f"It has {', '.join(models)}.", param="model"
+            )
 
     def _as_well_known(self, name: str) -> Plan | None:
         known = model_names().get(name)

@@ -51,6 +51,10 @@ class CatalogueModel:
     """Length of an answer, in tokens, where the request names none; None leaves it to the context window."""
     generation_threads: int | None = None
     """Processor threads that write the answer, where the user names no number; None lets llama.cpp choose."""
+    tools: bool = False
+    """Does its chat template tell the model of tools? What a template leaves out is dropped without a word."""
+    images: bool = False
+    """Can it look at images?"""
 
 
 _PLAIN_CHATML: Final = (

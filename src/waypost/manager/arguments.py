@@ -87,5 +87,7 @@ def _tool(tool: Any) -> Any:
 
 
 def _nearest(name: str) -> str:
+    if name == "stream":
+        return "Call stream_response to get the answer piece by piece."
     nearest = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.6)
     return f"Did you mean {nearest[0]}?" if nearest else f"Known: {', '.join(NAMES)}."

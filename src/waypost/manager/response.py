@@ -45,6 +45,7 @@ def to_ai_response(response: Response, provider: str) -> AIResponse:
         provider=provider,
         model=response.model,
         usage=usage_counts(response.usage),
+        warnings=response.notes,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -58,7 +58,8 @@ class AIServiceManager:
 
     def __init__(self) -> None:
         self.board = HealthBoard()
-        self._providers: dict[str, AIServiceProvider] = {}
+        # A double need not be a subclass: its two methods are enough.
+        self._providers: dict[str, Any] = {}
         self._primary: str | None = None
 
     def add_provider(self, name: str, provider: AIServiceProvider, is_primary: bool = False) -> None:
@@ -78,8 +79,12 @@ class AIServiceManager:
             Schedule(plan.candidates, plan.policy, self.board),
             lambda candidate: candidate.provider.generate_response(prompt, **_arguments(kwargs, candidate)),
         )
-        response = answered.answer
-        response.attempts, response.warnings = answered.attempts, plan.notes_for(answered.candidate)
+        response: Any = answered.answer
+        if not isinstance(response, AIResponse):
+            raise TypeError(f"{answered.candidate.name} gave {type(response).__name__} where an AIResponse is wanted")
+        notes = plan.notes_for(answered.candidate)
+        # Each once: a double may give the same object again.
+        response.attempts, response.warnings = answered.attempts, tuple(dict.fromkeys((*notes, *response.warnings)))
         response.provider = response.provider or answered.candidate.name
         return response
 
@@ -102,13 +107,18 @@ class AIServiceManager:
             yield AIStream(await served_stream(answered, notes))
 
     def states(self) -> Mapping[str, ProviderState]:
-        """How each provider is, from what is known now."""
-        return {name: provider.state() for name, provider in self._providers.items()}
+        """How each provider is, from what is known now; a double that does not say is taken to be ready."""
+        return {
+            name: provider.state() if isinstance(provider, AIServiceProvider) else ProviderState("ready")
+            for name, provider in self._providers.items()
+        }
 
     async def close(self) -> None:
-        """Close every provider."""
-        for provider in self._providers.values():
-            await provider.close()
+        """Close every provider; one that fails does not keep the others open."""
+        async with AsyncExitStack() as stack:
+            for provider in self._providers.values():
+                if isinstance(provider, AIServiceProvider):
+                    stack.push_async_callback(provider.close)
 
     async def __aenter__(self) -> AIServiceManager:
         return self
@@ -149,5 +159,4 @@ def _open(
 ) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
     if isinstance(provider, AIServiceProvider):
         return provider.stream_events(prompt, **arguments)
-    # A double need not be a subclass: its two methods are enough.
     return text_as_events(provider.stream_response(prompt, **arguments), model=arguments.get("model") or "")

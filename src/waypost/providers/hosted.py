@@ -51,7 +51,7 @@ def build(name: str, vendor: Vendor, codec: Codec, options: HostedOptions) -> Ht
             deadlines=options.deadlines,
             serves=partial(serves, vendor.kind),
             state=partial(_state, name, vendor, has_key=bool(options.api_key)),
-            secrets=(options.api_key,) if options.api_key else (),
+            secrets=tuple(secret for secret in (options.api_key, *options.headers.values()) if secret),
         ),
         HttpClient(proxy=options.proxy, ca_file=options.ca_file),
     )

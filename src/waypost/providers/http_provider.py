@@ -11,9 +11,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
+from urllib.parse import urlsplit
 
-from waypost.chat import Event, Failed, Finish, Request, Response
-from waypost.codecs.codec import Codec, StreamDecoder
+from waypost.chat import Event, Failed, Finish, Request, Response, ResponseStart
+from waypost.codecs.codec import Codec, Encoded, StreamDecoder
 from waypost.codecs.sse import SseDecoder
 from waypost.errors import MalformedResponse, ProviderConnectionLost, ProviderError
 from waypost.providers.provider import ProviderState
@@ -56,6 +57,7 @@ class HttpProvider:
     def __init__(self, options: HttpProviderOptions, client: HttpClient) -> None:
         self.name = options.name
         self.default_model = options.default_model
+        self.models: tuple[str, ...] | None = None
         self.slow_start = False
         self._options = options
         self._codec = options.codec
@@ -75,28 +77,37 @@ class HttpProvider:
 
     async def generate(self, request: Request) -> Response:
         """The whole answer. Raises ProviderError."""
+        encoded = self._encode(request, stream=False)
         with self._named_errors():
-            async with self._send(request, stream=False) as reply:
-                return self._codec.decode_response(await reply.read())
+            async with self._send(encoded.body) as reply:
+                response = self._codec.decode_response(await reply.read())
+        return replace(response, notes=_notes(encoded)) if encoded.losses else response
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[AsyncIterator[Event]]:
         """The answer as events. Raises ProviderError, also in the middle."""
+        encoded = self._encode(request, stream=True)
         with self._named_errors():
-            async with self._send(request, stream=True) as reply:
+            async with self._send(encoded.body) as reply:
                 _demand_event_stream(reply)
                 decoder = self._codec.stream_decoder(choices=request.sampling.choices or 1)
-                async with aclosing(self._events(reply, decoder)) as events:
-                    yield events
+                events = self._events(reply, decoder)
+                noted = _noted(events, _notes(encoded)) if encoded.losses else events
+                async with aclosing(events), aclosing(noted):
+                    yield noted
+
+    def _encode(self, request: Request, *, stream: bool) -> Encoded:
+        return self._codec.encode_request(self._with_model(request), stream=stream)
 
     @asynccontextmanager
-    async def _send(self, request: Request, *, stream: bool) -> AsyncIterator[Reply]:
-        body = self._codec.encode_request(self._with_model(request), stream=stream).body
+    async def _send(self, body: bytes) -> AsyncIterator[Reply]:
         endpoint = await self._options.endpoint()
         headers = {"content-type": "application/json", **endpoint.headers}
         async with self._client.send(
             "POST", endpoint.url, headers=headers, body=body, deadlines=self._options.deadlines
         ) as reply:
+            if 300 <= reply.status < 400:
+                raise _redirected(reply)
             if reply.status >= 400:
                 error_body = await reply.read(_MAX_ERROR_BODY_BYTES)
                 raise self._codec.decode_error(reply.status, reply.headers, error_body)
@@ -147,8 +158,20 @@ class _NamedErrors:
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         if isinstance(error, ProviderError) and error.provider is None:
             error.provider = self._name
-            error.message = clean(error.message, self._secrets)
+            for field_name in ("message", "hint", "provider_code", "param", "request_id"):
+                text = getattr(error, field_name)
+                setattr(error, field_name, clean(text, self._secrets) if text else text)
             error.args = (error.message,)
+
+
+def _notes(encoded: Encoded) -> tuple[str, ...]:
+    return tuple(str(loss) for loss in encoded.losses)
+
+
+async def _noted(events: AsyncIterator[Event], notes: tuple[str, ...]) -> AsyncGenerator[Event]:
+    """The events, with the notes on their start. Closing `events` is left to whoever opened them."""
+    async for event in events:
+        yield replace(event, notes=notes) if isinstance(event, ResponseStart) else event
 
 
 def _raise_if_failed(event: Event) -> bool:
@@ -156,6 +179,17 @@ def _raise_if_failed(event: Event) -> bool:
     if isinstance(event, Failed):
         raise event.error
     return isinstance(event, Finish)
+
+
+def _redirected(reply: Reply) -> MalformedResponse:
+    """A redirect is never followed: it would take the key along."""
+    place = urlsplit(reply.headers.get("location", ""))
+    target = f"{place.scheme}://{place.netloc.rpartition('@')[2]}" if place.netloc else "another path"
+    return MalformedResponse(
+        f"The provider's address answers with a redirect (status {reply.status}) to {target}.",
+        hint="Set base_url to the address it redirects to.",
+        status=reply.status,
+    )
 
 
 def _demand_event_stream(reply: Reply) -> None:

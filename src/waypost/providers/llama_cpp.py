@@ -1,14 +1,21 @@
-"""A model run on this machine by llama.cpp, in a child process that `waypost.local` looks after."""
+"""A model run on this machine by llama.cpp, in a child process that `waypost.local` looks after.
+
+A model of the catalogue is asked only for what it can do: what its chat template leaves out would be dropped without
+a word. What a file of the user's own can do is not known here, so it is asked for anything.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Final, TypeAlias
 
-from waypost.chat import Event, Request, Response
+from waypost.chat import Event, Media, Part, Request, Response, ToolResult
 from waypost.codecs.openai_chat import compatible_codec
+from waypost.errors import ProviderConnectionLost, ProviderUnreachable, UnsupportedFeature
+from waypost.local.catalogue import CatalogueModel
 from waypost.local.process import LocalModelOptions, LocalModelServer
 from waypost.local.store import ModelStore
 from waypost.providers.http_provider import Endpoint, HttpProvider, HttpProviderOptions
@@ -16,8 +23,13 @@ from waypost.providers.provider import ProviderState
 from waypost.settings import LlamaCppSettings
 from waypost.transport import Deadlines, HttpClient
 
-_DEADLINES = Deadlines(connect_s=5.0, first_byte_s=None, idle_s=120.0, total_s=600.0)
+_DEADLINES: Final = Deadlines(connect_s=5.0, first_byte_s=None, idle_s=120.0, total_s=600.0)
 """A long prompt is read for minutes on a slow machine before the first token comes."""
+_ENDING_S: Final = 1.0
+"""How soon after the connection the end of the process is noticed."""
+_MEDIA_WORDS: Final = {"image": "images", "audio": "sound", "document": "documents"}
+_ConnectionError: TypeAlias = ProviderConnectionLost | ProviderUnreachable
+_CONNECTION_ERRORS: Final = (ProviderConnectionLost, ProviderUnreachable)
 
 
 class LlamaCppProvider:
@@ -25,11 +37,11 @@ class LlamaCppProvider:
 
     def __init__(self, name: str, options: LocalModelOptions, store: ModelStore) -> None:
         self._server = LocalModelServer(options, store)
-        known = store.catalogue.get(options.model)
-        self._default_max_tokens = known.default_max_tokens if known else None
+        self._known = store.catalogue.get(options.model)
         self.name = name
         self.slow_start = True
         self.default_model: str | None = Path(options.model).stem if options.model.endswith(".gguf") else options.model
+        self.models: tuple[str, ...] | None = (self.default_model,)
         self._http = HttpProvider(
             HttpProviderOptions(
                 name=name,
@@ -43,12 +55,23 @@ class LlamaCppProvider:
         )
 
     async def generate(self, request: Request) -> Response:
-        """The whole answer. Raises ProviderError, and ModelError if the model cannot be run."""
-        return await self._http.generate(self._bounded(request))
+        """The whole answer. Raises ProviderError, ModelError if the model cannot be run, and UnsupportedFeature."""
+        fitted, endings = self._fitted(request), self._server.endings
+        try:
+            return await self._http.generate(fitted)
+        except _CONNECTION_ERRORS as error:
+            raise await self._explained(error, endings) from error
 
-    def stream(self, request: Request) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
+    @asynccontextmanager
+    async def stream(self, request: Request) -> AsyncIterator[AsyncIterator[Event]]:
         """The answer as events. Raises as `generate` does."""
-        return self._http.stream(self._bounded(request))
+        fitted, endings = self._fitted(request), self._server.endings
+        async with AsyncExitStack() as stack:
+            try:
+                events = await stack.enter_async_context(self._http.stream(fitted))
+            except _CONNECTION_ERRORS as error:
+                raise await self._explained(error, endings) from error
+            yield await stack.enter_async_context(aclosing(self._explaining(events, endings)))
 
     def serves(self, model: str) -> bool | None:
         """It has exactly one model."""
@@ -64,15 +87,63 @@ class LlamaCppProvider:
         await self._http.close()
         await self._server.close()
 
-    def _bounded(self, request: Request) -> Request:
-        """With the model's own length of an answer, where the request names none."""
-        if self._default_max_tokens is None or request.sampling.max_tokens is not None:
+    def _fitted(self, request: Request) -> Request:
+        """With the model's own length of an answer, where the request names none. Raises UnsupportedFeature."""
+        if self._known is None:
             return request
-        return replace(request, sampling=replace(request.sampling, max_tokens=self._default_max_tokens))
+        demand_abilities(request, self._known)
+        if self._known.default_max_tokens is None or request.sampling.max_tokens is not None:
+            return request
+        return replace(request, sampling=replace(request.sampling, max_tokens=self._known.default_max_tokens))
+
+    async def _explaining(self, events: AsyncIterator[Event], endings: int) -> AsyncGenerator[Event]:
+        """The events. Closing them is left to whoever opened them."""
+        try:
+            async for event in events:
+                yield event
+        except _CONNECTION_ERRORS as error:
+            raise await self._explained(error, endings) from error
+
+    async def _explained(self, error: _ConnectionError, endings: int) -> _ConnectionError:
+        """The same error in terms of the process, which people know of; its port is nobody's business."""
+        reason = await self._server.ending_after(endings, _ENDING_S)
+        if reason is None:
+            message, hint = "The connection to the local model broke, though its process runs on.", "Ask again."
+        else:
+            message = f"The local model's process ended before its answer did: {reason}."
+            hint = "Ask again: the next request starts it anew."
+        return type(error)(message, hint=hint, provider=self.name)
 
     async def _endpoint(self) -> Endpoint:
         endpoint = await self._server.endpoint()
         return Endpoint(f"{endpoint.base_url}/v1/chat/completions", {"authorization": f"Bearer {endpoint.api_key}"})
+
+
+def demand_abilities(request: Request, model: CatalogueModel) -> None:
+    """Raises UnsupportedFeature, naming what the request asks of the model that it cannot do."""
+    choice = request.tool_choice.mode if request.tool_choice else "auto"
+    # With "none" the caller says that no tool is to be called, and none will be.
+    if not model.tools and (choice in ("required", "tool") or (request.tools and choice != "none")):
+        raise _unsupported(model, "tools", "tools" if request.tools else "tool_choice")
+    for part in _parts(part for message in request.messages for part in message.parts):
+        if isinstance(part, Media) and not (part.kind == "image" and model.images):
+            raise _unsupported(model, _MEDIA_WORDS[part.kind], "messages")
+
+
+def _parts(parts: Iterable[Part]) -> Iterator[Part]:
+    """The parts, and those inside the results of tools."""
+    for part in parts:
+        yield part
+        if isinstance(part, ToolResult):
+            yield from _parts(part.parts)
+
+
+def _unsupported(model: CatalogueModel, what: str, param: str) -> UnsupportedFeature:
+    return UnsupportedFeature(
+        f"The local model {model.name} cannot use {what}.",
+        hint="Send none, or ask another model, such as one of a hosted provider.",
+        param=param,
+    )
 
 
 def create(name: str, settings: LlamaCppSettings, data_dir: Path) -> LlamaCppProvider:

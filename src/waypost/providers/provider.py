@@ -23,6 +23,8 @@ class Provider(Protocol):
 
     name: str
     default_model: str | None
+    models: tuple[str, ...] | None
+    """All the models it has; None: they cannot be listed without asking."""
     slow_start: bool
     """May its first token take long, as on a machine without a graphics processor?"""
 

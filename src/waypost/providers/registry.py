@@ -1,30 +1,28 @@
 """From settings to providers. Built-in kinds are a table; other kinds come from plugins that the settings name.
 
-A plugin is an entry point of the group "waypost.providers". Its name is the kind it adds, and it loads to a
-callable like `Factory` below.
+A plugin (`plugins`) loads to a callable like `Factory` below.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import TypeAlias
 
 from waypost.errors import ConfigurationError
 from waypost.providers.hosted import HostedOptions
+from waypost.providers.plugins import check_plugins, find_plugin
 from waypost.providers.provider import Provider
 from waypost.settings import HttpProviderSettings, LlamaCppSettings, PluginProviderSettings, ProviderSettings, Settings
 from waypost.transport import Deadlines
-
-GROUP = "waypost.providers"
 
 Factory: TypeAlias = Callable[[str, Mapping[str, object]], Provider]
 """What a plugin offers: `factory(name, options)`; it checks the options itself and raises ConfigurationError."""
 
 
 def create_providers(settings: Settings) -> dict[str, Provider]:
-    """Every configured provider, by name, in the file's order. Raises ConfigurationError."""
+    """Every configured provider, by name, in the file's order. Raises ConfigurationError, also for a missing plugin."""
+    check_plugins(settings)
     return {name: _create(name, provider, settings) for name, provider in settings.providers.items()}
 
 
@@ -63,11 +61,5 @@ def _from_plugin(name: str, provider: PluginProviderSettings, allowed: tuple[str
             f'Provider {name} is of the kind "{kind}", which is not built in, and no plugin of that name is allowed.',
             hint=f'Correct the kind, or add "{kind}" to plugins.',
         )
-    found = entry_points(group=GROUP, name=kind)
-    if not found:
-        raise ConfigurationError(
-            f'No installed package offers the plugin "{kind}" (entry point group {GROUP}).',
-            hint="Install the package that does, or take the provider out.",
-        )
-    factory: Factory = next(iter(found)).load()
+    factory: Factory = find_plugin(kind).load()
     return factory(name, provider.options)

@@ -14,7 +14,34 @@ from waypost.simulator.script import DialectName
 
 MAX_ENTRIES = 2_000
 MAX_KEPT_BODY_BYTES = 64 * 1024
-SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key", "cookie", "x-goog-api-key"})
+HIDDEN = "***"
+SHOWN_HEADERS = frozenset(
+    {
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "anthropic-beta",
+        "anthropic-dangerous-direct-browser-access",
+        "anthropic-version",
+        "cache-control",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "expect",
+        "host",
+        "openai-beta",
+        "openai-organization",
+        "openai-project",
+        "transfer-encoding",
+        "user-agent",
+        "x-request-id",
+        "x-waypost-simulate",
+    }
+)
+"""Those whose values are known to hold no secret. Any other may: gateways and companies invent their own."""
+SHOWN_PREFIX = "x-stainless-"
+"""What the official SDKs say of themselves: language, version, retries, timeout."""
 
 Outcome = Literal["open", "completed", "refused", "fault", "client_closed", "stopped"]
 """open: not over yet; refused: an error the real provider would give too (key, body, path); stopped: the simulator
@@ -25,6 +52,7 @@ was closed before the end."""
 class SeenRequest:
     """One request. `rule` is its place in the script from 1, `fault` the kind; `body` is None if not JSON or too long.
 
+    `headers` has every name, and the values of those that are known to hold no secret (`SHOWN_HEADERS`).
     `duration_ms` runs from the request's head to the last byte of the reply; `events_sent` counts whole stream events.
     """
 
@@ -67,7 +95,7 @@ class Ledger:
         """Note a request that has begun; gives its number, from 1."""
         self._count += 1
         number = self._count
-        kept = {name.lower(): "***" if name.lower() in SECRET_HEADERS else value for name, value in headers.items()}
+        kept = {name.lower(): value if _is_shown(name.lower()) else HIDDEN for name, value in headers.items()}
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._entries[number] = SeenRequest(number, now, method, path, kept, client_address)
         self._arrived_s[number] = time.monotonic()
@@ -104,3 +132,7 @@ class Ledger:
         """Forget every request; numbers go on."""
         self._entries.clear()
         self._arrived_s.clear()
+
+
+def _is_shown(name: str) -> bool:
+    return name in SHOWN_HEADERS or name.startswith(SHOWN_PREFIX)

@@ -1,6 +1,6 @@
 """The simulator as a server on a real socket: inside a test (`Simulator`), or by itself (`serve`).
 
-Loopback unless told otherwise: it has no keys of its own, and shows everyone what it was asked.
+Loopback unless told otherwise: it has no keys of its own, and shows everyone but web pages what it was asked.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from waypost.simulator.anthropic_dialect import ANTHROPIC
 from waypost.simulator.dialect import Dialect
 from waypost.simulator.exchange import FAULT_HEADER, Endpoint, Exchange
 from waypost.simulator.faults import ANY_MODEL
+from waypost.simulator.guard import refusal
 from waypost.simulator.ledger import Ledger, SeenRequest
 from waypost.simulator.loading import load_script, script_from
 from waypost.simulator.openai_dialect import OPENAI
@@ -119,6 +120,8 @@ class Simulator:
         await self.close()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if told := refusal(request, self._host):
+            return _json({"error": {"type": "origin_refused", "message": told}}, status=403)
         if own := self._own_page(request):
             return own
         dialect, endpoint = _route(request)
@@ -180,8 +183,8 @@ def _dialect_of(request: web.Request) -> Dialect:
     return ANTHROPIC if anthropic or request.path.startswith("/v1/messages") else OPENAI
 
 
-def _json(content: object) -> web.Response:
-    return web.Response(body=msgspec.json.encode(content), content_type="application/json")
+def _json(content: object, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=msgspec.json.encode(content), content_type="application/json")
 
 
 def _welcome(url: str, openai_url: str) -> dict[str, object]:

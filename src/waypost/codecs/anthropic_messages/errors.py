@@ -161,6 +161,7 @@ REPLIES: Final[Mapping[type[WaypostError], tuple[int, str]]] = {
     errors.ProviderQuotaExceeded: (402, "billing_error"),
     errors.ProviderRateLimited: (429, "rate_limit_error"),
     errors.ProviderOverloaded: (529, "overloaded_error"),
+    errors.TargetPaused: (529, "overloaded_error"),
     errors.ProviderServerError: (502, "api_error"),
     errors.ProviderUnreachable: (502, "api_error"),
     errors.ProviderConnectionLost: (502, "api_error"),

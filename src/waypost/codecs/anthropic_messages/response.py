@@ -21,7 +21,7 @@ from waypost.codecs.anthropic_messages.wire import (
 )
 from waypost.codecs.codec import Encoded
 from waypost.codecs.jsonbytes import JsonError, dump, parse_reply
-from waypost.errors import MalformedResponse
+from waypost.errors import IncompleteStream, MalformedResponse
 
 STOP_REASONS: Final[Mapping[str, FinishReason]] = {
     "end_turn": "stop",
@@ -91,6 +91,9 @@ def _decode(message: dict[str, Json]) -> Response:
     content = required(message, "content", list, "")
     usage = optional(message, "usage", dict, "")
     raw_reason = optional(message, "stop_reason", str, "")
+    if raw_reason is None:
+        # The same answer as a stream would be incomplete.
+        raise IncompleteStream("The response has no stop_reason: the provider did not say that it was finished.")
     choice = Choice(
         index=0,
         parts=tuple(decode_block(block, f"content.{index}") for index, block in enumerate(content)),

@@ -37,7 +37,7 @@ from waypost.codecs.openai_chat.wire import (
     finish_reason,
     wire_reason,
 )
-from waypost.errors import MalformedResponse, ProviderError, ProviderServerError
+from waypost.errors import IncompleteStream, MalformedResponse, ProviderError, ProviderServerError
 
 ORDER: Final[tuple[type[Part], ...]] = (Reasoning, Text, Refusal, Unknown, ToolCall)
 """A message's parts as the format has them: one of each kind, then the tool calls."""
@@ -54,13 +54,17 @@ def decode_response(body: bytes) -> Response:
         raise MalformedResponse(f"The response is not a chat completion: {problem}.") from problem
     if error is not None:
         raise error
-    if completion.choices is None:
+    if not completion.choices:
         raise MalformedResponse("The response is not a chat completion: it has no choices.")
+    choices = tuple(_decode_choice(choice, number, completion) for number, choice in enumerate(completion.choices))
+    if not all(choice.finish_reason for choice in completion.choices):
+        # The same answer as a stream would be incomplete.
+        raise IncompleteStream("The response has no finish_reason: the provider did not say that it was finished.")
     return Response(
         id=completion.id or "",
         model=completion.model or "",
         created=created(completion),
-        choices=tuple(_decode_choice(choice, number, completion) for number, choice in enumerate(completion.choices)),
+        choices=choices,
         usage=usage_of(completion),
         provider_fields=provider_fields(value),
     )

@@ -52,6 +52,8 @@ def decode_tool_choice(body: Fields, options: dict[str, Json]) -> ToolChoice | N
     value = body.take("tool_choice")
     if value == "auto" or value == "none" or value == "required":
         return ToolChoice(value, parallel=parallel)
+    if value is not None and not isinstance(value, dict):
+        refuse("tool_choice", 'must be "auto", "none", "required" or an object that names a function')
     if value is not None:
         choice = Fields(value, "tool_choice")
         if choice.text("type") == "function":
