@@ -148,7 +148,9 @@ def error_page() -> str:
         NOTICE,
         "# Errors\n",
         "Every error has a code, which does not change, a message and most often a hint. `status` is the HTTP status",
-        "it is answered with; `retried` says whether the same target is asked again, `fallback` whether another is.\n",
+        "it is answered with; `retried` says whether the same target is asked again, `fallback` whether another is.",
+        "`all_providers_failed` takes the status that all its attempts share, else 502; where providers asked to wait,",
+        "`Retry-After` is the shortest wait.\n",
         "| class | code | status | retried | fallback | meaning |",
         "| --- | --- | --- | --- | --- | --- |",
     ]

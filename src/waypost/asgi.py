@@ -6,6 +6,7 @@ Importing it reads no settings: they are read when the server starts, or at the 
 from __future__ import annotations
 
 from waypost.app import Application, build
+from waypost.gateway.gateway import Gateway
 from waypost.manager.service import AIServiceManager
 from waypost.server.api import create_app
 from waypost.server.models import AIRequest, AIResponseModel
@@ -32,15 +33,23 @@ class FromEnvironment:
     @property
     def manager(self) -> AIServiceManager:
         """The AI service. Raises ConfigurationError."""
-        if self._application is None:
-            self._application = build(self.settings)
-        return self._application.manager
+        return self._built().manager
+
+    @property
+    def gateway(self) -> Gateway:
+        """What every front door asks. Raises ConfigurationError."""
+        return self._built().gateway
 
     async def close(self) -> None:
         """Let go of connections and child processes, and forget the settings."""
         application, self._application, self._settings = self._application, None, None
         if application is not None:
             await application.close()
+
+    def _built(self) -> Application:
+        if self._application is None:
+            self._application = build(self.settings)
+        return self._application
 
 
 app = create_app(FromEnvironment())

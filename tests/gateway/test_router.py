@@ -87,6 +87,11 @@ def test_unknown_and_ambiguous_names_say_what_to_do(kinds: dict[str, str], name:
     assert caught.value.param == "model"
 
 
+def test_an_endless_name_is_refused_without_being_compared() -> None:
+    with pytest.raises(UnknownModel, match="has 10000000 characters; the limit is 500"):
+        router(**BOTH).plan("x" * 10_000_000)
+
+
 def test_a_provider_that_cannot_tell_is_asked_when_it_is_the_only_one() -> None:
     assert router(a="anthropic", b="openai_compatible").plan("qwen3:8b").targets == (Target("b", "qwen3:8b"),)
 

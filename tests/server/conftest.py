@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 
 from waypost import AIResponse, AIServiceManager, AIServiceProvider
 from waypost.chat import Event
+from waypost.gateway.gateway import Gateway
 from waypost.providers.provider import ProviderState
 from waypost.server.api import create_app
 from waypost.server.listen import listen, url_of
@@ -88,6 +89,7 @@ class Served:
 
     settings: Settings
     manager: AIServiceManager = field(default_factory=AIServiceManager)
+    gateway: Gateway = field(default_factory=lambda: Gateway({}, {}, {}))
     closed: int = 0
 
     async def close(self) -> None:

@@ -68,8 +68,9 @@ def test_a_fallback_is_told_in_attempts(client: Client, scripted: Any) -> None:
     failing = scripted(ProviderServerError("It broke."))
     body = client(failing, scripted("fine")).post(PATH, json={"prompt": "p"}).json()
     assert body["provider"] == "second"
+    advice = "Ask again, or give the route another target."
     assert [(attempt["provider"], attempt["error"]) for attempt in body["attempts"]] == [
-        ("first", {"code": "provider_server_error", "message": "It broke."}),
+        ("first", {"code": "provider_server_error", "message": "It broke.", "hint": advice}),
         ("second", None),
     ]
 
@@ -78,8 +79,10 @@ def test_when_all_fail_the_envelope_lists_each_attempt(client: Client, scripted:
     reply = client(scripted(ProviderServerError("A.")), scripted(RuntimeError("B"))).post(PATH, json={"prompt": "p"})
     error = reply.json()["error"]
     assert (reply.status_code, error["code"]) == (502, "all_providers_failed")
+    assert all(attempt.pop("duration_ms") >= 0 for attempt in error["attempts"])
+    advice = "Ask again, or give the route another target."
     assert error["attempts"] == [
-        {"provider": "first", "model": None, "code": "provider_server_error", "message": "A."},
+        {"provider": "first", "model": None, "code": "provider_server_error", "message": "A.", "hint": advice},
         {"provider": "second", "model": None, "code": "provider_error", "message": "B"},
     ]
 

@@ -124,7 +124,7 @@ def test_a_body_that_is_announced_too_long_is_never_asked_for(live: Live, serve:
 def test_a_body_that_stops_coming_is_given_up(
     live: Live, serve: Any, scripted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(body_limit.BodyLimit.__init__, "__defaults__", (0.1,))
+    monkeypatch.setattr(body_limit.BodyLimit.__init__, "__defaults__", (0.1, 60.0))
     with live(serve(scripted())) as running, socket.create_connection(("127.0.0.1", running.port)) as connection:
         connection.sendall(request(running.port, b'{"prompt":"p"}')[:-5])
         status, body, _ = read_reply(connection)

@@ -44,7 +44,9 @@ def test_one_line_a_request_without_query_or_body(
     line = json.loads(record.getMessage())
     assert line.pop("duration_ms") >= 0
     assert line.pop("time")
-    assert line == {"method": "POST", "path": "/api/ai/generate", "status": 200, "request_id": "r1"}
+    called = {"provider": "first", "model": "m1", "attempts": 1}
+    asked = {"method": "POST", "path": "/api/ai/generate", "status": 200, "request_id": "r1"}
+    assert line == {**asked, "outcome": "completed", **called}
 
 
 def test_a_refusal_is_logged_and_a_path_cannot_forge_a_line(client: Client, caplog: pytest.LogCaptureFixture) -> None:

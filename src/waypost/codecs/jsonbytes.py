@@ -1,7 +1,8 @@
 """JSON at the border: what is read is sound for every later step, what is written is valid UTF-8.
 
 Requests are read strictly (`parse_request`): a key given twice, a lone surrogate, NaN or deep nesting is refused, since
-a provider might read such a body otherwise than we do. Replies were paid for and are read leniently (`parse_reply`): a
+a provider might read such a body otherwise than we do; so is a body of more values than any real one has, whose reading
+would hold up everyone else. Replies were paid for and are read leniently (`parse_reply`): a
 lone surrogate becomes U+FFFD. The invariant: any bytes give a value or a JsonError, never another exception.
 """
 
@@ -18,6 +19,11 @@ from waypost.chat import Json
 MAX_DEPTH: Final = 128
 """Arrays and objects within each other. Far under Python's recursion limit, so that no later step can hit that."""
 
+MAX_VALUES: Final = 300_000
+"""Values in a request's body. Long text and images cost next to nothing, as each is one value; but a list of a million
+empty lists takes seconds, and Python's interpreter lock with it."""
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
 Target = TypeVar("Target")
 
 
@@ -27,6 +33,9 @@ class JsonError(ValueError):
 
 def parse_request(body: bytes) -> Json:
     """The value of a caller's body. Raises JsonError."""
+    if body.startswith(BYTE_ORDER_MARK):
+        raise JsonError("it begins with a byte order mark, which must be left out")
+    _check_count(body)
     try:
         value = json.loads(body.decode(), object_pairs_hook=_unique, parse_float=_finite, parse_constant=_refuse)
         if b"\\ud" in body or b"\\uD" in body:
@@ -128,6 +137,21 @@ def _finite(text: str) -> float:
 
 def _refuse(name: str) -> NoReturn:
     raise JsonError(f"{name} is not a JSON number")
+
+
+def _check_count(body: bytes) -> None:
+    """Counts what separates and opens values. Only calls on whole `bytes`, a few hundredths of a second for 20 MB."""
+    if _separators(body) < MAX_VALUES:
+        return
+    # Some of those may stand in strings, which are every second piece between quotes once escaped ones are gone.
+    plain = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    # A value has at most two strings, its key and itself, of two quotes each: beyond that there is no need to split.
+    if plain.count(b'"') > 4 * MAX_VALUES or _separators(b"".join(plain.split(b'"')[::2])) >= MAX_VALUES:
+        raise JsonError(f"it has more values (members of objects, entries of lists) than the limit of {MAX_VALUES}")
+
+
+def _separators(body: bytes) -> int:
+    return sum(body.count(mark) for mark in (b",", b"[", b"{"))
 
 
 def _check_depth(value: Json, body: bytes) -> None:

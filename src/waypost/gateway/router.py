@@ -19,6 +19,9 @@ from waypost.providers.vendors import VENDORS, Vendor, serves
 from waypost.settings.references import DEFAULT_ROUTE, Target
 
 
+MAX_NAME_CHARACTERS = 500
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to try, in order, and what the caller should be told about how the name was read."""
@@ -87,6 +90,11 @@ class Router:
     def plan(self, name: str | None) -> Plan:
         """The targets for a name; None or empty means the default route. Raises UnknownModel."""
         name = name or DEFAULT_ROUTE
+        if len(name) > MAX_NAME_CHARACTERS:
+            # Looking for the nearest name takes time that grows with its length.
+            raise UnknownModel(
+                f"The model's name has {len(name)} characters; the limit is {MAX_NAME_CHARACTERS}.", param="model"
+            )
         for reading in (self._as_route, self._as_target, self._as_well_known, self._as_served):
             plan = reading(name)
             if plan is not None:

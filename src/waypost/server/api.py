@@ -13,12 +13,14 @@ from starlette.routing import Route
 from waypost import __version__
 from waypost.server import assets, generate, health, home
 from waypost.server.application import ServedApplication
+from waypost.server.doors.routes import door_routes
 from waypost.server.handlers import add_handlers
 from waypost.server.lifecycle import Lifecycle
 from waypost.server.middleware.access_log import AccessLog
 from waypost.server.middleware.body_limit import BodyLimit
 from waypost.server.middleware.boundary import Boundary
 from waypost.server.middleware.cors import Cors
+from waypost.server.middleware.dialect import Dialect
 from waypost.server.middleware.draining import Draining
 from waypost.server.middleware.guard import Guard
 from waypost.server.middleware.json_only import JsonOnly
@@ -74,6 +76,7 @@ def create_app(application: ServedApplication) -> FastAPI:
     add_handlers(app)
     for module in MODULES:
         app.include_router(module.router)
+    app.router.routes.extend(door_routes())
     # FastAPI keeps the routes of included routers to itself; the replies 404 and 405 name them.
     routes = (*app.routes, *(route for module in MODULES for route in module.router.routes))
     app.state.routes = tuple(route for route in routes if isinstance(route, Route))
@@ -88,6 +91,8 @@ def _middleware(application: ServedApplication, lifecycle: Lifecycle) -> list[Mi
         # Every reply has an id and a line in the log, refusals too.
         Middleware(RequestId),
         Middleware(AccessLog),
+        # Outside of all that may refuse, so that the refusal is in the caller's dialect.
+        Middleware(Dialect),
         # Before anything is done or told; a refused page gets no CORS headers.
         Middleware(Guard, served=application),
         # Outside of all that may answer with an error, so that pages can read it.

@@ -6,6 +6,7 @@ from typing import Protocol, cast
 
 from starlette.requests import Request
 
+from waypost.gateway.gateway import Gateway
 from waypost.manager.service import AIServiceManager
 from waypost.server.lifecycle import Lifecycle
 from waypost.settings import Settings
@@ -21,6 +22,10 @@ class ServedApplication(Protocol):
     @property
     def manager(self) -> AIServiceManager:
         """The AI service."""
+
+    @property
+    def gateway(self) -> Gateway:
+        """What every front door asks."""
 
     async def close(self) -> None:
         """Let go of connections and child processes."""

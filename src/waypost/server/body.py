@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -12,11 +14,24 @@ from waypost.errors import InvalidRequest
 from waypost.server.validation import checked
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+ResultT = TypeVar("ResultT")
+LARGE_BYTES = 256 * 1024
+"""From here on reading a body takes so long that other requests must not wait for it."""
 
 
 async def read_body(request: Request, model: type[ModelT]) -> ModelT:
     """The body as `model`. Raises InvalidRequest, naming line and column or the field."""
     body = await request.body()
+    return await off_loop_if_large(len(body), lambda: parse_body(body, model))
+
+
+async def off_loop_if_large(size_bytes: int, work: Callable[[], ResultT]) -> ResultT:
+    """The result of `work`, which reads that many bytes: in a thread if they are many."""
+    return work() if size_bytes < LARGE_BYTES else await asyncio.to_thread(work)
+
+
+def parse_body(body: bytes, model: type[ModelT]) -> ModelT:
+    """The bytes as `model`. Raises InvalidRequest, naming line and column or the field."""
     if not body.strip():
         raise InvalidRequest("The body is empty.", hint='Send JSON, for instance {"prompt": "…"}.')
     try:

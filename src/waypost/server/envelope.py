@@ -1,25 +1,32 @@
-"""The one form in which every error leaves this server, and the one place where errors take it.
+"""The form in which Waypost's own errors leave this server, and the one place where errors take any form.
 
     {"error": {"code", "message", "hint", "request_id", "param"?, "attempts"?, "details"?}}
 
-An exception that is not ours becomes `internal_error`; its text is for the log, never for the caller.
+An exception that is not ours becomes `internal_error`; its text is for the log, never for the caller. On the path of
+a front door the middleware `dialect` has noted another form, the caller's own.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
 
 from starlette.responses import Response
 from starlette.types import Scope
 
 from waypost.errors import AllTargetsFailed, Attempt, ProviderError, RequestError, ServerBusy, WaypostError
+from waypost.server.call_record import note_failure
 from waypost.server.jsonwire import json_bytes
 from waypost.server.middleware.request_id import request_id_of
 
 FOREIGN_CODE = "provider_error"
 """The code of an attempt that ended with an exception of a user's own provider."""
+
+
+ERROR_FORM = "error_form"
+"""Where in a scope's state the form stands that its errors take, if it is not the envelope: an `ErrorForm`."""
+ErrorForm: TypeAlias = Callable[[Exception, Scope, Mapping[str, str]], Response]
 
 
 class InternalError(WaypostError):
@@ -28,7 +35,7 @@ class InternalError(WaypostError):
 
 def envelope(error: Exception, request_id: str) -> dict[str, Any]:
     """The error as JSON data."""
-    told = error if isinstance(error, WaypostError) else _internal(request_id)
+    told = error if isinstance(error, WaypostError) else internal_error(request_id)
     body: dict[str, Any] = {
         "code": told.code,
         "message": told.message,
@@ -37,7 +44,7 @@ def envelope(error: Exception, request_id: str) -> dict[str, Any]:
     }
     if isinstance(told, RequestError | ProviderError) and told.param:
         body["param"] = told.param
-    if isinstance(told, AllTargetsFailed):
+    if told.attempts:
         body["attempts"] = [attempt_error(attempt) for attempt in told.attempts]
     details = error_details(told)
     if details:
@@ -46,17 +53,25 @@ def envelope(error: Exception, request_id: str) -> dict[str, Any]:
 
 
 def attempt_error(attempt: Attempt) -> dict[str, Any]:
-    """One failed call, flat, as the envelope lists it."""
-    return {"provider": attempt.provider, "model": attempt.model, **(told_error(attempt.error) or {})}
+    """One call, flat, as the envelope lists it. Without a code it had begun to answer."""
+    call = {"provider": attempt.provider, "model": attempt.model, "duration_ms": attempt.duration_ms}
+    return {**call, **(told_error(attempt.error) or {})}
 
 
-def told_error(error: Exception | None) -> dict[str, str] | None:
-    """An attempt's error as code and message; None stays None."""
+def told_error(error: Exception | None) -> dict[str, Any] | None:
+    """An attempt's error: code, message, and what else is known of it; None stays None."""
     if error is None:
         return None
-    if isinstance(error, WaypostError):
-        return {"code": error.code, "message": error.message}
-    return {"code": FOREIGN_CODE, "message": str(error) or type(error).__name__}
+    if not isinstance(error, WaypostError):
+        return {"code": FOREIGN_CODE, "message": str(error) or type(error).__name__}
+    known: dict[str, Any] = {"hint": error.hint or None}
+    if isinstance(error, ProviderError):
+        known |= {
+            "retry_after_s": error.retry_after_s,
+            "provider_status": error.status,
+            "provider_request_id": error.request_id,
+        }
+    return {"code": error.code, "message": error.message, **_known(known)}
 
 
 def error_details(error: WaypostError) -> Mapping[str, Any]:
@@ -68,13 +83,21 @@ def error_details(error: WaypostError) -> Mapping[str, Any]:
             "provider_code": error.provider_code,
             "provider_request_id": error.request_id,
         }
-        return {name: value for name, value in known.items() if value is not None}
+        return _known(known)
     findings = getattr(error, "findings", ())
     return {"findings": list(findings)} if findings else {}
 
 
+def _known(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def error_reply(error: Exception, scope: Scope, *, headers: Mapping[str, str] | None = None) -> Response:
     """The error as a reply, with its status and, where it knows one, the wait in Retry-After."""
+    note_failure(error)
+    form: ErrorForm | None = scope.get("state", {}).get(ERROR_FORM)
+    if form is not None:
+        return form(error, scope, headers or {})
     status = error.http_status if isinstance(error, WaypostError) else InternalError.http_status
     own = {"cache-control": "no-store"}
     wait_s = error.retry_after_s if isinstance(error, ServerBusy | ProviderError | AllTargetsFailed) else None
@@ -85,7 +108,8 @@ def error_reply(error: Exception, scope: Scope, *, headers: Mapping[str, str] | 
     return Response(body, status, headers={**own, **(headers or {})}, media_type="application/json")
 
 
-def _internal(request_id: str) -> InternalError:
+def internal_error(request_id: str) -> InternalError:
+    """What is told in place of an exception that is not ours."""
     return InternalError(
         "Something went wrong inside Waypost.",
         hint=f"The server's log tells more under the request id {request_id}.",

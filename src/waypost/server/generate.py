@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from waypost.server.application import lifecycle_of
 from waypost.server.body import read_body
+from waypost.server.call_record import note_answer
 from waypost.server.disconnect import CallerGone, while_connected
 from waypost.server.documentation import GENERATE_REQUEST, GENERATE_RESPONSES
 from waypost.server.jsonwire import json_bytes
@@ -51,6 +52,7 @@ async def generate(
         response = await while_connected(service.generate_response(prompt, **arguments), request.receive, lifecycle)
     except CallerGone:
         return Response(status_code=NO_REPLY)
+    note_answer(response.provider, response.model, response.attempts)
     return Response(
         json_bytes(whole_reply(response)), media_type="application/json", headers={"cache-control": "no-store"}
     )

@@ -9,12 +9,13 @@ from typing import cast
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from waypost.errors import InvalidRequest, MethodNotAllowed, UnknownPath, WaypostError
 from waypost.server.envelope import error_reply, sentence_list
+from waypost.server.middleware.access_log import NO_REPLY
 
 NOT_FOUND = 404
 METHOD_NOT_ALLOWED = 405
@@ -26,10 +27,16 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(WaypostError, _told)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(ClientDisconnect, _left)
 
 
 async def _told(request: Request, error: Exception) -> Response:
     return error_reply(error, request.scope)
+
+
+async def _left(_request: Request, _error: Exception) -> Response:
+    """The caller went away within the body: nobody reads this, and the log says so."""
+    return Response(status_code=NO_REPLY)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

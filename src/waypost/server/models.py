@@ -12,6 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 EMPTY_PROMPT = "empty_prompt"
+MOST_MESSAGES = 50_000
+"""With a few tokens each, more than the largest context windows hold."""
+MOST_TOOLS = 10_000
+"""Providers take some hundred at most."""
+MOST_STOPS = 1_000
+"""Providers take 4 to 16."""
+LONGEST_MODEL = 500
+"""A name is compared with every known one."""
 
 
 class Wire(BaseModel):
@@ -27,9 +35,9 @@ class AIRequest(Wire):
 
     prompt: Annotated[str | None, Field(examples=["What is the capital of France?"])] = None
     """The user's words. With `messages` it is the last of them."""
-    messages: list[dict[str, Any]] | None = None
+    messages: Annotated[list[dict[str, Any]], Field(max_length=MOST_MESSAGES, fail_fast=True)] | None = None
     """A conversation, each entry with `role` and `content` as in OpenAI's chat format (text, images, tool results)."""
-    model: Annotated[str | None, Field(examples=["default"])] = None
+    model: Annotated[str | None, Field(max_length=LONGEST_MODEL, examples=["default"])] = None
     """A route, an alias, `provider/model`, or a model's id. Without it the default route answers."""
     max_tokens: Annotated[int | None, Field(ge=1)] = None
     """The most tokens to generate."""
@@ -37,11 +45,11 @@ class AIRequest(Wire):
     """How freely tokens are drawn: 0 is the most predictable."""
     top_p: Annotated[float | None, Field(ge=0, le=1)] = None
     """Draw from the likeliest tokens that together have this probability."""
-    stop: str | list[str] | None = None
+    stop: str | Annotated[list[str], Field(max_length=MOST_STOPS, fail_fast=True)] | None = None
     """Text that ends the answer; it is not part of it."""
     system: str | None = None
     """Instructions that stand above the conversation."""
-    tools: list[dict[str, Any]] | None = None
+    tools: Annotated[list[dict[str, Any]], Field(max_length=MOST_TOOLS, fail_fast=True)] | None = None
     """Functions the model may call, in OpenAI's or Anthropic's form."""
     tool_choice: str | dict[str, Any] | None = None
     """`auto`, `none`, `required`, or one function: `{"type": "function", "function": {"name": …}}`."""
@@ -80,6 +88,14 @@ class AttemptErrorModel(Wire):
     """One of the error codes."""
     message: str
     """What happened."""
+    hint: str | None = None
+    """What to do about it."""
+    retry_after_s: float | None = None
+    """Seconds the provider asked to wait."""
+    provider_status: int | None = None
+    """The HTTP status the provider answered with."""
+    provider_request_id: str | None = None
+    """The provider's own id for the call."""
 
 
 class AttemptModel(Wire):
@@ -191,7 +207,8 @@ class ErrorBody(Wire):
     param: str | None = None
     """The field or header at fault."""
     attempts: list[dict[str, Any]] | None = None
-    """The error of each call, if every provider failed: provider, model, code, message."""
+    """Every call made: provider, model, duration_ms, and the error's code, message, hint, retry_after_s,
+    provider_status and provider_request_id, as far as known. A call without a code had begun to answer."""
     details: dict[str, Any] | None = None
     """What else is known, such as the provider's own status and request id."""
 

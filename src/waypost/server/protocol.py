@@ -1,30 +1,188 @@
-"""uvicorn's HTTP protocol, with our envelope for bytes that are not HTTP: there is no request yet to be routed."""
+"""uvicorn's HTTP protocol with limits on a request's head, and our envelope where there is no request yet to route.
+
+A head (request line and headers) is bounded in size and in time. The time begins with the connection, with the first
+byte after an answer, or with the answer if the request's body has not all come. A quiet kept-alive connection is
+uvicorn's own to close.
+"""
 
 from __future__ import annotations
 
 import uuid
+from asyncio import TimerHandle, Transport
+from http import HTTPStatus
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from waypost.errors import InvalidRequest
 from waypost.server.envelope import envelope
 from waypost.server.jsonwire import json_bytes
 
+MAX_URL_BYTES = 16 * 1024
+"""RFC 9110, 4.1, wants 8000 at least."""
+MAX_HEAD_BYTES = 64 * 1024
+HEAD_S = 20.0
+"""Longest time for a head."""
+
+
+class BadHead(InvalidRequest):
+    """A head over a limit. HTTP has a status of its own for each."""
+
+    def __init__(self, status: HTTPStatus, message: str, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.http_status = status
+
+
+def long_url() -> BadHead:
+    """The address is over its limit."""
+    return BadHead(
+        HTTPStatus.REQUEST_URI_TOO_LONG,
+        f"The request's path and query are over the limit of {MAX_URL_BYTES} bytes.",
+        "Send long values in the body.",
+    )
+
+
+def large_head() -> BadHead:
+    """The headers are over their limit."""
+    return BadHead(
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        f"The request's headers are over the limit of {MAX_HEAD_BYTES} bytes.",
+        "Send fewer or shorter headers.",
+    )
+
+
+def late_head() -> BadHead:
+    """The head did not come in time."""
+    return BadHead(
+        HTTPStatus.REQUEST_TIMEOUT,
+        f"The request's headers were not complete within {HEAD_S:g} s.",
+        "End them with an empty line.",
+    )
+
 
 class EnvelopeProtocol(HttpToolsProtocol):
-    """Answers malformed HTTP with JSON and closes the connection, as uvicorn does with plain text."""
+    """Answers bad heads with JSON and closes the connection, as uvicorn does with plain text."""
+
+    _in_head = False
+    _in_body = False
+    _head_bytes = 0
+    """What the parser has told of this head."""
+    _untold_bytes = 0
+    """What came since this head began; the parser tells a header only when it has all of it."""
+    _refusal: InvalidRequest | None = None
+    _head_timer: TimerHandle | None = None
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        """The first head is awaited from now on."""
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is awaited any more."""
+        self._head_came()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser; look after heads that it does not tell about yet."""
+        if self.transport.is_closing():
+            return
+        began_before = self._in_head
+        super().data_received(data)
+        if self._in_head and began_before:
+            self._untold_bytes += len(data)
+            if self._untold_bytes > MAX_HEAD_BYTES:
+                self._refuse(large_head())
+        # uvicorn stops its keep-alive timer at any byte, one before a request (an empty line) too.
+        if self._in_head or not (self._in_body or self._answering()):
+            self._await_head()
+
+    def on_message_begin(self) -> None:
+        """Called at the first byte of a request."""
+        super().on_message_begin()
+        self._in_head = True
+        self._head_bytes = self._untold_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        """Called with each piece of the address."""
+        super().on_url(url)
+        if len(self.url) > MAX_URL_BYTES:
+            self._give_up(long_url())
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called with each complete header."""
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._give_up(large_head())
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head has come; the body is next."""
+        self._in_head, self._in_body = False, True
+        self._head_came()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The body has come."""
+        self._in_body = False
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Answered. A refused body may still be coming, but not for ever."""
+        super().on_response_complete()
+        if self._in_body and not self.transport.is_closing():
+            self._await_head()
 
     def send_400_response(self, msg: str) -> None:
         """Called by uvicorn when the parser gives up; `msg` is its sentence, which says nothing more."""
-        request_id = f"req_{uuid.uuid4().hex}"
-        error = InvalidRequest(
-            "What came is not a valid HTTP request.", hint="Speak HTTP/1.1 to this port, without TLS."
-        )
-        body = json_bytes(envelope(error, request_id))
-        head = (
-            "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"
-            f"content-length: {len(body)}\r\nx-request-id: {request_id}\r\nconnection: close\r\n\r\n"
-        )
         self.logger.info(msg)
-        self.transport.write(head.encode() + body)
+        self._refuse(
+            self._refusal
+            or InvalidRequest(
+                "What came is not a valid HTTP request.", hint="Speak HTTP/1.1 to this port, without TLS."
+            )
+        )
+
+    def _give_up(self, refusal: InvalidRequest) -> None:
+        """Raises, which makes the parser give up; `send_400_response` tells the refusal then."""
+        self._refusal = refusal
+        raise refusal
+
+    def _refuse(self, error: InvalidRequest) -> None:
+        if self.transport.is_closing():
+            return
+        if not self._within_answer():
+            request_id = f"req_{uuid.uuid4().hex}"
+            body = json_bytes(envelope(error, request_id))
+            head = (
+                f"HTTP/1.1 {error.http_status} {HTTPStatus(error.http_status).phrase}\r\n"
+                f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
+                f"x-request-id: {request_id}\r\nconnection: close\r\n\r\n"
+            )
+            self.transport.write(head.encode() + body)
         self.transport.close()
+
+    def _answering(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and not cycle.response_complete
+
+    def _within_answer(self) -> bool:
+        """Would what is written now land before, or within, the answer to an earlier request, or this one's?"""
+        return self._answering() and (self._in_head or bool(self.pipeline) or self.cycle.response_started)
+
+    def _await_head(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_S, self._head_is_late)
+
+    def _head_came(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        if self._answering():
+            # The next request can wait until this answer, which may take minutes, is over.
+            self._await_head()
+        elif self._in_head:
+            self._refuse(late_head())
+        else:
+            self.transport.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -25,18 +26,24 @@ EXPECTED: Mapping[str, str] = {
     "dict_type": "an object",
 }
 """Pydantic's type errors as what should have been sent."""
-UNIONS: Mapping[str, str] = {"stop": "a string or a list of strings", "tool_choice": "a string or an object"}
+UNIONS: Mapping[str, str] = {
+    "stop": "a string or a list of strings",
+    "tool_choice": '"auto", "none", "required" or an object',
+}
 """Fields that take several types; Pydantic reports each of them, and one sentence is enough."""
 LONGEST_SHOWN = 60
 MOST_FINDINGS = 20
+"""A body with more has not been written for this endpoint."""
 
 
 class InvalidFields(InvalidRequest):
     """A body with wrong fields. The message tells the first finding, `findings` all of them."""
 
     def __init__(self, findings: Sequence[tuple[str, str]], *, hint: str) -> None:
-        super().__init__(findings[0][1], hint=hint, param=findings[0][0] or None)
-        self.findings = tuple({"param": param, "message": message} for param, message in findings[:MOST_FINDINGS])
+        super().__init__(findings[0][1], hint=hint, param=findings[0][0][:LONGEST_SHOWN] or None)
+        self.findings = tuple(
+            {"param": param[:LONGEST_SHOWN], "message": message} for param, message in findings[:MOST_FINDINGS]
+        )
 
 
 def checked(model: type[ModelT], value: Any) -> ModelT:
@@ -45,10 +52,15 @@ def checked(model: type[ModelT], value: Any) -> ModelT:
         raise InvalidRequest(
             f"The body must be a JSON object, not {_kind(value)}.", hint='For instance {"prompt": "…"}.'
         )
+    fields = tuple(model.model_fields)
+    unknown = tuple(islice((name for name in value if name not in model.model_fields), MOST_FINDINGS))
+    if len(unknown) == MOST_FINDINGS:
+        # Pydantic would first make a finding of every one, and there may be hundreds of thousands.
+        raise InvalidFields([(name, _unknown(name, fields)) for name in unknown], hint=_known(fields))
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise explain(error, tuple(model.model_fields)) from error
+        raise explain(error, fields) from error
 
 
 def explain(error: ValidationError, fields: Sequence[str]) -> InvalidRequest:
@@ -56,12 +68,16 @@ def explain(error: ValidationError, fields: Sequence[str]) -> InvalidRequest:
     by_place: dict[str, list[Finding]] = {}
     for finding in error.errors(include_url=False):
         by_place.setdefault(_place(finding), []).append(finding)
-    findings = [(place, _sentence(place, found, fields)) for place, found in by_place.items()]
+    findings = [(place, _sentence(place, found, fields)) for place, found in islice(by_place.items(), MOST_FINDINGS)]
     if by_place.keys() == {""} and by_place[""][0]["type"] == EMPTY_PROMPT:
         return InvalidRequest("The prompt is empty.", hint="Send a prompt, or messages.", param="prompt")
     first = next(iter(by_place.values()))[0]
-    hint = "" if first["type"] != "extra_forbidden" else f"Known fields: {', '.join(fields)}."
+    hint = "" if first["type"] != "extra_forbidden" else _known(fields)
     return InvalidFields(findings, hint=hint)
+
+
+def _known(fields: Sequence[str]) -> str:
+    return f"Known fields: {', '.join(fields)}."
 
 
 def _place(finding: Finding) -> str:
@@ -72,23 +88,24 @@ def _place(finding: Finding) -> str:
 
 
 def _sentence(place: str, findings: Sequence[Finding], fields: Sequence[str]) -> str:
-    if place in UNIONS:
+    first = next((finding for finding in findings if finding["type"] in _LIMITS), findings[0])
+    limit = _LIMITS.get(first["type"])
+    if place in UNIONS and limit is None:
         return f"{place} must be {UNIONS[place]}."
     expected = [EXPECTED[finding["type"]] for finding in findings if finding["type"] in EXPECTED]
     if expected and len(expected) == len(findings):
         wanted = sentence_list(dict.fromkeys(expected))
         return f"{place} must be {wanted}, not {_kind(findings[0]['input'])}."
-    first = findings[0]
     if first["type"] == "extra_forbidden":
         return _unknown(str(first["loc"][0]), fields)
-    limit = _LIMITS.get(first["type"])
     if limit is not None:
         return f"{place} must be {limit(first['ctx'])}{_shown(first['input'])}."
     return f"{place}: {first['msg']}."
 
 
 def _unknown(name: str, fields: Sequence[str]) -> str:
-    guess = difflib.get_close_matches(name, fields, n=1, cutoff=0.6)
+    # The comparison takes time with the length, and no field has a name as long as this.
+    guess = difflib.get_close_matches(name, fields, n=1, cutoff=0.6) if len(name) <= LONGEST_SHOWN else []
     mend = f": did you mean {guess[0]}?" if guess else "."
     return f'There is no field "{name[:LONGEST_SHOWN]}"{mend}'
 
@@ -96,6 +113,8 @@ def _unknown(name: str, fields: Sequence[str]) -> str:
 _LIMITS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "greater_than_equal": lambda context: f"at least {context['ge']:g}",
     "less_than_equal": lambda context: f"at most {context['le']:g}",
+    "too_long": lambda context: f"a list of at most {context['max_length']} entries",
+    "string_too_long": lambda context: f"at most {context['max_length']} characters long",
 }
 
 

@@ -1,4 +1,7 @@
-"""One JSON line a request, written when it ends. Never a query, a header or a body: they may hold secrets."""
+"""One JSON line a request, written when it ends, and a warning for each call to a provider that failed.
+
+Never a query, a header, a body or an error's text: they may hold secrets.
+"""
 
 from __future__ import annotations
 
@@ -6,46 +9,113 @@ import json
 import logging
 import time
 from datetime import UTC, datetime
+from typing import Any, Literal, TypeAlias
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from waypost.errors import Attempt, WaypostError
+from waypost.server.call_record import CallRecord, begin_record, end_record, note_failure
+from waypost.server.envelope import FOREIGN_CODE
 from waypost.server.middleware.request_id import request_id_of
 
 logger = logging.getLogger("waypost.access")
+failures = logging.getLogger("waypost.server")
 LONGEST_PATH = 500
+LONGEST_NAME = 200
 NO_REPLY = 499
 """Logged where the caller went away before a status was sent; nginx's custom."""
 
+Outcome: TypeAlias = Literal["completed", "failed", "client_left"]
+
+
+class Reply:
+    """`send` that notes the status and whether the reply's last byte was sent."""
+
+    def __init__(self, send: Send) -> None:
+        self.status = NO_REPLY
+        self.complete = False
+        self._send = send
+
+    async def __call__(self, message: Message) -> None:
+        """Send it."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        elif message["type"] == "http.response.body":
+            self.complete = not message.get("more_body", False)
+        await self._send(message)
+
 
 class AccessLog:
-    """Logs method, path, status, duration and request id to the logger "waypost.access"."""
+    """Logs method, path, status, outcome and what was called to the logger "waypost.access"."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take one connection of any type."""
-        if scope["type"] != "http" or not logger.isEnabledFor(logging.INFO):
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        status = NO_REPLY
+        reply = Reply(send)
         started = time.monotonic()
-
-        async def send_noting_status(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
+        record, token = begin_record()
         try:
-            await self.app(scope, receive, send_noting_status)
+            await self.app(scope, receive, reply)
+        except Exception as error:
+            note_failure(error)
+            raise
         finally:
-            line = {
-                "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-                "method": scope["method"],
-                "path": scope["path"][:LONGEST_PATH],
-                "status": status,
-                "duration_ms": round((time.monotonic() - started) * 1000, 1),
-                "request_id": request_id_of(scope),
-            }
-            logger.info("%s", json.dumps(line))
+            end_record(token)
+            for attempt in record.failures():
+                failures.warning("attempt failed: %s", json.dumps(_failure(attempt, request_id_of(scope))))
+            if logger.isEnabledFor(logging.INFO):
+                duration_ms = round((time.monotonic() - started) * 1000, 1)
+                logger.info("%s", json.dumps(_line(scope, reply, record, duration_ms)))
+
+
+def _line(scope: Scope, reply: Reply, record: CallRecord, duration_ms: float) -> dict[str, Any]:
+    asked = {
+        "provider": record.provider,
+        "model": _shown(record.model),
+        "attempts": len(record.attempts),
+        "error_code": None if record.error is None else code_of(record.error),
+    }
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "method": scope["method"],
+        "path": scope["path"][:LONGEST_PATH],
+        "status": reply.status,
+        "outcome": _outcome(reply, record),
+        "duration_ms": duration_ms,
+        "request_id": request_id_of(scope),
+        # Most requests (pages, probes) call nobody and do not fail: their lines stay short.
+        **{name: value for name, value in asked.items() if value},
+    }
+
+
+def _outcome(reply: Reply, record: CallRecord) -> Outcome:
+    if reply.status == NO_REPLY:
+        return "client_left"
+    if record.error is not None or reply.status >= 400:
+        return "failed"
+    return "completed" if reply.complete else "client_left"
+
+
+def _failure(attempt: Attempt, request_id: str) -> dict[str, Any]:
+    return {
+        "provider": attempt.provider,
+        "model": _shown(attempt.model),
+        "code": code_of(attempt.error, FOREIGN_CODE),
+        "duration_ms": attempt.duration_ms,
+        "request_id": request_id,
+    }
+
+
+def code_of(error: Exception | None, foreign: str = WaypostError.code) -> str:
+    """An error's code; `foreign` stands for an exception that is not ours."""
+    return error.code if isinstance(error, WaypostError) else foreign
+
+
+def _shown(name: str | None) -> str | None:
+    """Callers write this: it may be of any length."""
+    return name if name is None else name[:LONGEST_NAME]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -13,15 +14,20 @@ from waypost.server.middleware.headers import header_value
 
 IDLE_S = 30.0
 """Longest silence within a body."""
+TOTAL_S = 300.0
+"""Longest time for a whole body: the default limit of 20 MiB then needs 0.6 Mbit/s."""
 
 
 class BodyLimit:
     """413 `body_too_large` naming the limit; 400 if the body stops coming."""
 
-    def __init__(self, app: ASGIApp, served: ServedApplication, idle_s: float = IDLE_S) -> None:
+    def __init__(
+        self, app: ASGIApp, served: ServedApplication, idle_s: float = IDLE_S, total_s: float = TOTAL_S
+    ) -> None:
         self.app = app
         self._served = served
         self._idle_s = idle_s
+        self._total_s = total_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take one connection of any type."""
@@ -34,36 +40,47 @@ class BodyLimit:
             # Not read first: a caller that waits for "100 Continue" never sends it.
             await error_reply(_too_large(limit), scope)(scope, receive, send)
             return
-        await self.app(scope, _Bounded(receive, limit, self._idle_s), send)
+        await self.app(scope, _Bounded(receive, limit, self._idle_s, self._total_s), send)
 
 
 class _Bounded:
     """`receive` that raises BodyTooLarge or InvalidRequest; after the body it is the server's own."""
 
-    def __init__(self, receive: Receive, limit: int, idle_s: float) -> None:
+    def __init__(self, receive: Receive, limit: int, idle_s: float, total_s: float) -> None:
         self._receive = receive
         self._limit = limit
         self._idle_s = idle_s
+        self._total_s = total_s
+        self._ends_at = time.monotonic() + total_s
         self._size_bytes = 0
         self._complete = False
 
     async def __call__(self) -> Message:
         if self._complete:
             return await self._receive()
+        left_s = self._ends_at - time.monotonic()
         try:
-            async with asyncio.timeout(self._idle_s):
+            async with asyncio.timeout(min(self._idle_s, left_s)):
                 message = await self._receive()
         except TimeoutError as error:
-            raise InvalidRequest(
-                f"The rest of the body did not come within {self._idle_s:g} s.",
-                hint="Send as many bytes as Content-Length says.",
-            ) from error
+            raise (self._slow() if left_s < self._idle_s else self._silent()) from error
         if message["type"] == "http.request":
             self._size_bytes += len(message.get("body", b""))
             self._complete = not message.get("more_body", False)
         if self._size_bytes > self._limit:
             raise _too_large(self._limit)
         return message
+
+    def _silent(self) -> InvalidRequest:
+        return InvalidRequest(
+            f"The rest of the body did not come within {self._idle_s:g} s.",
+            hint="Send as many bytes as Content-Length says.",
+        )
+
+    def _slow(self) -> InvalidRequest:
+        return InvalidRequest(
+            f"The body was not complete within {self._total_s:g} s.", hint="Send it faster, or send less."
+        )
 
 
 def _too_large(limit: int) -> BodyTooLarge:

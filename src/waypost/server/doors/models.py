@@ -1,0 +1,71 @@
+"""GET /v1/models and /v1/models/{id}: the names that requests here may ask for, as OpenAI or Anthropic list them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from waypost.chat import Json
+from waypost.server.application import served_by
+from waypost.server.doors.anthropic_messages import ANTHROPIC_MESSAGES
+from waypost.server.doors.headers import request_id_header
+from waypost.server.doors.openai_chat import OPENAI_CHAT
+from waypost.server.doors.table import door_at
+from waypost.server.jsonwire import json_bytes
+from waypost.server.middleware.request_id import request_id_of
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a dialect writes one model (its name, and whose it is) and a list of them."""
+
+    one: Callable[[str, str], Json]
+    many: Callable[[Sequence[Json]], Json]
+
+
+def _openai_model(name: str, owner: str) -> Json:
+    # When a model was made is not known here, and clients demand a number.
+    return {"id": name, "object": "model", "created": 0, "owned_by": owner}
+
+
+def _anthropic_model(name: str, _owner: str) -> Json:
+    # Source: Anthropic's API reference: created_at may be the epoch if the date is unknown.
+    return {"type": "model", "id": name, "display_name": name, "created_at": "1970-01-01T00:00:00Z"}
+
+
+def _anthropic_page(models: Sequence[Json]) -> Json:
+    ids = [model["id"] for model in models] or [None]
+    return {"data": list(models), "has_more": False, "first_id": ids[0], "last_id": ids[-1]}
+
+
+OPENAI: Final = Form(_openai_model, lambda models: {"object": "list", "data": list(models)})
+ANTHROPIC: Final = Form(_anthropic_model, _anthropic_page)
+
+
+async def list_models(request: Request) -> Response:
+    """Routes, aliases, and each provider's default model as `provider/model`."""
+    form = _form(request)
+    names = served_by(request).gateway.names
+    return _reply(request, form.many([form.one(name, owner) for name, owner in names.items()]))
+
+
+async def get_model(request: Request) -> Response:
+    """One of those, or any other name that leads to a model. Raises UnknownModel."""
+    gateway = served_by(request).gateway
+    name = request.path_params["name"]
+    owner = gateway.names.get(name) or gateway.router.plan(name).targets[0].provider
+    return _reply(request, _form(request).one(name, owner))
+
+
+def _form(request: Request) -> Form:
+    return ANTHROPIC if door_at(request.scope) is ANTHROPIC_MESSAGES else OPENAI
+
+
+def _reply(request: Request, content: Json) -> Response:
+    door = door_at(request.scope) or OPENAI_CHAT
+    headers = {"cache-control": "no-store", **request_id_header(door, request_id_of(request.scope))}
+    return Response(json_bytes(content), media_type="application/json", headers=headers)

@@ -1,0 +1,113 @@
+"""A reply that is sent while it is made: what every stream here has in common, whatever its events look like.
+
+One task pulls events from the provider and sends them on; there is no queue between the two, so a slow reader slows
+the provider down. Until the first bytes go out an error is an ordinary HTTP error; after that the reply ends with
+whatever `broken` says, never as if it were finished. A caller who leaves cancels the work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from waypost.codecs.sse import encode_comment
+from waypost.errors import WaypostError
+from waypost.server.call_record import note_failure
+from waypost.server.disconnect import CallerGone, while_connected
+from waypost.server.lifecycle import Lifecycle
+from waypost.server.middleware.request_id import request_id_of
+
+logger = logging.getLogger("waypost.server")
+KEEP_ALIVE_S = 15.0
+"""Longest silence on the wire: proxies give up on quiet connections, often after 30 or 60 s."""
+COMMENT = encode_comment()
+HEADERS: Mapping[str, str] = {"cache-control": "no-store", "x-accel-buffering": "no"}
+
+
+class Wire:
+    """The caller's side: starts the reply with the first bytes and breaks long silences after them."""
+
+    def __init__(self, send: Send, headers: list[tuple[bytes, bytes]], keep_alive: bytes, keep_alive_s: float) -> None:
+        self.started = False
+        self.headers = headers
+        """Those of the reply; they may grow until it has started."""
+        self._send = send
+        self._keep_alive = keep_alive
+        self._keep_alive_s = keep_alive_s
+        self._ended = False
+        self._sent_at = time.monotonic()
+        # Two tasks write: the answer and the keep-alive.
+        self._lock = asyncio.Lock()
+
+    async def send(self, body: bytes, *, last: bool = False) -> None:
+        """Send whole events in one write; the last ends the reply."""
+        if not body and not last:
+            return
+        async with self._lock:
+            if not self.started:
+                self.started = True
+                await self._send({"type": "http.response.start", "status": 200, "headers": self.headers})
+            self._ended = last
+            self._sent_at = time.monotonic()
+            await self._send({"type": "http.response.body", "body": body, "more_body": not last})
+
+    async def keep_alive(self) -> None:
+        """Say something without meaning whenever the wire was silent for too long, until cancelled."""
+        while True:
+            await asyncio.sleep(self._sent_at + self._keep_alive_s - time.monotonic())
+            async with self._lock:
+                if time.monotonic() - self._sent_at < self._keep_alive_s:
+                    continue
+                self._sent_at = time.monotonic()
+                if self.started and not self._ended:
+                    await self._send({"type": "http.response.body", "body": self._keep_alive, "more_body": True})
+
+
+class LiveReply(Response, ABC):
+    """Makes its answer itself when the server asks for the reply: one owner opens and closes the provider's stream."""
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self, lifecycle: Lifecycle, *, keep_alive: bytes = COMMENT, keep_alive_s: float = KEEP_ALIVE_S
+    ) -> None:
+        # Not the parent's __init__, which would render a body and its length.
+        self.status_code = 200
+        self.background = None
+        self.init_headers(HEADERS)
+        self._lifecycle = lifecycle
+        self._keep_alive = keep_alive
+        self._keep_alive_s = keep_alive_s
+
+    @abstractmethod
+    async def answer(self, wire: Wire) -> None:
+        """Send all of it; the last write says that it is the last."""
+
+    @abstractmethod
+    def broken(self, error: Exception, scope: Scope) -> bytes:
+        """How a reply ends that has begun and cannot be finished."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it. Raises what went wrong before the first bytes."""
+        wire = Wire(send, [*self.raw_headers], self._keep_alive, self._keep_alive_s)
+        beat = asyncio.create_task(wire.keep_alive())
+        try:
+            await while_connected(self.answer(wire), receive, self._lifecycle)
+        except CallerGone:
+            return
+        except Exception as error:
+            if not wire.started:
+                raise
+            note_failure(error)
+            if not isinstance(error, WaypostError):
+                logger.exception("the stream of request %s broke", request_id_of(scope))
+            await wire.send(self.broken(error, scope), last=True)
+        finally:
+            beat.cancel()
+            await asyncio.gather(beat, return_exceptions=True)
