@@ -25,6 +25,7 @@ from waypost.gateway.gateway import Gateway, ServedStream
 from waypost.server.doors.anthropic_messages import ANTHROPIC_MESSAGES
 from waypost.server.doors.door import Door
 from waypost.server.doors.errors import told_error
+from waypost.server.doors.gemini import GEMINI
 from waypost.server.doors.headers import MAX_WARNINGS_CHARACTERS, plain, warning_text
 from waypost.server.doors.openai_chat import OPENAI_CHAT
 from waypost.server.doors.openai_responses import OPENAI_RESPONSES
@@ -45,6 +46,8 @@ VERSION = [(b"anthropic-version", b"2023-06-01")]
         ("/v1/responses/resp_1", [], OPENAI_RESPONSES),
         ("/v1/models", [], OPENAI_CHAT),
         ("/v1/models", VERSION, ANTHROPIC_MESSAGES),
+        ("/v1/models/a/b:generateContent", VERSION, GEMINI),
+        ("/v1beta/anything", [], GEMINI),
         ("/v1/embeddings", [], OPENAI_CHAT),
         ("/api/ai/generate", VERSION, None),
         ("/v1", [], None),
@@ -141,6 +144,7 @@ SAID = (PartStart(0, Text("")), PartDelta(0, "hi"))
         (OPENAI_CHAT, b": \n\n"),
         (ANTHROPIC_MESSAGES, b'event: ping\ndata: {"type": "ping"}\n\n'),
         (OPENAI_RESPONSES, b": \n\n"),
+        (GEMINI, b": \n\n"),
     ],
     ids=lambda value: value.codec.name if isinstance(value, Door) else "",
 )
@@ -158,6 +162,7 @@ ENDS = {
     OPENAI_CHAT: b"[DONE]",
     ANTHROPIC_MESSAGES: b"event: message_stop",
     OPENAI_RESPONSES: b"event: response.completed",
+    GEMINI: b'"finishReason"',
 }
 
 

@@ -10,6 +10,7 @@ from starlette.types import Scope
 
 from waypost.server.doors.anthropic_messages import ANTHROPIC_MESSAGES
 from waypost.server.doors.door import Door
+from waypost.server.doors.gemini import GEMINI
 from waypost.server.doors.openai_chat import OPENAI_CHAT
 from waypost.server.doors.openai_responses import OPENAI_RESPONSES
 from waypost.server.middleware.headers import header_value
@@ -18,10 +19,15 @@ CALLS: Final[Mapping[str, Door]] = {
     "/v1/chat/completions": OPENAI_CHAT,
     "/v1/messages": ANTHROPIC_MESSAGES,
     "/v1/responses": OPENAI_RESPONSES,
+    "/v1beta/models/{call:path}": GEMINI,
+    # Google's current SDK calls these.
+    "/v1/models/{call:path}": GEMINI,
 }
 """Where conversations are sent to, each with POST."""
 
 TERRITORY: Final[tuple[tuple[re.Pattern[str], Door], ...]] = (
+    (re.compile(r"/v1beta/.*"), GEMINI),
+    (re.compile(r"/v1/models/.+:[A-Za-z]+"), GEMINI),
     (re.compile(r"/v1/messages(/.*)?"), ANTHROPIC_MESSAGES),
     (re.compile(r"/v1/responses(/.*)?"), OPENAI_RESPONSES),
     (re.compile(r"/v1/chat/.*"), OPENAI_CHAT),
