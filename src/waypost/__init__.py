@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from waypost.manager.provider import AIServiceProvider
     from waypost.manager.response import AIResponse
     from waypost.manager.service import AIServiceManager, AIStream
-    from waypost.manager.vendors import AnthropicProvider, LocalProvider, OpenAICompatibleProvider, OpenAIProvider
+    from waypost.manager.vendors import (
+        AnthropicProvider,
+        GeminiProvider,
+        LocalProvider,
+        OpenAICompatibleProvider,
+        OpenAIProvider,
+    )
 
 __version__ = "0.1.0"
 
@@ -25,6 +31,7 @@ _HOMES = {
     "AllTargetsFailed": "waypost.errors",
     "AnthropicProvider": "waypost.manager.vendors",
     "Attempt": "waypost.errors",
+    "GeminiProvider": "waypost.manager.vendors",
     "LocalProvider": "waypost.manager.vendors",
     "OpenAICompatibleProvider": "waypost.manager.vendors",
     "OpenAIProvider": "waypost.manager.vendors",
@@ -41,6 +48,7 @@ __all__ = [
     "AllTargetsFailed",
     "AnthropicProvider",
     "Attempt",
+    "GeminiProvider",
     "LocalProvider",
     "OpenAICompatibleProvider",
     "OpenAIProvider",

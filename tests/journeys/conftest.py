@@ -53,7 +53,7 @@ class Clone:
 
 def clean_environment() -> dict[str, str]:
     """Without keys and settings of whoever runs the tests, and without this virtual environment."""
-    dropped = ("ANTHROPIC_", "OPENAI_", "WAYPOST_", "VIRTUAL_ENV", "PYTEST_", "MAKE", "MFLAGS", "UV")
+    dropped = ("ANTHROPIC_", "OPENAI_", "GEMINI_", "WAYPOST_", "VIRTUAL_ENV", "PYTEST_", "MAKE", "MFLAGS", "UV")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     own = str(ROOT / ".venv" / "bin")
     kept["PATH"] = os.pathsep.join(part for part in kept["PATH"].split(os.pathsep) if part != own)

@@ -47,6 +47,11 @@ def test_without_file_and_keys_only_the_local_model_answers() -> None:
         (KEYS, ["anthropic", "openai", "local"], (Target("anthropic"), Target("openai"))),
         ({"OPENAI_API_KEY": "k"}, ["openai", "local"], (Target("openai"),)),
         ({"ANTHROPIC_API_KEY": "k"}, ["anthropic", "local"], (Target("anthropic"),)),
+        (
+            {"GEMINI_API_KEY": "k", "OPENAI_API_KEY": "k"},
+            ["openai", "gemini", "local"],
+            (Target("openai"), Target("gemini")),
+        ),
         ({"ANTHROPIC_API_KEY": "", "OPENAI_API_KEY": " "}, ["local"], (Target("local"),)),
     ],
 )

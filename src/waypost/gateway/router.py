@@ -18,7 +18,6 @@ from waypost.errors import UnknownModel
 from waypost.providers.vendors import VENDORS, Vendor, serves
 from waypost.settings.references import DEFAULT_ROUTE, Target
 
-
 MAX_NAME_CHARACTERS = 500
 
 

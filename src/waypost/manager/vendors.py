@@ -9,9 +9,9 @@ from typing import Any
 
 from waypost.errors import ConfigurationError
 from waypost.manager.provider import ModelProvider
-from waypost.providers import anthropic, openai, openai_compatible
+from waypost.providers import anthropic, gemini, openai, openai_compatible
 from waypost.providers.hosted import HostedOptions
-from waypost.providers.vendors import ANTHROPIC, OPENAI, Vendor
+from waypost.providers.vendors import ANTHROPIC, GEMINI, OPENAI, Vendor
 
 
 class AnthropicProvider(ModelProvider):
@@ -29,6 +29,13 @@ class OpenAIProvider(ModelProvider):
 
     def __init__(self, api_key: str | None = None, *, name: str = "openai", **options: Any) -> None:
         super().__init__(openai.create(name, HostedOptions(api_key=_key(api_key, OPENAI), **options)))
+
+
+class GeminiProvider(ModelProvider):
+    """Google's Gemini models. As AnthropicProvider, with GEMINI_API_KEY."""
+
+    def __init__(self, api_key: str | None = None, *, name: str = "gemini", **options: Any) -> None:
+        super().__init__(gemini.create(name, HostedOptions(api_key=_key(api_key, GEMINI), **options)))
 
 
 class OpenAICompatibleProvider(ModelProvider):

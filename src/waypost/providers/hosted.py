@@ -37,7 +37,11 @@ def build(name: str, vendor: Vendor, codec: Codec, options: HostedOptions) -> Ht
             hint=f"Set providers.{name}.base_url.",
         )
     authorization = vendor.authorize(options.api_key) if options.api_key else {}
-    endpoint = Endpoint(base_url + vendor.path, {**vendor.headers, **authorization, **options.headers})
+    endpoint = Endpoint(
+        url=base_url + vendor.path,
+        headers={**vendor.headers, **authorization, **options.headers},
+        stream_url=base_url + vendor.stream_path if vendor.stream_path else None,
+    )
 
     async def known_endpoint() -> Endpoint:
         return endpoint

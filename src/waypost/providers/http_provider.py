@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from waypost.chat import Event, Failed, Finish, Request, Response, ResponseStart
 from waypost.codecs.codec import Codec, Encoded, StreamDecoder
@@ -28,10 +28,19 @@ _DRAIN_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where to send a request, and the headers that authorize it."""
+    """Where to send a request, and the headers that authorize it. "{model}" in a URL stands for the model.
+
+    `stream_url` is for streams; None: they are asked for at `url`.
+    """
 
     url: str
     headers: Mapping[str, str] = field(repr=False)
+    stream_url: str | None = None
+
+    def url_for(self, model: str, *, stream: bool) -> str:
+        """The address for one request."""
+        url = self.stream_url if stream and self.stream_url is not None else self.url
+        return url.replace("{model}", quote(model, safe=""))
 
 
 EndpointSource: TypeAlias = Callable[[], Awaitable[Endpoint]]
@@ -77,18 +86,20 @@ class HttpProvider:
 
     async def generate(self, request: Request) -> Response:
         """The whole answer. Raises ProviderError."""
-        encoded = self._encode(request, stream=False)
+        request = self._with_model(request)
+        encoded = self._codec.encode_request(request, stream=False)
         with self._named_errors():
-            async with self._send(encoded.body) as reply:
+            async with self._send(request.model, encoded.body, stream=False) as reply:
                 response = self._codec.decode_response(await reply.read())
         return replace(response, notes=_notes(encoded)) if encoded.losses else response
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[AsyncIterator[Event]]:
         """The answer as events. Raises ProviderError, also in the middle."""
-        encoded = self._encode(request, stream=True)
+        request = self._with_model(request)
+        encoded = self._codec.encode_request(request, stream=True)
         with self._named_errors():
-            async with self._send(encoded.body) as reply:
+            async with self._send(request.model, encoded.body, stream=True) as reply:
                 _demand_event_stream(reply)
                 decoder = self._codec.stream_decoder(choices=request.sampling.choices or 1)
                 events = self._events(reply, decoder)
@@ -96,15 +107,16 @@ class HttpProvider:
                 async with aclosing(events), aclosing(noted):
                     yield noted
 
-    def _encode(self, request: Request, *, stream: bool) -> Encoded:
-        return self._codec.encode_request(self._with_model(request), stream=stream)
-
     @asynccontextmanager
-    async def _send(self, body: bytes) -> AsyncIterator[Reply]:
+    async def _send(self, model: str, body: bytes, *, stream: bool) -> AsyncIterator[Reply]:
         endpoint = await self._options.endpoint()
         headers = {"content-type": "application/json", **endpoint.headers}
         async with self._client.send(
-            "POST", endpoint.url, headers=headers, body=body, deadlines=self._options.deadlines
+            "POST",
+            endpoint.url_for(model, stream=stream),
+            headers=headers,
+            body=body,
+            deadlines=self._options.deadlines,
         ) as reply:
             if 300 <= reply.status < 400:
                 raise _redirected(reply)

@@ -18,6 +18,8 @@ class Vendor:
     default_model: str | None
     model_prefixes: tuple[str, ...]
     environment: str
+    stream_path: str | None = None
+    """Where streams are asked for, if not at `path`. In both, "{model}" stands for the model."""
 
 
 def _bearer(key: str) -> Mapping[str, str]:
@@ -46,6 +48,18 @@ OPENAI = Vendor(
     environment="OPENAI_API_KEY",
 )
 
+GEMINI = Vendor(
+    kind="gemini",
+    base_url="https://generativelanguage.googleapis.com/v1beta",
+    path="/models/{model}:generateContent",
+    stream_path="/models/{model}:streamGenerateContent?alt=sse",
+    authorize=lambda key: {"x-goog-api-key": key},
+    headers={},
+    default_model="gemini-2.5-flash",
+    model_prefixes=("gemini-", "gemma-", "learnlm-"),
+    environment="GEMINI_API_KEY",
+)
+
 OPENAI_COMPATIBLE = Vendor(
     kind="openai_compatible",
     base_url="",
@@ -57,7 +71,7 @@ OPENAI_COMPATIBLE = Vendor(
     environment="",
 )
 
-VENDORS: Mapping[str, Vendor] = {vendor.kind: vendor for vendor in (ANTHROPIC, OPENAI, OPENAI_COMPATIBLE)}
+VENDORS: Mapping[str, Vendor] = {vendor.kind: vendor for vendor in (ANTHROPIC, OPENAI, GEMINI, OPENAI_COMPATIBLE)}
 
 
 def serves(kind: str, model: str) -> bool | None:

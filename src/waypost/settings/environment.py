@@ -48,8 +48,10 @@ OTHER_VARIABLES: Mapping[str, str] = {
     "ANTHROPIC_BASE_URL": "That provider's address, if not the vendor's own.",
     "OPENAI_API_KEY": "Makes the provider openai, where no providers are configured.",
     "OPENAI_BASE_URL": "That provider's address, if not the vendor's own.",
+    "GEMINI_API_KEY": "Makes the provider gemini, where no providers are configured.",
+    "GEMINI_BASE_URL": "That provider's address, if not the vendor's own.",
 }
-VENDORS = ("anthropic", "openai")
+VENDORS = ("anthropic", "openai", "gemini")
 """The providers that a key in the environment makes, in the order of the default route."""
 
 

@@ -30,7 +30,7 @@ from pydantic_core import PydanticCustomError
 
 from waypost.settings.references import DEFAULT_ROUTE, Names, Target
 
-HTTP_KINDS = ("anthropic", "openai", "openai_compatible")
+HTTP_KINDS = ("anthropic", "openai", "gemini", "openai_compatible")
 LOCAL_KIND = "llama_cpp"
 BUILT_IN_KINDS = (*HTTP_KINDS, LOCAL_KIND)
 REFERENCE_ERROR = "waypost_reference"
@@ -183,7 +183,7 @@ class Deadlines(Part):
 class HttpProviderSettings(Part):
     """A provider that is reached over HTTP."""
 
-    kind: Literal["anthropic", "openai", "openai_compatible"]
+    kind: Literal["anthropic", "openai", "gemini", "openai_compatible"]
     """Whose interface it speaks; openai_compatible is any server with OpenAI's chat format, at base_url."""
     api_key: Secret | None = None
     """The provider's key, best written as ${NAME} so that it stays out of the file."""
