@@ -105,7 +105,8 @@ ROWS: list[tuple[str, str]] = [
     ("providers: {o: 5}", "line 1: providers.o must hold keys with values, among them kind"),
     (
         "providers: {o: {api_key: x}}",
-        "line 1: providers.o.kind is missing; it is anthropic, openai, gemini, openai_compatible, llama_cpp or a plugin's",
+        "line 1: providers.o.kind is missing; it is anthropic, openai, gemini, openai_compatible, llama_cpp or a "
+        "plugin's",
     ),
     (
         "providers: {o: {kind: opnai, api_key: x}}",
@@ -114,8 +115,8 @@ ROWS: list[tuple[str, str]] = [
     (
         "providers: {o: {kind: zzz}}",
         (
-            'line 1: providers.o has the unknown kind "zzz"; the kinds are anthropic, openai, gemini, openai_compatible and '
-            "llama_cpp; another's plugin must be named in plugins"
+            'line 1: providers.o has the unknown kind "zzz"; the kinds are anthropic, openai, gemini, '
+            "openai_compatible and llama_cpp; another's plugin must be named in plugins"
         ),
     ),
     ("providers: {o: {kind: 5}}", "line 1: providers.o.kind must be text (put it in quotes), not 5"),
