@@ -105,8 +105,10 @@ ROWS: list[tuple[str, str]] = [
     ("providers: {o: 5}", "line 1: providers.o must hold keys with values, among them kind"),
     (
         "providers: {o: {api_key: x}}",
-        "line 1: providers.o.kind is missing; it is anthropic, openai, gemini, openai_compatible, llama_cpp or a "
-        "plugin's",
+        (
+            "line 1: providers.o.kind is missing; it is anthropic, openai, gemini, openai_compatible, llama_cpp or a "
+            "plugin's"
+        ),
     ),
     (
         "providers: {o: {kind: opnai, api_key: x}}",
