@@ -89,14 +89,15 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path, timeout_s: f
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM to the group, then SIGKILL."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout=15)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(timeout=5)
+    """SIGTERM to the group, then SIGKILL to what is left of it; afterwards the port is free."""
+    if process.poll() is not None:
+        return
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    os.killpg(process.pid, signal.SIGTERM)
+    _gone, alive = psutil.wait_procs(family, timeout=15)
+    for left in alive:
+        left.kill()
+    process.wait(timeout=5)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -31,20 +31,9 @@ from waypost.chat import (
     Unknown,
     Url,
 )
-from waypost.codecs.anthropic_messages.wire import (
-    NAME,
-    JsonText,
-    Losses,
-    WireError,
-    an_object,
-    join,
-    keep,
-    objects,
-    optional,
-    own,
-    required,
-)
-from waypost.codecs.jsonbytes import JsonError, parse_reply
+from waypost.codecs.anthropic_messages.wire import NAME, JsonText, Losses, keep, own
+from waypost.codecs.arguments import arguments_object
+from waypost.codecs.reading import WireError, an_object, join, objects, optional, required
 
 Block: TypeAlias = dict[str, Json]
 
@@ -59,11 +48,6 @@ SERVER_TOOLS: Final = frozenset({
     "mcp_tool_use",
     "mcp_tool_result",
 })  # fmt: skip
-
-WRAPPED_ARGUMENTS: Final = "_raw_arguments"
-"""Member that holds a call's arguments if they are no JSON object, which is all that `input` may be."""
-WRAPPED_CUSTOM: Final = "_custom_input"
-"""The same for a call of kind "custom", whose arguments are plain text."""
 
 
 def decode_block(block: Json, path: str) -> Part:
@@ -192,19 +176,6 @@ _DECODERS: Final[Mapping[str, Callable[[Block, str], Part]]] = {
 }
 
 
-def unwrap_arguments(call: ToolCall) -> ToolCall:
-    """The call as it was before its arguments were wrapped, for a caller who sends an answer of ours back."""
-    if WRAPPED_ARGUMENTS not in call.arguments and WRAPPED_CUSTOM not in call.arguments:
-        return call
-    members = list(msgspec.json.decode(call.arguments).items())
-    if len(members) != 1 or type(members[0][1]) is not str:
-        return call
-    name, text = members[0]
-    if name == WRAPPED_CUSTOM:
-        return replace(call, arguments=text, kind="custom")
-    return replace(call, arguments=text) if name == WRAPPED_ARGUMENTS else call
-
-
 @dataclass(frozen=True, slots=True)
 class Encoding:
     """What encoding depends on: a request is stricter than an answer about empty text and unsigned thinking."""
@@ -265,33 +236,13 @@ def _encode_reasoning(part: Reasoning, to: Encoding, what: str) -> Block | None:
 
 
 def _encode_tool_call(part: ToolCall, to: Encoding, what: str) -> Block:
-    block = {"type": "tool_use", "id": part.call_id, "name": part.name, "input": encode_input(part, to, what)}
+    block = {
+        "type": "tool_use",
+        "id": part.call_id,
+        "name": part.name,
+        "input": arguments_object(part, to.losses.add, what),
+    }
     return _with_own(block, part, to, what)
-
-
-def encode_input(call: ToolCall, to: Encoding, what: str) -> msgspec.Raw | Block:
-    """A call's arguments as the object `input` must be: as written if they are one, else wrapped and noted."""
-    if call.kind == "custom":
-        to.losses.add(f"{what}.kind", f"A custom call's text is wrapped in an object, as {WRAPPED_CUSTOM!r}.")
-        return {WRAPPED_CUSTOM: call.arguments}
-    text = call.arguments.strip()
-    if not text:
-        return {}
-    if is_json_object(text):
-        return msgspec.Raw(text.encode())
-    to.losses.add(f"{what}.arguments", f"They are no JSON object and are wrapped in one, as {WRAPPED_ARGUMENTS!r}.")
-    return {WRAPPED_ARGUMENTS: call.arguments}
-
-
-def is_json_object(text: str) -> bool:
-    """Is the text one JSON object, without lone surrogates?"""
-    try:
-        data = text.encode()
-        value = parse_reply(data)
-        # parse_reply mends lone surrogates; the text itself would keep them, so the strict reader decides.
-        return type(value) is dict and (b"\\u" not in data or type(msgspec.json.decode(data)) is dict)
-    except (UnicodeEncodeError, JsonError, msgspec.DecodeError):
-        return False
 
 
 def _encode_tool_result(part: ToolResult, to: Encoding, what: str) -> Block | None:

@@ -13,14 +13,10 @@ from itertools import groupby
 from typing import Final
 
 from waypost.chat import Json, Message, Opaque, Part, Role, Text, ToolCall, ToolResult, Unknown
-from waypost.codecs.anthropic_messages.blocks import (
-    Block,
-    Encoding,
-    decode_block,
-    encode_part,
-    unwrap_arguments,
-)
-from waypost.codecs.anthropic_messages.wire import FAMILY, WireError, join, keep, objects, own, required
+from waypost.codecs.anthropic_messages.blocks import Block, Encoding, decode_block, encode_part
+from waypost.codecs.anthropic_messages.wire import FAMILY, keep, own
+from waypost.codecs.arguments import unwrap_arguments
+from waypost.codecs.reading import WireError, join, objects, required
 
 ROLES: Final[dict[str, Role]] = {"user": "user", "assistant": "assistant", "system": "system"}
 

@@ -6,17 +6,10 @@ from waypost.chat import Request
 from waypost.codecs.anthropic_messages import settings
 from waypost.codecs.anthropic_messages.blocks import Encoding
 from waypost.codecs.anthropic_messages.conversation import decode_conversation, encode_conversation
-from waypost.codecs.anthropic_messages.wire import (
-    FAMILY,
-    Losses,
-    WireError,
-    an_object,
-    keep_request_inputs,
-    optional,
-    required,
-)
+from waypost.codecs.anthropic_messages.wire import FAMILY, Losses, keep_request_inputs
 from waypost.codecs.codec import DecodedRequest, Encoded
 from waypost.codecs.jsonbytes import JsonError, dump, parse_request
+from waypost.codecs.reading import WireError, an_object, optional, required
 from waypost.errors import InvalidRequest
 
 

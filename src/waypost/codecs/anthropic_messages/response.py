@@ -9,18 +9,10 @@ from waypost.chat import Choice, FinishReason, Json, Refusal, Response, Usage
 from waypost.codecs.anthropic_messages.blocks import Block, Encoding, decode_block, encode_part
 from waypost.codecs.anthropic_messages.errors import error_of, is_error
 from waypost.codecs.anthropic_messages.usage import decode_usage, encode_usage, usage_extras
-from waypost.codecs.anthropic_messages.wire import (
-    FAMILY,
-    Losses,
-    WireError,
-    an_object,
-    keep_response_inputs,
-    optional,
-    required,
-    rest,
-)
+from waypost.codecs.anthropic_messages.wire import FAMILY, Losses, keep_response_inputs
 from waypost.codecs.codec import Encoded
 from waypost.codecs.jsonbytes import JsonError, dump, parse_reply
+from waypost.codecs.reading import WireError, an_object, optional, required, rest
 from waypost.errors import IncompleteStream, MalformedResponse
 
 STOP_REASONS: Final[Mapping[str, FinishReason]] = {

@@ -22,16 +22,8 @@ from waypost.chat import (
     ToolChoice,
     Unknown,
 )
-from waypost.codecs.anthropic_messages.wire import (
-    NAME,
-    Losses,
-    WireError,
-    keep,
-    objects,
-    optional,
-    own,
-    required,
-)
+from waypost.codecs.anthropic_messages.wire import NAME, Losses, keep, own
+from waypost.codecs.reading import WireError, objects, optional, required
 
 DEFAULT_MAX_TOKENS: Final = 4096
 """Sent when the caller set none, since this format requires it: the most that the oldest Claude models accept."""

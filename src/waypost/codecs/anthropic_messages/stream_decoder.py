@@ -34,17 +34,9 @@ from waypost.codecs.anthropic_messages.blocks import decode_block
 from waypost.codecs.anthropic_messages.errors import error_of, is_error
 from waypost.codecs.anthropic_messages.response import finish_reason, provider_fields
 from waypost.codecs.anthropic_messages.usage import decode_usage, usage_extras
-from waypost.codecs.anthropic_messages.wire import (
-    FAMILY,
-    NAME,
-    WireError,
-    an_object,
-    keep_start_input,
-    optional,
-    required,
-    rest,
-)
+from waypost.codecs.anthropic_messages.wire import FAMILY, NAME, keep_start_input
 from waypost.codecs.jsonbytes import JsonError, parse_reply
+from waypost.codecs.reading import WireError, an_object, optional, required, rest
 from waypost.codecs.replies import excerpt
 from waypost.codecs.sse import SseEvent
 from waypost.errors import IncompleteStream, MalformedResponse, ProviderError

@@ -32,18 +32,12 @@ from waypost.chat import (
     Usage,
     UsageUpdate,
 )
-from waypost.codecs.anthropic_messages.blocks import (
-    WRAPPED_CUSTOM,
-    Block,
-    Encoding,
-    encode_citations,
-    encode_part,
-    is_json_object,
-)
+from waypost.codecs.anthropic_messages.blocks import Block, Encoding, encode_citations, encode_part
 from waypost.codecs.anthropic_messages.errors import error_body
 from waypost.codecs.anthropic_messages.response import message_head, stop_reason
 from waypost.codecs.anthropic_messages.usage import encode_usage
 from waypost.codecs.anthropic_messages.wire import FAMILY, Losses, own
+from waypost.codecs.arguments import WRAPPED_CUSTOM, is_json_object
 from waypost.codecs.codec import Loss
 from waypost.codecs.jsonbytes import dump
 from waypost.codecs.sse import encode_event

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from waypost.chat import Json, Usage
-from waypost.codecs.anthropic_messages.wire import Losses, optional, required, rest
+from waypost.codecs.anthropic_messages.wire import Losses
+from waypost.codecs.reading import optional, required, rest
 
 KNOWN: Final = (
     "input_tokens",

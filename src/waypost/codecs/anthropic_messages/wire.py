@@ -1,78 +1,24 @@
-"""What the modules of this codec share: checked reading of decoded JSON, opaque data, and the list of losses.
-
-No rule of the Messages format lives here. The invariant: reading a value of the wrong type raises WireError with
-its path in the body ("messages.0.content"), in the form Anthropic's own messages have.
-"""
+"""What the modules of this codec share: arguments as they were written, opaque data, and the list of losses."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 
 from waypost.chat import Json, Opaque
 from waypost.codecs.codec import Loss
+from waypost.codecs.reading import rest
 
 NAME: Final = "anthropic_messages"
 FAMILY: Final = "anthropic"
-
-Value = TypeVar("Value")
-_NAMES: Final = {str: "a string", int: "an integer", bool: "true or false", list: "a list", dict: "an object"}
-
-
-class WireError(Exception):
-    """The body does not fit the format at `path`. The codec's faces turn it into an error of waypost.errors."""
-
-    def __init__(self, path: str, problem: str) -> None:
-        super().__init__(f"{path}: {problem}" if path else problem)
-        self.path = path
 
 
 class JsonText(str):
     """A JSON object's text as it stood in the body, in place of the decoded object."""
 
     __slots__ = ()
-
-
-def optional(data: Mapping[str, Json], name: str, kind: type[Value], path: str) -> Value | None:
-    """The member, None if it is absent or null. Raises WireError if its type is another."""
-    value = data.get(name)
-    # Not isinstance: JSON gives exact types, and True must not pass as an integer.
-    if value is not None and type(value) is not kind:
-        raise WireError(join(path, name), f"Input should be {_NAMES[kind]}")
-    return value
-
-
-def required(data: Mapping[str, Json], name: str, kind: type[Value], path: str) -> Value:
-    """The member. Raises WireError if it is absent, null or of another type."""
-    value = optional(data, name, kind, path)
-    if value is None:
-        raise WireError(join(path, name), "Field required")
-    return value
-
-
-def objects(data: Mapping[str, Json], name: str, path: str) -> list[dict[str, Json]]:
-    """The member as a list of objects, empty if it is absent or null."""
-    items = optional(data, name, list, path) or []
-    return [an_object(item, f"{join(path, name)}.{index}") for index, item in enumerate(items)]
-
-
-def an_object(value: Json, path: str) -> dict[str, Json]:
-    """The value, if it is an object. Raises WireError otherwise."""
-    if type(value) is not dict:
-        raise WireError(path, "Input should be an object")
-    return value
-
-
-def join(path: str, name: str) -> str:
-    """The path of a member."""
-    return f"{path}.{name}" if path else name
-
-
-def rest(data: Mapping[str, Json], *known: str) -> dict[str, Json]:
-    """Members this codec has no canonical place for. Null says the same as absence in this format."""
-    return {name: value for name, value in data.items() if name not in known and value is not None}
 
 
 def keep(data: Mapping[str, Json], *known: str) -> Opaque:

@@ -13,11 +13,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-import msgspec
-
-from waypost.chat import Json, ToolCall
-from waypost.codecs.anthropic_messages.blocks import WRAPPED_ARGUMENTS, WRAPPED_CUSTOM, is_json_object
-from waypost.codecs.gemini.wire import Losses, Members
+from waypost.chat import Json
+from waypost.codecs.gemini.wire import Members
 from waypost.codecs.jsonbytes import JsonError, dump, parse_reply
 
 MADE_UP: Final = "gemini_call_"
@@ -62,20 +59,6 @@ class CallIds:
 def wire_id(call_id: str) -> Members:
     """The `id` member, if it is one that Google or the caller gave."""
     return {} if not call_id or call_id.startswith(MADE_UP) else {"id": call_id}
-
-
-def encode_arguments(call: ToolCall, losses: Losses, what: str) -> Members | msgspec.Raw:
-    """A call's arguments as the object that `args` must be; wrapped and noted if they are none."""
-    if call.kind == "custom":
-        losses.add(f"{what}.kind", f"A custom call's text is wrapped in an object, as {WRAPPED_CUSTOM!r}.")
-        return {WRAPPED_CUSTOM: call.arguments}
-    text = call.arguments.strip()
-    if not text:
-        return {}
-    if is_json_object(text):
-        return msgspec.Raw(text.encode())
-    losses.add(f"{what}.arguments", f"They are no JSON object and are wrapped in one, as {WRAPPED_ARGUMENTS!r}.")
-    return {WRAPPED_ARGUMENTS: call.arguments}
 
 
 _OUTPUT: Final = "output"

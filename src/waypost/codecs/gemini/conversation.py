@@ -13,10 +13,11 @@ from itertools import groupby
 from typing import Final
 
 from waypost.chat import Json, Message, Opaque, Part, Text, ToolCall, ToolResult, Unknown
-from waypost.codecs.anthropic_messages.blocks import unwrap_arguments
+from waypost.codecs.arguments import unwrap_arguments
 from waypost.codecs.gemini.calls import CallIds
 from waypost.codecs.gemini.parts import Encoding, decode_part, encode_part
-from waypost.codecs.gemini.wire import Members, WireError, join, keep, optional, own, repeated
+from waypost.codecs.gemini.wire import Members, keep, own, repeated
+from waypost.codecs.reading import WireError, join, optional
 
 ROLES: Final = {"user": "user", "model": "model", "function": "user"}
 """`function` is what older clients call the turn that holds results."""

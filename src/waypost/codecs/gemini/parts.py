@@ -29,23 +29,10 @@ from waypost.chat import (
     Unknown,
     Url,
 )
-from waypost.codecs.gemini.calls import CallIds, compact, decode_result, encode_arguments, encode_result, wire_id
-from waypost.codecs.gemini.wire import (
-    FAMILY,
-    NAME,
-    Losses,
-    Members,
-    WireError,
-    an_object,
-    graft,
-    join,
-    keep,
-    optional,
-    own,
-    repeated,
-    required,
-    rest,
-)
+from waypost.codecs.arguments import arguments_object
+from waypost.codecs.gemini.calls import CallIds, compact, decode_result, encode_result, wire_id
+from waypost.codecs.gemini.wire import FAMILY, NAME, Losses, Members, graft, keep, own, repeated
+from waypost.codecs.reading import WireError, an_object, join, optional, required, rest
 
 Kind: TypeAlias = Literal["image", "audio", "document"]
 
@@ -205,7 +192,7 @@ def _encode_reasoning(part: Reasoning, _to: Encoding, _what: str) -> Members | N
 
 def _encode_call(part: ToolCall, to: Encoding, what: str) -> Members:
     to.names[part.call_id] = part.name
-    call = {**wire_id(part.call_id), "name": part.name, "args": encode_arguments(part, to.losses, what)}
+    call = {**wire_id(part.call_id), "name": part.name, "args": arguments_object(part, to.losses.add, what)}
     return {"functionCall": call}
 
 

@@ -7,8 +7,9 @@ from waypost.codecs.codec import DecodedRequest, Encoded
 from waypost.codecs.gemini.conversation import decode_conversation, encode_conversation
 from waypost.codecs.gemini.parts import Encoding
 from waypost.codecs.gemini.settings import decode_settings, encode_settings
-from waypost.codecs.gemini.wire import Losses, WireError, an_object, camel_case
+from waypost.codecs.gemini.wire import Losses, camel_case
 from waypost.codecs.jsonbytes import JsonError, dump, parse_request
+from waypost.codecs.reading import WireError, an_object
 from waypost.errors import InvalidRequest
 
 

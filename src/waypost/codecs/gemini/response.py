@@ -20,8 +20,9 @@ from waypost.codecs.gemini.parts import Encoding, encode_part
 from waypost.codecs.gemini.reasons import wire_reason
 from waypost.codecs.gemini.stream_decoder import GeminiStreamDecoder
 from waypost.codecs.gemini.usage import encode_usage
-from waypost.codecs.gemini.wire import Losses, Members, WireError, an_object, own
+from waypost.codecs.gemini.wire import Losses, Members, own
 from waypost.codecs.jsonbytes import JsonError, dump, parse_reply
+from waypost.codecs.reading import WireError, an_object
 from waypost.errors import MalformedResponse
 
 USAGE: Final = "usageMetadata"

@@ -25,21 +25,8 @@ from waypost.chat import (
     Unknown,
 )
 from waypost.codecs.gemini.schema import json_schema
-from waypost.codecs.gemini.wire import (
-    FAMILY,
-    NAME,
-    Losses,
-    Members,
-    WireError,
-    apply,
-    difference,
-    integer,
-    number,
-    optional,
-    own,
-    repeated,
-    required,
-)
+from waypost.codecs.gemini.wire import FAMILY, NAME, Losses, Members, apply, difference, integer, number, own, repeated
+from waypost.codecs.reading import WireError, optional, required
 
 CONFIG: Final = "generationConfig"
 _CONVERSATION: Final = frozenset({"model", "contents", "systemInstruction", "tools"})

@@ -36,8 +36,9 @@ from waypost.codecs.gemini.logprobs import decode_logprobs
 from waypost.codecs.gemini.parts import decode_part
 from waypost.codecs.gemini.reasons import finish_reason
 from waypost.codecs.gemini.usage import decode_usage, usage_extras
-from waypost.codecs.gemini.wire import FAMILY, Members, WireError, an_object, integer, join, optional, repeated, rest
+from waypost.codecs.gemini.wire import FAMILY, Members, integer, repeated
 from waypost.codecs.jsonbytes import JsonError, parse_reply
+from waypost.codecs.reading import WireError, an_object, join, optional, rest
 from waypost.codecs.replies import excerpt
 from waypost.codecs.sse import SseEvent
 from waypost.errors import IncompleteStream, MalformedResponse, ProviderError

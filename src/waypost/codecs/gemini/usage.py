@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from waypost.chat import Json, Usage
-from waypost.codecs.gemini.wire import Losses, Members, integer, optional, repeated, rest
+from waypost.codecs.gemini.wire import Losses, Members, integer, repeated
+from waypost.codecs.reading import optional, rest
 
 _TOOL_USE: Final = "toolUsePromptTokenCount"
 _COUNTED: Final = (

@@ -12,30 +12,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from waypost.chat import Json, Opaque
-from waypost.codecs.anthropic_messages.wire import WireError, an_object, join, optional, required, rest
 from waypost.codecs.codec import Loss
-
-__all__ = [
-    "FAMILY",
-    "NAME",
-    "Losses",
-    "Members",
-    "WireError",
-    "an_object",
-    "apply",
-    "camel_case",
-    "difference",
-    "graft",
-    "integer",
-    "join",
-    "keep",
-    "number",
-    "optional",
-    "own",
-    "repeated",
-    "required",
-    "rest",
-]
+from waypost.codecs.reading import WireError, an_object, join, optional, rest
 
 NAME: Final = "gemini"
 FAMILY: Final = "google"
