@@ -20,6 +20,7 @@ from waypost.codecs.codec import DecodedRequest
 from waypost.errors import IncompleteStream, ProviderError
 from waypost.gateway.gateway import Gateway, Served
 from waypost.server.application import lifecycle_of, served_by
+from waypost.server.body import off_loop_if_large
 from waypost.server.call_record import note_answer
 from waypost.server.disconnect import CallerGone, while_connected
 from waypost.server.doors.door import Door
@@ -37,7 +38,8 @@ def endpoint(door: Door) -> Callable[[Request], Awaitable[Response]]:
     """The handler of a door's path."""
 
     async def call(request: Request) -> Response:
-        decoded = door.decode(request, await request.body())
+        body = await request.body()
+        decoded = await off_loop_if_large(len(body), lambda: door.decode(request, body))
         gateway, lifecycle = served_by(request).gateway, lifecycle_of(request)
         if decoded.stream:
             return DoorStream(door, gateway, decoded, lifecycle)
