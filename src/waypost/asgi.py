@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from waypost.app import Application, build
 from waypost.gateway.gateway import Gateway
-from waypost.manager.service import AIServiceManager
+from waypost.manager.service import StreamingAIService
 from waypost.server.api import create_app
 from waypost.server.models import AIRequest, AIResponseModel
 from waypost.server.service import get_ai_service
@@ -31,7 +31,7 @@ class FromEnvironment:
         return self._settings
 
     @property
-    def manager(self) -> AIServiceManager:
+    def manager(self) -> StreamingAIService:
         """The AI service. Raises ConfigurationError."""
         return self._built().manager
 

@@ -10,7 +10,7 @@ import pytest
 import waypost
 from waypost import AIResponse, AIServiceManager, AIServiceProvider, AllTargetsFailed
 from waypost.chat import Collector, Finish
-from waypost.errors import InvalidRequest
+from waypost.errors import InvalidRequest, ProviderServerError
 
 
 class Scripted(AIServiceProvider):
@@ -182,6 +182,16 @@ async def test_a_model_nobody_knows_is_asked_of_everybody() -> None:
     response = await manager(one=one).generate_response("hi", model="brand-new")
     assert one.calls == [("hi", {"model": "brand-new"})]
     assert response.warnings == ()
+
+
+async def test_the_primary_is_asked_first_every_time_however_often_it_failed() -> None:
+    """The library remembers no failures: a breaker that skips a provider is for the server's routes."""
+    primary, second = Scripted(error=ProviderServerError("500")), Scripted("second")
+    made = manager(primary=primary, second=second)
+    for _ in range(12):
+        await made.generate_response("hi")
+        assert await text(made, "hi") == ["second"]
+    assert len(primary.calls) == 24
 
 
 async def test_leaving_the_block_closes_every_provider() -> None:

@@ -16,7 +16,7 @@ from waypost.cli.output import print_answer, print_json, print_note
 if TYPE_CHECKING:
     from waypost.chat import Collector, Event
     from waypost.errors import Attempt
-    from waypost.manager.service import AIServiceManager, AIStream
+    from waypost.manager.service import AIStream, StreamingAIService
 
 MAX_STDIN_BYTES = 20 * 1024 * 1024
 
@@ -101,7 +101,7 @@ async def _ask(
         await application.close()
 
 
-async def _ask_whole(manager: AIServiceManager, prompt: str, arguments: dict[str, Any], shown: bool) -> Answer:
+async def _ask_whole(manager: StreamingAIService, prompt: str, arguments: dict[str, Any], shown: bool) -> Answer:
     started_s = time.perf_counter()
     response = await manager.generate_response(prompt, **arguments)
     if shown:
@@ -119,7 +119,7 @@ async def _ask_whole(manager: AIServiceManager, prompt: str, arguments: dict[str
     )
 
 
-async def _ask_streamed(manager: AIServiceManager, prompt: str, arguments: dict[str, Any], shown: bool) -> Answer:
+async def _ask_streamed(manager: StreamingAIService, prompt: str, arguments: dict[str, Any], shown: bool) -> Answer:
     from waypost.chat import Collector
 
     started_s, first_token_ms = time.perf_counter(), None

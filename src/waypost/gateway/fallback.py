@@ -2,6 +2,9 @@
 
 A stream falls back only before its first token: what comes earlier is held back, what comes later is the caller's,
 errors too.
+
+The handlers here catch everything, because a user's own provider may raise anything: an Exception is kept as that
+attempt's error, and what is no Exception (the caller left) says nothing about the target and passes.
 """
 
 from __future__ import annotations

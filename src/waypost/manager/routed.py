@@ -9,15 +9,14 @@ from typing import Any
 from waypost.gateway.gateway import Gateway
 from waypost.manager.arguments import to_request
 from waypost.manager.response import AIResponse, to_ai_response
-from waypost.manager.service import AIServiceManager, AIStream
+from waypost.manager.service import AIStream, StreamingAIService
 from waypost.providers.provider import ProviderState
 
 
-class RoutedAIService(AIServiceManager):
-    """An AIServiceManager whose `model` argument is a route, an alias, `provider/model` or a bare id."""
+class RoutedAIService(StreamingAIService):
+    """An AI service whose `model` argument is a route, an alias, `provider/model` or a bare id."""
 
     def __init__(self, gateway: Gateway) -> None:
-        super().__init__()
         self.gateway = gateway
 
     async def generate_response(self, prompt: str, **kwargs: Any) -> AIResponse:

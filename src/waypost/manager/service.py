@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from waypost.chat import Event
-from waypost.gateway.breaker import HealthBoard
 from waypost.gateway.fallback import first_answer, first_stream
 from waypost.gateway.gateway import ServedStream, is_token, served_stream
-from waypost.gateway.policy import NO_RETRIES, Policy
 from waypost.gateway.schedule import Candidate, Schedule
 from waypost.manager.provider import AIServiceProvider, text_as_events, text_of
 from waypost.manager.response import AIResponse
 from waypost.providers.provider import ProviderState
 
 ServiceCandidate: TypeAlias = Candidate[AIServiceProvider]
-
-
-@dataclass(frozen=True, slots=True)
-class ServicePlan:
-    """Whom to ask, in order, and what the caller should know about it."""
-
-    candidates: tuple[ServiceCandidate, ...]
-    notes: tuple[str, ...] = ()
-    policy: Policy = NO_RETRIES
-
-    def notes_for(self, answered: ServiceCandidate) -> tuple[str, ...]:
-        """What to tell the caller, now that this candidate answers."""
-        return (*self.notes, answered.note) if answered.note else self.notes
 
 
 class AIStream:
@@ -49,7 +34,41 @@ class AIStream:
         return self._events
 
 
-class AIServiceManager:
+class StreamingAIService(ABC):
+    """What answers prompts, whole or as a stream, knows how its providers are, and lets go of them."""
+
+    @abstractmethod
+    async def generate_response(self, prompt: str, **kwargs: Any) -> AIResponse:
+        """The whole answer."""
+
+    @abstractmethod
+    def stream_events(self, prompt: str, **kwargs: Any) -> AbstractAsyncContextManager[AIStream]:
+        """The answer as events; leaving the block ends the call."""
+
+    @abstractmethod
+    def states(self) -> Mapping[str, ProviderState]:
+        """How each provider is, from what is known now."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close every provider."""
+
+    async def stream_response(self, prompt: str, **kwargs: Any) -> AsyncGenerator[str]:
+        """The answer's text, piece by piece, with fallback before the first. Raises as `generate_response` does."""
+        async with self.stream_events(prompt, **kwargs) as stream:
+            async for piece in text_of(aiter(stream)):
+                yield piece
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class AIServiceManager(StreamingAIService):
     """Asks its providers in order. A provider may be one of ours, a subclass of AIServiceProvider, or a double of it.
 
     A model that a provider is known not to have is asked of the others first; if they fail, that provider answers
@@ -57,7 +76,6 @@ class AIServiceManager:
     """
 
     def __init__(self) -> None:
-        self.board = HealthBoard()
         # A double need not be a subclass: its two methods are enough.
         self._providers: dict[str, Any] = {}
         self._primary: str | None = None
@@ -74,37 +92,28 @@ class AIServiceManager:
         Raises AllTargetsFailed ("All AI providers failed …", with each provider's error in `attempts`), or at
         once a WaypostError that no other provider could mend, such as an invalid request.
         """
-        plan = self._plan(kwargs)
         answered = await first_answer(
-            Schedule(plan.candidates, plan.policy, self.board),
+            Schedule(self._candidates(kwargs.get("model"))),
             lambda candidate: candidate.provider.generate_response(prompt, **_arguments(kwargs, candidate)),
         )
         response: Any = answered.answer
         if not isinstance(response, AIResponse):
             raise TypeError(f"{answered.candidate.name} gave {type(response).__name__} where an AIResponse is wanted")
-        notes = plan.notes_for(answered.candidate)
+        response.attempts = answered.attempts
         # Each once: a double may give the same object again.
-        response.attempts, response.warnings = answered.attempts, tuple(dict.fromkeys((*notes, *response.warnings)))
+        response.warnings = tuple(dict.fromkeys((*_notes(answered.candidate), *response.warnings)))
         response.provider = response.provider or answered.candidate.name
         return response
-
-    async def stream_response(self, prompt: str, **kwargs: Any) -> AsyncGenerator[str]:
-        """The answer's text, piece by piece, with fallback before the first. Raises as `generate_response` does."""
-        async with self.stream_events(prompt, **kwargs) as stream:
-            async for piece in text_of(aiter(stream)):
-                yield piece
 
     @asynccontextmanager
     async def stream_events(self, prompt: str, **kwargs: Any) -> AsyncIterator[AIStream]:
         """The answer as events, with fallback before the first token; leaving the block ends the call."""
-        plan = self._plan(kwargs)
         async with first_stream(
-            Schedule(plan.candidates, plan.policy, self.board),
+            Schedule(self._candidates(kwargs.get("model"))),
             lambda candidate: _open(candidate.provider, prompt, _arguments(kwargs, candidate)),
             is_token,
         ) as answered:
-            notes = plan.notes_for(answered.candidate)
-            yield AIStream(await served_stream(answered, notes))
+            yield AIStream(await served_stream(answered, _notes(answered.candidate)))
 
     def states(self) -> Mapping[str, ProviderState]:
         """How each provider is, from what is known now; a double that does not say is taken to be ready."""
@@ -120,19 +129,10 @@ class AIServiceManager:
                 if isinstance(provider, AIServiceProvider):
                     stack.push_async_callback(provider.close)
 
-    async def __aenter__(self) -> AIServiceManager:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    def _plan(self, arguments: Mapping[str, Any]) -> ServicePlan:
-        model = arguments.get("model")
+    def _candidates(self, model: str | None) -> list[ServiceCandidate]:
         primary_first = sorted(self._providers, key=lambda name: name != self._primary)
         if not model:
-            return ServicePlan(tuple(Candidate(name, self._providers[name]) for name in primary_first))
+            return [Candidate(name, self._providers[name]) for name in primary_first]
         without = [name for name in primary_first if _serves(self._providers[name], model) is False]
         if len(without) == len(primary_first):
             # Nobody knows the name: it may be new, so each is asked, and says itself if it does not have it.
@@ -142,7 +142,11 @@ class AIServiceManager:
             Candidate(name, self._providers[name], note=f"{name} does not have {model}; its default model answered.")
             for name in without
         ]
-        return ServicePlan((*asked, *defaults))
+        return [*asked, *defaults]
+
+
+def _notes(candidate: ServiceCandidate) -> tuple[str, ...]:
+    return (candidate.note,) if candidate.note else ()
 
 
 def _serves(provider: Any, model: str) -> bool | None:

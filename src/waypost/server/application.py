@@ -7,7 +7,7 @@ from typing import Protocol, cast
 from starlette.requests import Request
 
 from waypost.gateway.gateway import Gateway
-from waypost.manager.service import AIServiceManager
+from waypost.manager.service import StreamingAIService
 from waypost.server.lifecycle import Lifecycle
 from waypost.settings import Settings
 
@@ -20,7 +20,7 @@ class ServedApplication(Protocol):
         """All settings."""
 
     @property
-    def manager(self) -> AIServiceManager:
+    def manager(self) -> StreamingAIService:
         """The AI service."""
 
     @property
