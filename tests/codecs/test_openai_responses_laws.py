@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from openai.types.responses import Response as SdkResponse
@@ -163,6 +163,8 @@ def test_a_request_the_format_carries_comes_back_equal(request: Request, stream:
 
 
 @LIMITS
+@example(request=Request("a", (Message("assistant", (Text(""),)),)))
+@example(request=Request("a", (Message("assistant", (Reasoning(""),)),)))
 @given(request=requests(anything()))
 def test_what_a_request_keeps_it_keeps_for_good(request: Request) -> None:
     """Any request at all can be encoded; what comes out of the wire once is lossless and stable from then on."""

@@ -43,12 +43,12 @@ def _message(item: Fields) -> Pieces:
         if not isinstance(part, Text | Refusal):
             # An Unknown part goes back as an item, so it takes a message around it with it.
             pieces.append((("content", number), Unknown(WIRE, {**_BARE_MESSAGE, "content": [value]})))
-        elif _says_something(part):
+        elif says_something(part):
             pieces.append((("content", number), part))
     return _of_one_item(item, pieces)
 
 
-def _says_something(part: Text | Refusal) -> bool:
+def says_something(part: Text | Refusal) -> bool:
     """An empty piece is left out: other formats refuse it, and a stream cannot tell when it is whole."""
     return bool(part.text or (isinstance(part, Text) and part.citations))
 

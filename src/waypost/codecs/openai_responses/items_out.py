@@ -12,6 +12,7 @@ from typing import Final
 
 from waypost.chat import Json, Part, Reasoning, Refusal, ServerTool, Text, ToolCall, Unknown
 from waypost.codecs.openai_responses.content import encode_output_text
+from waypost.codecs.openai_responses.items import says_something
 from waypost.codecs.openai_responses.wire import ITEM, RAW_REASONING, WIRE, Losses
 
 ID_PREFIXES: Final = {"message": "msg", "reasoning": "rs", "function_call": "fc", "custom_tool_call": "ctc"}
@@ -144,11 +145,20 @@ _CALL_KINDS: Final = {"function": ("function_call", "arguments"), "custom": ("cu
 
 
 def encode_assistant(parts: Sequence[Part], losses: Losses) -> list[Json]:
-    """An assistant's turn as items of `input`."""
+    """An assistant's turn as items of `input`. Text that says nothing is none, as in decoding."""
+    said = [part for part in parts if _is_said(part)]
+    if parts and not said:
+        losses.add("an assistant's message that says nothing", "the format has no item for it")
     writer = ItemWriter(losses)
-    for part in parts:
+    for part in said:
         writer.add(part)
     return [_easy(item.wire) for item in writer.items]
+
+
+def _is_said(part: Part) -> bool:
+    if isinstance(part, Reasoning):
+        return bool(part.text or part.opaque)
+    return not isinstance(part, Text | Refusal) or says_something(part)
 
 
 def _easy(wire: dict[str, Json]) -> dict[str, Json]:
