@@ -12,6 +12,7 @@ from waypost.chat.events import (
     PartStart,
     ResponseStart,
     UsageUpdate,
+    is_token,
 )
 from waypost.chat.grammar import Grammar, GrammarError
 from waypost.chat.parts import (
@@ -88,4 +89,5 @@ __all__ = [
     "Usage",
     "UsageUpdate",
     "collect",
+    "is_token",
 ]

@@ -74,9 +74,14 @@ def parse_reply(body: bytes, decoder: msgspec.json.Decoder[Any] | None = None) -
         value = _parse_repaired(body, decoder)
     if decoder is None:
         _check_depth(value, body)
-    elif body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+    elif may_be_deep(body):
         parse_reply(body)
     return value
+
+
+def may_be_deep(body: bytes) -> bool:
+    """Has it enough brackets to be nested deeper than the limit?"""
+    return len(body) > 2 * MAX_DEPTH and body.count(b"[") + body.count(b"{") > MAX_DEPTH
 
 
 def _parse_repaired(body: bytes, decoder: msgspec.json.Decoder[Any] | None) -> Any:
@@ -159,7 +164,7 @@ def _separators(body: bytes) -> int:
 
 
 def _check_depth(value: Json, body: bytes) -> None:
-    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
+    if not may_be_deep(body):
         return
     layer: list[Json] = [value] if isinstance(value, dict | list) else []
     for _ in range(MAX_DEPTH):
