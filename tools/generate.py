@@ -52,11 +52,18 @@ def settings_page() -> str:
 
 PART_TITLES = {
     "ServerSettings": "server",
-    "HttpProviderSettings": "providers.&lt;name&gt; of kind anthropic, openai or openai_compatible",
+    "KeySettings": "keys.&lt;name&gt;",
+    "VendorSettings": "providers.&lt;name&gt; of kind anthropic, gemini or openai_compatible",
+    "OpenAISettings": "providers.&lt;name&gt; of kind openai",
+    "AzureOpenAISettings": "providers.&lt;name&gt; of kind azure_openai",
+    "VertexSettings": "providers.&lt;name&gt; of kind vertex",
     "Deadlines": "providers.&lt;name&gt;.deadlines",
     "LlamaCppSettings": "providers.&lt;name&gt; of kind llama_cpp",
     "PluginProviderSettings": "providers.&lt;name&gt; of a plugin's kind",
     "RouteSettings": "routes.&lt;name&gt;",
+    "TargetSettings": "routes.&lt;name&gt;.targets, where an entry is no text",
+    "PolicySettings": "routes.&lt;name&gt;.policy",
+    "CacheSettings": "routes.&lt;name&gt;.cache",
 }
 
 
@@ -89,6 +96,7 @@ def _type(field: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
         "string": lambda: "text",
         "integer": lambda: "whole number" + _range(field),
         "number": lambda: "number" + _range(field),
+        "boolean": lambda: "true or false",
         "null": lambda: "null",
     }
     if "enum" in field:
