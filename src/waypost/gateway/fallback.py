@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -23,7 +23,6 @@ from waypost.gateway.schedule import Candidate, Schedule, may_fall_back, total_t
 ProviderT = TypeVar("ProviderT")
 ItemT = TypeVar("ItemT")
 AnswerT = TypeVar("AnswerT")
-StreamT = TypeVar("StreamT", bound=AsyncIterable[Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +57,14 @@ async def first_answer(
 
 def first_stream(
     schedule: Schedule[ProviderT],
-    open_stream: Callable[[Candidate[ProviderT]], AbstractAsyncContextManager[StreamT]],
+    open_stream: Callable[[Candidate[ProviderT]], AbstractAsyncContextManager[AsyncIterable[ItemT]]],
     is_token: Callable[[ItemT], bool],
-) -> FirstStream[ProviderT, StreamT, ItemT]:
+) -> FirstStream[ProviderT, ItemT]:
     """The first candidate's stream that gives a token, or ends well without one. Raises as `first_answer` does."""
     return FirstStream(schedule, open_stream, is_token)
 
 
-class FirstStream(Generic[ProviderT, StreamT, ItemT]):
+class FirstStream(Generic[ProviderT, ItemT]):
     """`async with` gives who answers; iterate over its `answer`, which is this object. Leaving the block ends the call.
 
     One timer holds the whole stream to the total deadline: a timer for each item would cost more than most items.
@@ -74,17 +73,17 @@ class FirstStream(Generic[ProviderT, StreamT, ItemT]):
     def __init__(
         self,
         schedule: Schedule[ProviderT],
-        open_stream: Callable[[Candidate[ProviderT]], AbstractAsyncContextManager[StreamT]],
+        open_stream: Callable[[Candidate[ProviderT]], AbstractAsyncContextManager[AsyncIterable[ItemT]]],
         is_token: Callable[[ItemT], bool],
     ) -> None:
         self._schedule = schedule
         self._open_stream = open_stream
         self._is_token = is_token
         self._held: deque[ItemT] = deque()
-        self.opened: StreamT
+        self.opened: AsyncIterable[ItemT]
         """The stream that answers, as its provider gave it; known inside the block."""
         self._items: AsyncIterator[ItemT]
-        self._opening: AbstractAsyncContextManager[StreamT] | None = None
+        self._opening: AbstractAsyncContextManager[AsyncIterable[ItemT]] | None = None
         self._deadline: Deadline | None = None
         self._settled = False
 
@@ -160,8 +159,11 @@ class FirstStream(Generic[ProviderT, StreamT, ItemT]):
         opening, self._opening = self._opening, None
         if opening is not None:
             # The block's own error passes through it, so that it may clean up by it; it is raised by whoever caught it.
-            with suppress(type(error) if error is not None else ()):
+            try:
                 await opening.__aexit__(kind, error, traceback)
+            except BaseException as raised:
+                if raised is not error:
+                    raise
 
     def _settle(self, error: Exception | None) -> None:
         if not self._settled:
@@ -175,7 +177,7 @@ class Deadline:
     def __init__(self, limit_s: float | None) -> None:
         self._limit_s = limit_s or 0.0
         self._expired = False
-        self._waiting: asyncio.Task[object] | None = None
+        self._waiting: asyncio.Task[Any] | None = None
         self._timer = None if limit_s is None else asyncio.get_running_loop().call_later(limit_s, self._expire)
 
     async def bound(self, work: Awaitable[AnswerT]) -> AnswerT:
@@ -191,11 +193,14 @@ class Deadline:
             return await work
         except asyncio.CancelledError:
             # As asyncio.timeout does: a cancellation that was not only ours passes.
-            if self._expired and task is not None and task.uncancel() == 0:
+            if self._is_ours(task):
                 raise total_timeout(self._limit_s) from None
             raise
         finally:
             self._waiting = None
+
+    def _is_ours(self, task: asyncio.Task[Any] | None) -> bool:
+        return self._expired and task is not None and task.uncancel() == 0
 
     def close(self) -> None:
         """No wait follows."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import cast
 
 from waypost.chat import Event, Response
 from waypost.errors import Attempt
@@ -119,7 +120,8 @@ class Gateway:
             schedule, lambda candidate: candidate.provider.stream(asked, candidate.model or ""), _has_token
         )
         async with first as answered:
-            yield ServedStream(first.opened, answered.answer, answered.candidate.name, answered.attempts, notes)
+            stream = cast("AnswerStream", first.opened)
+            yield ServedStream(stream, answered.answer, answered.candidate.name, answered.attempts, notes)
 
     @property
     def names(self) -> Mapping[str, str]:

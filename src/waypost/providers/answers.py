@@ -88,10 +88,16 @@ class AnswerStream(Protocol):
     of what of the request could not be carried, and the reply's `headers` that a caller may see.
     """
 
-    usage: Usage
-    model: str
     notes: tuple[str, ...]
     headers: Mapping[str, str]
+
+    @property
+    def usage(self) -> Usage:
+        """Counts so far."""
+
+    @property
+    def model(self) -> str:
+        """The model, as the provider names it."""
 
     def __aiter__(self) -> AsyncIterator[Batch]:
         """The batches; to be read once."""

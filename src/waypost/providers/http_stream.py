@@ -111,9 +111,9 @@ class PassedStream(WireStream):
                 if sight is Sight.TOKEN:
                     token = True
                 elif sight is not Sight.NOTHING:
-                    token = token or Sight.TOKEN in sight
-                    self._has_finished = self._has_finished or Sight.FINISHED in sight
-                    if Sight.USAGE_ONLY in sight and not self._tell_usage:
+                    token = token or bool(sight & Sight.TOKEN)
+                    self._has_finished = self._has_finished or bool(sight & Sight.FINISHED)
+                    if sight & Sight.USAGE_ONLY and not self._tell_usage:
                         continue
                 passed.append(frame)
         except ProviderError as error:

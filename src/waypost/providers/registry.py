@@ -13,7 +13,14 @@ from waypost.errors import ConfigurationError
 from waypost.providers.hosted import HostedOptions
 from waypost.providers.plugins import check_plugins, find_plugin
 from waypost.providers.provider import Provider
-from waypost.settings import HttpProviderSettings, LlamaCppSettings, PluginProviderSettings, ProviderSettings, Settings
+from waypost.settings import (
+    HttpProviderSettings,
+    KeyedProviderSettings,
+    LlamaCppSettings,
+    PluginProviderSettings,
+    ProviderSettings,
+    Settings,
+)
 from waypost.transport import Deadlines
 
 Factory: TypeAlias = Callable[[str, Mapping[str, object]], Provider]
@@ -41,7 +48,7 @@ def _create(name: str, provider: ProviderSettings, settings: Settings) -> Provid
             return _from_plugin(name, provider, settings.plugins)
 
 
-def _hosted_options(provider: HttpProviderSettings) -> HostedOptions:
+def _hosted_options(provider: KeyedProviderSettings) -> HostedOptions:
     deadlines = provider.deadlines
     return HostedOptions(
         api_key=provider.api_key.get_secret_value() if provider.api_key else None,

@@ -1,4 +1,4 @@
-"""One request and its reply on uvicorn's connection: as uvicorn's own, with one write for a short reply's head and body.
+"""One request and its reply on uvicorn's connection: as uvicorn's own, with one write for a reply's head and body.
 
 It is also the ASGI extension by which the application learns at once that the caller has gone (see `disconnect`).
 """

@@ -136,7 +136,7 @@ class EnvelopeProtocol(HttpToolsProtocol):
 
     def _begin_cycle(self, *, keep_alive: bool) -> None:
         """As uvicorn's, with our cycle, which is in the scope too."""
-        before = self.cycle
+        before: RequestResponseCycle | None = self.cycle
         cycle = self.cycle = Cycle(
             scope=self.scope,
             transport=self.transport,
@@ -150,7 +150,7 @@ class EnvelopeProtocol(HttpToolsProtocol):
             keep_alive=keep_alive,
             on_response=self.on_response_complete,
         )
-        self.scope["extensions"] = {CONNECTION: cycle}
+        self.scope["extensions"] = {CONNECTION: cycle}  # type: ignore[dict-item]
         if before is None or before.response_complete:
             self._start_asgi_task(cycle, self.app)
         else:
