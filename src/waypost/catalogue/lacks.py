@@ -82,6 +82,9 @@ WORDINGS: Final[Mapping[Need, Wording]] = {
 }
 
 
+_ORDER: Final = {need: place for place, need in enumerate(Need)}
+
+
 @dataclass(frozen=True, slots=True)
 class Lack:
     """One thing that a request needs and a target has not, for people: `message` names the target."""
@@ -99,7 +102,9 @@ class Lack:
 
 def lacking(needs: Needs, capabilities: Capabilities, target: str) -> tuple[Lack, ...]:
     """What `target` ("provider/model") is known to lack of `needs`, in the order of `Need`."""
-    missing = [need for need in Need if need in needs.capabilities and getattr(capabilities, need) is False]
+    missing = sorted(
+        (need for need in needs.capabilities if getattr(capabilities, need) is False), key=_ORDER.__getitem__
+    )
     if Need.PREFILL in missing and Need.PREFILL_WITH_REASONING in missing:
         missing.remove(Need.PREFILL_WITH_REASONING)
     return (*(_lack(need, target) for need in missing), *_lacking_room(needs, capabilities, target))
