@@ -192,3 +192,22 @@ class EmbeddingCodec(Protocol):
 
     def encode_response(self, response: EmbeddingResponse, *, encoding: Encoding | None = None) -> Encoded:
         """The body of an answer, its vectors in the encoding that the caller wished."""
+
+
+class CountCodec(Protocol):
+    """One vendor's endpoint that counts a prompt's tokens. Errors are written and read by its Codec."""
+
+    name: str
+    family: str
+
+    def decode_request(self, body: bytes) -> Request:
+        """The prompt to count. Raises InvalidRequest, naming the field."""
+
+    def encode_request(self, request: Request) -> Encoded:
+        """The body to send to a provider. What is not counted is no loss."""
+
+    def decode_response(self, body: bytes) -> int:
+        """The count. Raises MalformedResponse; a ProviderError of another class if the body is an error after all."""
+
+    def encode_response(self, tokens: int) -> bytes:
+        """The body of an answer."""
