@@ -14,6 +14,7 @@ from tests.codecs.damage import CODECS, bodies, damaged_bodies, damaged_streams,
 from waypost.chat import Event, Failed, Response, ResponseStart, Usage, UsageUpdate, is_token
 from waypost.codecs.codec import Codec, ResponseSight, Sight
 from waypost.codecs.openai_chat import wire
+from waypost.codecs.openai_chat.frame import frame_of
 from waypost.codecs.sse import SseEvent
 from waypost.errors import IncompleteStream, MalformedResponse, ProviderError, ProviderOverloaded
 
@@ -204,3 +205,50 @@ def test_what_is_no_chunk_is_malformed(data: bytes) -> None:
 def test_a_plain_chunk_knows_every_member_of_a_chunk(narrow: type[msgspec.Struct], wide: type[msgspec.Struct]) -> None:
     """One that it did not know would be skipped, and with it an end, counts or an error."""
     assert narrow.__struct_fields__ == wide.__struct_fields__
+
+
+TEMPLATES = [
+    b'{"id":"c","choices":[{"index":0,"delta":{"content":"%s"},"finish_reason":null}]}',
+    b'{"id": "c", "choices": [{"index": 0, "delta": {"content": "%s"}, "logprobs": null}], "usage": null}',
+    b'{"id":"c","choices":[{"index":0,"delta":{"content":"%s"}}],"obfuscation":"Qx7"}',
+    b'{"id":"c","choices":[{"delta":{"content":"%s","content":"two"}}],"model":"Hi"}',
+    b'{"id":"c","x":"Hi","choices":[{"delta":{"content":"%s"}},{"delta":{"content":"Hi"}}],"obfuscation":"","y":1}',
+]
+HOLES = st.text(st.characters(codec="utf-8"), max_size=8) | st.sampled_from([
+    "Hi",
+    "",
+    '"',
+    "\\",
+    "\\n",
+    "\x01",
+    "é",
+    '"},"finish_reason":"stop","x":{"y":"',
+    '"}}],"error":{"code":503},"x":[{"y":{"z":"',
+    '"}}],"obfuscation":"',
+    '"}}],"obfuscation":"Qx7"}',
+    "[" * 140,
+    '"},"x":' + "[" * 140 + "]" * 140 + ',"y":{"z":"',
+])  # fmt: skip
+
+
+@EXAMPLES
+@given(st.sampled_from(TEMPLATES), st.lists(HOLES, min_size=2, max_size=6), st.sampled_from(["", "error"]))
+def test_bytes_that_chunks_have_alike_hide_nothing_of_what_differs(
+    template: bytes, holes: list[str], name: str
+) -> None:
+    """Whatever is put in the place of the text, also what ends the string and goes on with an error, is seen."""
+    chunks = [SseEvent(template.replace(b"%s", hole.encode())) for hole in ["Hi", "Ho", *holes]]
+    assert_agree(CODECS["openai_chat"], [*chunks, SseEvent(chunks[0].data, name)])
+    chunks = [SseEvent(event.data.replace(b"Qx7", bytes([65 + at]) * at)) for at, event in enumerate(chunks)]
+    assert_agree(CODECS["openai_chat"], chunks)
+
+
+@pytest.mark.parametrize("template", TEMPLATES[:3])
+def test_the_frame_of_a_chunk_fits_the_next(template: bytes) -> None:
+    """So that it is compared rather than read; padding may have another length."""
+    frame = frame_of(template.replace(b"%s", b"Hi"), "Hi")
+    assert frame is not None
+    following = template.replace(b"%s", " there, Zoë: [{".encode())
+    assert frame.fits(following)
+    assert frame.fits(following.replace(b"Qx7", b"longerPadding"))
+    assert not frame.fits(template.replace(b"%s", b""))

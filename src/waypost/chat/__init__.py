@@ -1,6 +1,7 @@
 """Canonical values: requests, answers and the events between them. No I/O, no wire format, no validation library."""
 
 from waypost.chat.collect import Collector, collect
+from waypost.chat.embedding import EmbeddingRequest, EmbeddingResponse
 from waypost.chat.events import (
     CitationDelta,
     Event,
@@ -51,6 +52,8 @@ __all__ = [
     "Citation",
     "CitationDelta",
     "Collector",
+    "EmbeddingRequest",
+    "EmbeddingResponse",
     "Event",
     "Failed",
     "FileId",

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import IntFlag
 from typing import NamedTuple, Protocol
 
-from waypost.chat import Event, FinishReason, Request, Response, Usage
+from waypost.chat import EmbeddingRequest, EmbeddingResponse, Event, FinishReason, Request, Response, Usage
+from waypost.chat.embedding import Encoding
 from waypost.codecs.sse import SseEvent
 from waypost.errors import ProviderError, WaypostError
 
@@ -172,3 +173,41 @@ class Codec(Protocol):
 
     def encode_error(self, error: WaypostError) -> ErrorReply:
         """The error as this format writes it."""
+
+
+class EmbeddingCodec(Protocol):
+    """One wire format's embeddings. Errors are written and read by the Codec of the same vendor."""
+
+    name: str
+    family: str
+
+    def decode_request(self, body: bytes) -> EmbeddingRequest:
+        """Raises InvalidRequest, naming the field."""
+
+    def encode_request(self, request: EmbeddingRequest) -> Encoded:
+        """The body to send to a provider. Raises UnsupportedFeature if an input cannot be carried at all."""
+
+    def decode_response(self, body: bytes) -> EmbeddingResponse:
+        """Raises MalformedResponse; a ProviderError of another class if the body is an error after all."""
+
+    def encode_response(self, response: EmbeddingResponse, *, encoding: Encoding | None = None) -> Encoded:
+        """The body of an answer, its vectors in the encoding that the caller wished."""
+
+
+class CountCodec(Protocol):
+    """One vendor's endpoint that counts a prompt's tokens. Errors are written and read by its Codec."""
+
+    name: str
+    family: str
+
+    def decode_request(self, body: bytes) -> Request:
+        """The prompt to count. Raises InvalidRequest, naming the field."""
+
+    def encode_request(self, request: Request) -> Encoded:
+        """The body to send to a provider. What is not counted is no loss."""
+
+    def decode_response(self, body: bytes) -> int:
+        """The count. Raises MalformedResponse; a ProviderError of another class if the body is an error after all."""
+
+    def encode_response(self, tokens: int) -> bytes:
+        """The body of an answer."""
