@@ -70,9 +70,9 @@ class SseDecoder:
             raise self._error
         frames: list[Frame] = []
         try:
-            for block in self._blocks(self._plain(chunk)):
-                if block:
-                    frames.append(self._frame(block))
+            # Not a comprehension: what was read before an error counts.
+            for block in filter(None, self._blocks(self._plain(chunk))):
+                frames.append(self._frame(block))  # noqa: PERF401
         except MalformedResponse as error:
             self._error = error
             if not any(frame.event is not None for frame in frames):

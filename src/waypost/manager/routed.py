@@ -30,9 +30,9 @@ class RoutedAIService(StreamingAIService):
     @asynccontextmanager
     async def stream_events(self, prompt: str, **kwargs: Any) -> AsyncIterator[AIStream]:
         """The answer as events, by the route's policy; leaving the block ends the call."""
-        async with self.gateway.stream(Asked.of(to_request(prompt, kwargs), stream=True)) as served:
-            async with aclosing(served.events()) as events:
-                yield await opened_stream(events, served.provider, served.attempts, served.notes)
+        asked = Asked.of(to_request(prompt, kwargs), stream=True)
+        async with self.gateway.stream(asked) as served, aclosing(served.events()) as events:
+            yield await opened_stream(events, served.provider, served.attempts, served.notes)
 
     def states(self) -> Mapping[str, ProviderState]:
         """How each provider is, from what is known now."""

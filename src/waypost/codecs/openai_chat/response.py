@@ -70,16 +70,17 @@ def watch_response(body: bytes) -> ResponseSight:
     But for a number out of range in a member that is not read: passed on, it is the caller's to judge.
     """
     completion = _read(body)
-    try:
-        body.decode()
-    except UnicodeDecodeError as problem:
-        raise _malformed(f"it is not UTF-8 (byte {problem.start})") from problem
     reason = completion.choices[0].finish_reason if completion.choices else None
     return ResponseSight(completion.id or "", completion.model or "", usage_of(completion), finish_reason(reason))
 
 
 def _read(body: bytes) -> Completion:
     """The typed answer, once it is known to be whole."""
+    try:
+        # The typed decoder steps over what it does not read, without a look at its characters.
+        body.decode()
+    except UnicodeDecodeError as problem:
+        raise _malformed(f"it is not UTF-8 (byte {problem.start})") from problem
     try:
         completion = parse_reply(body, _COMPLETIONS)
     except JsonError as problem:
