@@ -305,6 +305,9 @@ class PolicySettings(Part):
         float, Field(ge=0, le=600, allow_inf_nan=False), BeforeValidator(_refuse_boolean)
     ] = 10
     """Longest wait a provider may ask for; if it asks for more, the next target is asked."""
+    fall_back_on: tuple[Literal["context_length", "content_policy", "bad_request"], ...] = ("context_length",)
+    """Errors about the request itself after which another target is asked: a prompt that is too long (only a target
+    whose context window is larger), one that the provider's content policy refuses, one it finds invalid."""
 
 
 class RouteSettings(Part):
