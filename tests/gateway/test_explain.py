@@ -63,8 +63,8 @@ def test_the_whole_story() -> None:
             "from us and asked to wait 2 s; that was within the limit of 10 s, so it was asked again after 2 s."
         ),
         (
-            "2. openai/gpt-x (from 2.3 s to 3.5 s) gave its first token after 400 ms, then lost the connection; the broken "
-            "stream was gone on with by continuing the text."
+            "2. openai/gpt-x (from 2.3 s to 3.5 s) gave its first token after 400 ms, then lost the connection; "
+            "the broken stream was gone on with by continuing the text."
         ),
         "3. anthropic (from 3.5 s to 5 s) gave its first token after 500 ms and gave its whole answer.",
         "The request was answered with HTTP status 200, after 5 s and 3 attempts.",
