@@ -146,9 +146,12 @@ def test_what_was_long_ago_is_forgotten_so_that_the_target_is_tried_again() -> N
 
 
 def test_a_full_board_forgets_the_target_that_was_asked_longest_ago() -> None:
-    board = LatencyBoard[str](most_targets=2, clock=Clock())
+    board = LatencyBoard[str](most_targets=3, clock=Clock())
     board.answered("a", 1.0)
     board.answered("b", 1.0)
     board.asked("a")
     board.answered("c", 1.0)
-    assert set(board.latencies()) == {"a", "c"}
+    board.answered("d", 1.0)
+    assert set(board.latencies()) == {"a", "c", "d"}
+    board.answered("d", 1.0)
+    assert set(board.latencies()) == {"a", "c", "d"}

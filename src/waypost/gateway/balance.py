@@ -58,7 +58,7 @@ def _fastest_first(
 ) -> list[TargetT]:
     new = [target for target in targets if target not in latencies]
     seen = sorted((target for target in targets if target in latencies), key=lambda target: _seconds(latencies[target]))
-    if not new and len(seen) > 1 and chance() < EXPLORATION_SHARE:
+    if len(seen) > 1 and chance() < EXPLORATION_SHARE:
         seen.insert(0, seen.pop(1 + int(chance() * (len(seen) - 1))))
     return new + seen
 
