@@ -31,7 +31,8 @@
     │   ├── ProviderTimeout         a deadline passed; `phase` says which
     │   ├── TargetPaused            the breaker is open: not asked at all
     │   ├── MalformedResponse       the reply is not in the provider's wire format
-    │   └── IncompleteStream        the stream ended without the provider's terminal event
+    │   ├── IncompleteStream        the stream ended without the provider's terminal event
+    │   └── RecoveryDiverged        a broken stream could not be continued in the same words
     └── AllTargetsFailed            carries the error of each attempt
 
 A class says its code, HTTP status, whether the same target may be tried again and whether another target may
@@ -352,6 +353,14 @@ class IncompleteStream(ProviderError):
     code = "provider_incomplete_stream"
     unwell = True
     advice = "Ask again."
+
+
+class RecoveryDiverged(ProviderError):
+    """A broken stream was taken up again, and what came does not go on from what the caller had been sent."""
+
+    code = "recovery_diverged"
+    fallback = False
+    advice = "What was sent is not the whole answer: ask again."
 
 
 @dataclass(frozen=True, slots=True)

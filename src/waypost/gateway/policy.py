@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal, TypeAlias
+
+from waypost.errors import (
+    ContentPolicyViolation,
+    ContextLengthExceeded,
+    ProviderBadRequest,
+    ProviderRequestTooLarge,
+    WaypostError,
+)
+
+FallbackClass: TypeAlias = Literal["context_length", "content_policy", "bad_request"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +39,7 @@ class Policy:
     backoff_limit_s: float = 8.0
     retry_after_limit_s: float = 10.0
     balance: Literal["priority", "weighted", "least_latency"] = "priority"
-    fall_back_on: tuple[Literal["context_length", "content_policy", "bad_request"], ...] = ("context_length",)
+    fall_back_on: tuple[FallbackClass, ...] = ("context_length",)
     hedge_after_s: float | None = None
     hedge_max_cost_usd: float | None = None
     recover: bool = True
@@ -39,3 +50,39 @@ class Policy:
 
 NO_RETRIES = Policy(max_attempts=1_000, max_retries=0, total_s=None, first_token_s=None, slow_first_token_s=None)
 """Each candidate once, with no limits but the providers' own."""
+
+
+FALLBACK_CLASSES: Final[Mapping[type[WaypostError], FallbackClass]] = {
+    ContextLengthExceeded: "context_length",
+    ContentPolicyViolation: "content_policy",
+    ProviderBadRequest: "bad_request",
+    ProviderRequestTooLarge: "bad_request",
+}
+"""Errors of a provider that are about the request: another target is asked only where the route says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Context windows in tokens: of the target that failed, and of a candidate to come after it. None: unknown."""
+
+    failed: int | None = None
+    candidate: int | None = None
+
+    @property
+    def candidate_is_larger(self) -> bool:
+        """Is it known to be?"""
+        return self.failed is not None and self.candidate is not None and self.candidate > self.failed
+
+
+def worth_another_target(error: Exception, policy: Policy, windows: Windows | None = None) -> bool:
+    """May this candidate be asked after this error of the one before? Whoever may not is passed over.
+
+    Our errors say so by class; what a foreign provider raises is always worth another target. A prompt that was too
+    long goes only to a window that is known to be larger: any other would refuse it too, at the price of a call.
+    """
+    if not isinstance(error, WaypostError) or error.fallback:
+        return True
+    named = next((FALLBACK_CLASSES[kind] for kind in type(error).__mro__ if kind in FALLBACK_CLASSES), None)
+    if named not in policy.fall_back_on:
+        return False
+    return not isinstance(error, ContextLengthExceeded) or (windows is not None and windows.candidate_is_larger)

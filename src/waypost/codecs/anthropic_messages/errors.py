@@ -168,6 +168,7 @@ REPLIES: Final[Mapping[type[WaypostError], tuple[int, str]]] = {
     errors.ProviderTimeout: (504, "timeout_error"),
     errors.MalformedResponse: (502, "api_error"),
     errors.IncompleteStream: (502, "api_error"),
+    errors.RecoveryDiverged: (502, "api_error"),
     errors.AllTargetsFailed: (502, "api_error"),
 }
 """HTTP status and `error.type` of each class. The official SDK picks its exception by the status."""

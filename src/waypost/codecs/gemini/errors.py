@@ -189,6 +189,7 @@ REPLIES: Final[Mapping[type[WaypostError], tuple[int, str]]] = {
     errors.TargetPaused: (503, "UNAVAILABLE"),
     errors.MalformedResponse: (502, "INTERNAL"),
     errors.IncompleteStream: (502, "INTERNAL"),
+    errors.RecoveryDiverged: (502, "INTERNAL"),
     errors.AllTargetsFailed: (502, "UNAVAILABLE"),
 }
 """HTTP status and status name of each class. Google's SDKs pick their exception by the status."""

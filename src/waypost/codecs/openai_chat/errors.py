@@ -40,6 +40,7 @@ from waypost.errors import (
     ProviderServerError,
     ProviderTimeout,
     ProviderUnreachable,
+    RecoveryDiverged,
     RequestError,
     ServerBusy,
     TargetPaused,
@@ -230,6 +231,7 @@ WIRE_ERRORS: Final[dict[type[WaypostError], tuple[str, str]]] = {
     ProviderTimeout: (SERVER, "provider_timeout"),
     MalformedResponse: (SERVER, "provider_malformed_response"),
     IncompleteStream: (SERVER, "provider_incomplete_stream"),
+    RecoveryDiverged: (SERVER, "recovery_diverged"),
     AllTargetsFailed: (SERVER, "all_providers_failed"),
 }
 """Type and code on the wire: OpenAI's own where it has one, so that clients which look for it find it."""
