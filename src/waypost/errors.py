@@ -8,9 +8,13 @@
     │   ├── OriginRefused           403  a page on another site, or a foreign Host
     │   ├── UnknownModel            404
     │   ├── UnknownPath             404
+    │   ├── UnknownStream           404  no such stream of this caller's to go on with
     │   ├── MethodNotAllowed        405
+    │   ├── AnswerNotKept           409  the first answer to an idempotency key is no longer here
+    │   ├── StreamExpired           410  the events asked for were dropped
     │   ├── BodyTooLarge            413
     │   ├── UnsupportedMediaType    415
+    │   ├── IdempotencyConflict     422  a key that came before, with another body
     │   └── UnsupportedFeature      422  valid, but this provider or build cannot do it
     ├── ServerBusy                  503  shutting down or overloaded
     ├── ModelError                  a local model file: missing, damaged, no room for it
@@ -124,11 +128,35 @@ class UnknownPath(RequestError):
     http_status = 404
 
 
+class UnknownStream(RequestError):
+    """No stream of this caller's has this id: it never had, or the time to come back to it is over."""
+
+    code = "unknown_stream"
+    http_status = 404
+    advice = "Only a recent stream can be gone on with, with the key that started it. Send the request again."
+
+
+class StreamExpired(RequestError):
+    """The stream is known, and the events asked for were dropped, or it was stopped while nobody read it."""
+
+    code = "stream_expired"
+    http_status = 410
+    advice = "Send the request again."
+
+
 class MethodNotAllowed(RequestError):
     """The endpoint exists, under another method."""
 
     code = "method_not_allowed"
     http_status = 405
+
+
+class AnswerNotKept(RequestError):
+    """A request with this idempotency key was answered before and may be billed; its answer is no longer here."""
+
+    code = "answer_not_kept"
+    http_status = 409
+    advice = "To have it answered once more, and billed once more, send it with a new Idempotency-Key."
 
 
 class BodyTooLarge(RequestError):
@@ -143,6 +171,14 @@ class UnsupportedMediaType(RequestError):
 
     code = "unsupported_media_type"
     http_status = 415
+
+
+class IdempotencyConflict(RequestError):
+    """This idempotency key came before, with another body."""
+
+    code = "idempotency_key_reused"
+    http_status = 422
+    advice = "Send the body of the first request, or take a new Idempotency-Key for each new request."
 
 
 class UnsupportedFeature(RequestError):
