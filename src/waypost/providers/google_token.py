@@ -7,6 +7,7 @@ most one renewal is on its way; and while a token is still good, no request wait
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -122,12 +123,12 @@ class _Fetch:
             self._credentials.refresh(request)
         except exceptions.TransportError as error:
             raise ProviderUnreachable("Google's token server cannot be reached.") from error
-        except (exceptions.GoogleAuthError, OSError, ValueError) as error:
-            # Without the text: it may repeat what the token server was told.
+        except (exceptions.GoogleAuthError, OSError, ValueError, AttributeError) as error:
+            # Without the text: it may repeat what the file holds or the token server was told.
             raise ProviderAuthenticationError(
                 f"Google gives no token for these credentials ({type(error).__name__}).",
                 hint="Check the provider's credentials_file, or run: gcloud auth application-default login",
-            ) from error
+            ) from None
         # Its times are UTC without saying so.
         ends: float = self._credentials.expiry.replace(tzinfo=UTC).timestamp()
         return Token(self._credentials.token, ends)
@@ -135,9 +136,26 @@ class _Fetch:
     def _load(self, request: Any) -> Any:
         import google.auth
 
-        if self._file is None:
-            credentials, _project = google.auth.default(scopes=[SCOPE], request=request)
-        else:
-            load: Any = google.auth.load_credentials_from_file
-            credentials, _project = load(str(self._file), scopes=[SCOPE], request=request)
+        if self._file is not None:
+            return _from_file(json.loads(self._file.read_text(encoding="utf-8")))
+        credentials, _project = google.auth.default(scopes=[SCOPE], request=request)
         return credentials
+
+
+def _from_file(account: dict[str, Any]) -> Any:
+    """Only the two kinds that hold a secret of their own. Raises ValueError for others.
+
+    A federation's file may name any program or address to ask; the machine's own credentials may be such a one.
+    """
+    match account.get("type"):
+        case "service_account":
+            from google.oauth2 import service_account
+
+            make: Any = service_account.Credentials.from_service_account_info
+        case "authorized_user":
+            from google.oauth2 import credentials
+
+            make = credentials.Credentials.from_authorized_user_info
+        case _:
+            raise ValueError("neither a service account nor a user")
+    return make(account, scopes=[SCOPE])

@@ -166,7 +166,7 @@ class VertexSettings(HttpProviderSettings):
     region: Word = "global"
     """Where the models run, such as europe-west4; global is Google's choice."""
     credentials_file: AnchoredPath | None = None
-    """File with a service account's key or another credential; null is the machine's own (ADC)."""
+    """File with a service account's key or a user's credentials; null is the machine's own (ADC)."""
 
 
 class LlamaCppSettings(Part):
