@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from waypost.errors import ConfigurationError, ProviderAuthenticationError, ProviderServerError, ProviderUnreachable
-from waypost.providers.google_token import GoogleToken, Token, google_credentials
+from waypost.providers.google_token import GoogleToken, Token, _from_file, google_credentials
 
 
 class Clock:
@@ -148,6 +148,11 @@ def test_the_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         ConfigurationError, match=r"google-auth, which is not installed. Run: pip install 'waypost\[ver"
     ):
         google_credentials(None)
+
+
+def test_a_users_credentials_are_read_too() -> None:
+    account = {"type": "authorized_user", "client_id": "i", "client_secret": "s", "refresh_token": "r"}
+    assert _from_file(account).refresh_token == "r"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Azure OpenAI, OpenAI's Responses API and several keys, from settings to the bytes on a real socket."""
+"""Azure OpenAI, OpenAI's Responses API, Bedrock and several keys, from settings to the bytes on a real socket."""
 
 from __future__ import annotations
 
@@ -42,6 +42,16 @@ AZURE_CHUNKS: list[dict[str, Any]] = [
     {"choices": [{"index": 0, "delta": {"content": " there"}, "finish_reason": None}]},
     {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
 ]
+MESSAGE = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude-haiku-4-5",
+    "content": [{"type": "text", "text": "Hello there"}],
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "usage": {"input_tokens": 3, "output_tokens": 2},
+}
 RESPONSE = {
     "id": "resp_1",
     "object": "response",
@@ -159,6 +169,42 @@ async def test_openai_by_its_responses_api(raw_server: StartRawServer) -> None:
     sent = body_of(seen[0])
     assert sent["max_output_tokens"] == 20
     assert "messages" not in sent
+
+
+@pytest.mark.parametrize(
+    ("wire", "answer", "target", "header"),
+    [
+        ("anthropic", MESSAGE, "/anthropic/v1/messages", "anthropic-version: 2023-06-01"),
+        ("chat", CHAT, "/openai/v1/chat/completions", ""),
+        ("responses", RESPONSE, "/openai/v1/responses", ""),
+    ],
+)
+async def test_bedrock_by_each_of_its_interfaces(
+    raw_server: StartRawServer, wire: str, answer: dict[str, Any], target: str, header: str
+) -> None:
+    seen: list[bytes] = []
+    server = await raw_server(answering(seen, reply(answer)))
+    provider = made(
+        kind="bedrock",
+        region="eu-central-1",
+        wire=wire,
+        base_url=server.url,
+        api_key="bedrock-key-123",
+        default_model="anthropic.claude-haiku-4-5",
+    )
+    assert (await provider.generate_response("hello")).content == "Hello there"
+    await provider.close()
+    assert seen[0].startswith(f"POST {target} HTTP/1.1\r\n".encode())
+    assert "authorization: bearer bedrock-key-123" in head_of(seen[0])
+    assert not header or header in head_of(seen[0])
+    assert body_of(seen[0])["model"] == "anthropic.claude-haiku-4-5"
+
+
+def test_without_a_key_bedrock_names_awss_own_variable() -> None:
+    settings = Settings.model_validate({"providers": {"ours": {"kind": "bedrock", "region": "eu-central-1"}}})
+    state = create_providers(settings)["ours"].state()
+    assert state.status == "unavailable"
+    assert "AWS_BEARER_TOKEN_BEDROCK" in state.detail
 
 
 async def test_several_keys_are_used_in_turn(raw_server: StartRawServer, tmp_path: Path) -> None:

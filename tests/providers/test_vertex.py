@@ -51,13 +51,13 @@ def credentials(tmp_path: Path, key: rsa.RSAPrivateKey, token_url: str) -> Path:
     return file
 
 
-def vertex(base_url: str, file: Path) -> ModelProvider:
+def vertex(base_url: str, file: Path | None) -> ModelProvider:
     provider = {
         "kind": "vertex",
         "project": "our-project",
         "region": "europe-west4",
         "base_url": base_url,
-        "credentials_file": str(file),
+        "credentials_file": str(file) if file else None,
     }
     return ModelProvider(create_providers(Settings.model_validate({"providers": {"cloud": provider}}))["cloud"])
 
@@ -112,6 +112,19 @@ async def test_a_service_account_gets_a_token_once_and_asks_gemini_with_it(
     form = parse_qs(tokens[0].partition(b"\r\n\r\n")[2].decode())
     claims = json.loads(base64.urlsafe_b64decode(form["assertion"][0].split(".")[1] + "=="))
     assert (claims["iss"], claims["scope"]) == (EMAIL, "https://www.googleapis.com/auth/cloud-platform")
+
+
+async def test_without_a_file_the_machines_own_credentials_are_used(
+    raw_server: StartRawServer, tmp_path: Path, private_key: rsa.RSAPrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bytes] = []
+    token_url = (await raw_server(token_server([]))).url
+    file = credentials(tmp_path, private_key, token_url)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+    provider = vertex((await raw_server(gemini_server(asked))).url, None)
+    await provider.generate_response("hello")
+    await provider.close()
+    assert b"authorization: bearer token-of-1\r\n" in asked[0].lower()
 
 
 async def test_a_refused_account_is_told_as_our_fault(

@@ -17,6 +17,7 @@ from waypost.providers.plugins import check_plugins, find_plugin
 from waypost.providers.provider import Provider
 from waypost.settings import (
     AzureOpenAISettings,
+    BedrockSettings,
     HttpProviderSettings,
     KeyedProviderSettings,
     LlamaCppSettings,
@@ -58,6 +59,10 @@ def _create(name: str, provider: ProviderSettings, settings: Settings) -> Provid
             from waypost.providers import azure_openai
 
             return azure_openai.create(name, _hosted_options(provider), provider.api_version)
+        case BedrockSettings():
+            from waypost.providers import bedrock
+
+            return bedrock.create(name, _hosted_options(provider), provider.region, provider.wire)
         case VertexSettings():
             from waypost.providers import vertex
 

@@ -100,7 +100,22 @@ VERTEX = Vendor(
 )
 """The address names project and region. A Google Cloud token takes the place of a key."""
 
-_ALL = (ANTHROPIC, OPENAI, GEMINI, OPENAI_COMPATIBLE, AZURE_OPENAI, VERTEX)
+BEDROCK = Vendor(
+    kind="bedrock",
+    base_url="",
+    path="/anthropic/v1/messages",
+    authorize=_bearer,
+    headers={"anthropic-version": "2023-06-01"},
+    default_model=None,
+    model_prefixes=(),
+    environment="AWS_BEARER_TOKEN_BEDROCK",
+)
+"""The address names the region. Its models bear many vendors' names."""
+
+BEDROCK_CHAT = replace(BEDROCK, path="/openai/v1/chat/completions", headers={})
+BEDROCK_RESPONSES = replace(BEDROCK, path="/openai/v1/responses", headers={})
+
+_ALL = (ANTHROPIC, OPENAI, GEMINI, OPENAI_COMPATIBLE, AZURE_OPENAI, VERTEX, BEDROCK)
 VENDORS: Mapping[str, Vendor] = {vendor.kind: vendor for vendor in _ALL}
 
 
