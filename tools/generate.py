@@ -1,4 +1,6 @@
-"""Writes the reference under docs/ from the code, or says which files are stale: python -m tools.generate [--check].
+"""Writes the generated files, or says which of them are stale: python -m tools.generate [--check].
+
+They are the reference under docs/, from the code, and the list of prices, from a locked package's figures.
 
 A generated file is a row in FILES: its path and the function that gives its text. Functions read the code only,
 never the machine: the same commit gives the same text everywhere.
@@ -178,12 +180,20 @@ def error_classes(kind: type[Any]) -> Iterator[type[Any]]:
             yield from error_classes(under)
 
 
+def prices() -> str:
+    """The prices of models, from genai-prices."""
+    from tools.prices import price_list
+
+    return price_list()
+
+
 FILES: Mapping[str, Callable[[], str]] = {
     "docs/reference/waypost.schema.json": settings_schema,
     "docs/reference/settings.md": settings_page,
     "docs/reference/cli.md": command_page,
     "docs/reference/errors.md": error_page,
     "docs/reference/openapi.json": openapi,
+    "src/waypost/catalogue/prices.json": prices,
 }
 
 

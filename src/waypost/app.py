@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from waypost.gateway.gateway import Gateway
 from waypost.gateway.policy import Policy
@@ -31,6 +31,11 @@ def build(settings: Settings) -> Application:
         create_providers(settings),
         kinds={name: provider.kind for name, provider in settings.providers.items()},
         routes={name: settings.targets(name) for name in names},
-        policies={name: Policy(**settings.policy(name).model_dump()) for name in names},
+        policies={name: _policy(settings, name) for name in names},
     )
     return Application(settings, RoutedAIService(gateway), gateway)
+
+
+def _policy(settings: Settings, route: str) -> Policy:
+    told = settings.policy(route).model_dump()
+    return Policy(**{each.name: told[each.name] for each in fields(Policy)})

@@ -1,0 +1,92 @@
+"""Which request goes where, as one table: method, path, dialect, endpoint."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from waypost.simulator import conversation, endpoints
+from waypost.simulator.anthropic_dialect import ANTHROPIC
+from waypost.simulator.dialect import Dialect
+from waypost.simulator.exchange import Call, Endpoint, unknown_path, wrong_method
+from waypost.simulator.gemini_dialect import GEMINI
+from waypost.simulator.openai_dialect import OPENAI
+from waypost.simulator.responses_dialect import RESPONSES
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One endpoint. `path` has `{name}` for a part of any characters; `dialect` None: told by the headers."""
+
+    method: str
+    path: str
+    dialect: Dialect | None
+    endpoint: Endpoint
+    pattern: re.Pattern[str]
+
+
+# The parts of a path that are not any text. A model's name may hold a colon: the method follows the last one.
+_PARTS: Final[Mapping[str, str]] = {
+    "version": r"(?:v1|v1beta|v1alpha)",
+    "model": r"(?P<model>.+)",
+    "generate": r"(?P<method>generateContent|streamGenerateContent)",
+}
+
+
+def _route(method: str, path: str, dialect: Dialect | None, endpoint: Endpoint) -> Route:
+    pieces = re.split(r"\{(\w+)\}", path)
+    pattern = "".join(_PARTS[piece] if number % 2 else re.escape(piece) for number, piece in enumerate(pieces))
+    return Route(method, path, dialect, endpoint, re.compile(pattern))
+
+
+ROUTES: Final = (
+    _route("POST", "/v1/chat/completions", OPENAI, conversation.chat),
+    _route("POST", "/v1/responses", RESPONSES, conversation.chat),
+    _route("POST", "/v1/messages", ANTHROPIC, conversation.chat),
+    _route("POST", "/v1/messages/count_tokens", ANTHROPIC, endpoints.count_tokens),
+    _route("POST", "/{version}/models/{model}:{generate}", GEMINI, conversation.generate),
+    _route("POST", "/{version}/models/{model}:countTokens", GEMINI, endpoints.count_contents),
+    _route("GET", "/v1/models", None, endpoints.models),
+    _route("GET", "/v1/models/{model}", None, endpoints.model),
+    _route("GET", "/{version}/models", GEMINI, endpoints.models),
+    _route("GET", "/{version}/models/{model}", GEMINI, endpoints.model),
+)
+"""The first whose path fits, and method too if there is one."""
+
+
+def call_of(request: web.Request) -> Call:
+    """Where the request goes."""
+    fitting = [(route, found) for route in ROUTES if (found := route.pattern.fullmatch(request.path))]
+    if not fitting:
+        return Call(_dialect_of(request), unknown_path)
+    for route, found in fitting:
+        if route.method == request.method:
+            return Call(route.dialect or _dialect_of(request), route.endpoint, found.groupdict())
+    route, _ = fitting[0]
+    return Call(route.dialect or _dialect_of(request), wrong_method)
+
+
+_BY_HEADER: Final[Mapping[str, Dialect]] = {
+    "x-goog-api-key": GEMINI,
+    "anthropic-version": ANTHROPIC,
+    "x-api-key": ANTHROPIC,
+}
+"""Headers that only one provider's clients send."""
+_BY_PATH: Final[Mapping[str, Dialect]] = {
+    "/v1/messages": ANTHROPIC,
+    "/v1/responses": RESPONSES,
+    "/v1beta/": GEMINI,
+    "/v1alpha/": GEMINI,
+}
+
+
+def _dialect_of(request: web.Request) -> Dialect:
+    """Where the path does not tell."""
+    by_header = (dialect for name, dialect in _BY_HEADER.items() if name in request.headers)
+    by_path = (dialect for start, dialect in _BY_PATH.items() if request.path.startswith(start))
+    by_query = (GEMINI for name in request.query if name == "key")
+    return next((dialect for found in (by_header, by_path, by_query) for dialect in found), OPENAI)
