@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from waypost.errors import InvalidRequest
@@ -83,6 +83,7 @@ def test_what_would_lead_elsewhere_is_refused(path: str, query: str) -> None:
         raw_url(BASE, path, query)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab./\\%25eEfF:@;?#&=+ \t", max_size=24), st.text(alphabet="ak=&%./#?y", max_size=12))
 def test_what_passes_stays_below_the_base_however_often_it_is_decoded(path: str, query: str) -> None:
     try:
