@@ -112,7 +112,7 @@ def test_an_answer_of_more_than_one_plain_text_is_not_recovered_once_that_was_se
     _, events = fixture(name)
     verdict = recoverable(REQUEST, [*events[:-1], BREAK])
     assert isinstance(verdict, Unrecoverable)
-    assert verdict.reason.startswith("the answer ha"), verdict.reason
+    assert verdict.reason.startswith(("the answer ha", "the answer holds")), verdict.reason
 
 
 def test_anthropic_goes_on_from_a_prefill_in_the_words_of_another_stream() -> None:
