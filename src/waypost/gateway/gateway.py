@@ -103,6 +103,10 @@ class Gateway:
         self.board = HealthBoard()
         self._policies = policies or {}
 
+    def take_over(self, before: Gateway) -> None:
+        """Go on with what the gateway before this one knows of the targets that still exist."""
+        self.board.take_over(before.board, self._providers)
+
     async def generate(self, asked: Asked) -> Served:
         """The whole answer. Raises AllTargetsFailed, or at once what no other target could mend, or UnknownModel."""
         schedule, notes = self._schedule(asked)

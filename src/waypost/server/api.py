@@ -10,10 +10,11 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from waypost import __version__
-from waypost.server import assets, generate, health, home
+from waypost.gateway.overload import Admission, LagMeter
+from waypost.server import admin, assets, generate, health, home
 from waypost.server.application import ServedApplication
 from waypost.server.doors.routes import Dispatcher, door_routes
 from waypost.server.handlers import add_handlers
@@ -25,17 +26,21 @@ from waypost.server.middleware.boundary import Boundary
 from waypost.server.middleware.cors import Cors
 from waypost.server.middleware.dialect import Dialect
 from waypost.server.middleware.draining import Draining
+from waypost.server.middleware.from_peer import FromPeer
 from waypost.server.middleware.guard import Guard
 from waypost.server.middleware.json_only import JsonOnly
+from waypost.server.middleware.pass_on import PassOn
 from waypost.server.middleware.plain_start import PlainStart
 from waypost.server.middleware.request_id import RequestId
+from waypost.server.peers import Peers
+from waypost.server.serving import Serving
 
 DESCRIPTION = (
     "One address in front of language models. Every error has the same form: `code`, `message`, `hint` (what to do) "
     "and `request_id`, which is also in the header `x-request-id`."
 )
 
-MODULES = (generate, health, home, assets)
+MODULES = (generate, health, admin, home, assets)
 """What has routes."""
 
 
@@ -44,15 +49,30 @@ class WaypostApi(FastAPI):
 
     chain: tuple[Middleware, ...] = ()
     """What holds for every request, from the outside in."""
+    peer_chain: tuple[Middleware, ...] = ()
+    """What holds for requests that another worker passes on."""
+    _inner: ASGIApp | None = None
 
     def build_middleware_stack(self) -> ASGIApp:
         """The whole application: the chain around the front doors, and around all that FastAPI serves."""
-        # Starlette's outermost layer answers unexpected errors with plain text; here `Boundary` does.
-        served = cast("ServerErrorMiddleware", super().build_middleware_stack()).app
-        stack: ASGIApp = Dispatcher(served)
-        for each in reversed(self.chain):
-            stack = each.cls(stack, *each.args, **each.kwargs)
-        return stack
+        return _wrapped(self._doors(), self.chain)
+
+    def for_peers(self) -> ASGIApp:
+        """The same application for the private socket."""
+        stack = _wrapped(self._doors(), self.peer_chain)
+
+        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+            # As Starlette's own entry does.
+            scope["app"] = self
+            await stack(scope, receive, send)
+
+        return serve
+
+    def _doors(self) -> ASGIApp:
+        if self._inner is None:
+            # Starlette's outermost layer answers unexpected errors with plain text; here `Boundary` does.
+            self._inner = Dispatcher(cast("ServerErrorMiddleware", super().build_middleware_stack()).app)
+        return self._inner
 
     def openapi(self) -> dict[str, Any]:
         """The document."""
@@ -63,18 +83,33 @@ class WaypostApi(FastAPI):
         return self.openapi_schema
 
 
-def create_app(application: ServedApplication) -> FastAPI:
-    """The ASGI application. It owns `application`: reads its settings at the first request, closes it at the end."""
-    lifecycle = Lifecycle()
+def _wrapped(app: ASGIApp, chain: tuple[Middleware, ...]) -> ASGIApp:
+    for each in reversed(chain):
+        app = each.cls(app, *each.args, **each.kwargs)
+    return app
+
+
+def create_app(application: ServedApplication | Serving, peers: Peers | None = None) -> WaypostApi:
+    """The ASGI application. It owns `application`: reads its settings at the first request, closes it at the end.
+
+    `peers` are the other workers of this server, if there are any; they are closed with it.
+    """
+    served = application if isinstance(application, Serving) else Serving(application)
+    lifecycle, admission = Lifecycle(), Admission()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         # Built now, so that wrong settings stop the start and not the first request.
-        _built = application.manager
+        _built = served.manager
+        meter = LagMeter(admission)
+        meter.start()
         try:
             yield
         finally:
-            await application.close()
+            meter.stop()
+            await served.close()
+            if peers is not None:
+                await peers.close()
 
     app = WaypostApi(
         title="Waypost",
@@ -85,9 +120,19 @@ def create_app(application: ServedApplication) -> FastAPI:
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    app.chain = _chain(application, lifecycle)
-    app.state.served = application
+    inner = (
+        Middleware(Boundary),
+        Middleware(Draining, lifecycle=lifecycle, admission=admission, served=served),
+        Middleware(JsonOnly),
+        Middleware(BodyLimit, served=served),
+    )
+    app.chain = (*_outer(served), *inner, *(() if peers is None else (Middleware(PassOn, peers=peers),)))
+    if peers is not None:
+        app.peer_chain = (*_peer_outer(served, peers.neighbourhood.token), *inner)
+    app.state.served = served
     app.state.lifecycle = lifecycle
+    app.state.admission = admission
+    app.state.peers = peers
     add_handlers(app)
     for module in MODULES:
         app.include_router(module.router)
@@ -98,7 +143,7 @@ def create_app(application: ServedApplication) -> FastAPI:
     return app
 
 
-def _chain(application: ServedApplication, lifecycle: Lifecycle) -> tuple[Middleware, ...]:
+def _outer(served: Serving) -> tuple[Middleware, ...]:
     return (
         # The start and end of the server pass here too.
         Middleware(PlainStart),
@@ -108,13 +153,19 @@ def _chain(application: ServedApplication, lifecycle: Lifecycle) -> tuple[Middle
         # Outside of all that may refuse, so that the refusal is in the caller's dialect.
         Middleware(Dialect),
         # Before anything is done or told; a refused page gets no CORS headers.
-        Middleware(Guard, served=application),
+        Middleware(Guard, served=served),
         # Outside of all that may answer with an error, so that pages can read it.
-        Middleware(Cors, served=application),
+        Middleware(Cors, served=served),
         # Within CORS: a preflight carries no key.
-        Middleware(Authenticate, served=application),
-        Middleware(Boundary),
-        Middleware(Draining, lifecycle=lifecycle),
-        Middleware(JsonOnly),
-        Middleware(BodyLimit, served=application),
+        Middleware(Authenticate, served=served),
+    )
+
+
+def _peer_outer(served: Serving, token: str) -> tuple[Middleware, ...]:
+    """The worker that passes a request on has looked at its origin and its key."""
+    return (
+        Middleware(RequestId),
+        Middleware(AccessLog),
+        Middleware(Dialect),
+        Middleware(FromPeer, served=served, token=token),
     )
