@@ -75,17 +75,31 @@ class Reloaded:
         return {"changed": list(self.changed), "needs_restart": list(self.needs_restart)}
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A reload that could be done."""
+
+    file: Path | None
+    built: Built
+    outcome: Reloaded
+
+
 class Serving:
     """Implements ServedApplication. Without an application, `source` makes the first one when it is first needed."""
 
-    def __init__(self, application: ServedApplication | None = None, source: SettingsSource | None = None) -> None:
+    def __init__(
+        self,
+        application: ServedApplication | None = None,
+        source: SettingsSource | None = None,
+        file: Path | None = None,
+    ) -> None:
         self._current = application
         self._is_given = application is not None
         self._source = source
         self.generations = Generations()
         """Each request enters it, and leaves."""
         self._turn = asyncio.Lock()
-        self.file: Path | None = None
+        self.file = file
         """The settings file that was read, if that is known."""
         self.on_reload: list[Callable[[Settings], None]] = []
         """Told of the settings that are in force after each reload."""
@@ -130,20 +144,27 @@ class Serving:
         One at a time. Files are read in a thread.
         """
         async with self._turn:
-            try:
-                loaded, built, outcome = await asyncio.to_thread(self._prepared)
-            except ConfigurationError as error:
-                raise SettingsRefused(error) from error
-            if dry_run:
-                return outcome
-            self._current, self.file = built.application, loaded.file
-            self.generations.retire(built.close_replaced)
-            for tell in self.on_reload:
-                tell(self._current.settings)
-            logger.info("settings read anew: %s", ", ".join(outcome.changed) or "nothing has changed")
-            if outcome.needs_restart:
-                logger.warning("changed, but only a restart brings it into force: %s", ", ".join(outcome.needs_restart))
-            return outcome
+            prepared = await asyncio.to_thread(self.prepare)
+            if not dry_run:
+                self._put_in_force(prepared)
+            return prepared.outcome
+
+    def prepare(self) -> Prepared:
+        """Read the settings and build by them; nothing is changed yet. Raises SettingsRefused."""
+        try:
+            return self._prepared()
+        except ConfigurationError as error:
+            raise SettingsRefused(error) from error
+
+    def _put_in_force(self, prepared: Prepared) -> None:
+        self._current, self.file = prepared.built.application, prepared.file
+        self.generations.retire(prepared.built.close_replaced)
+        for tell in self.on_reload:
+            tell(self._current.settings)
+        logger.info("settings read anew: %s", ", ".join(prepared.outcome.changed) or "nothing has changed")
+        if prepared.outcome.needs_restart:
+            keys = ", ".join(prepared.outcome.needs_restart)
+            logger.warning("changed, but only a restart brings it into force: %s", keys)
 
     async def close(self) -> None:
         """Let go of everything."""
@@ -153,7 +174,7 @@ class Serving:
         if not self._is_given:
             self._current = None
 
-    def _prepared(self) -> tuple[LoadedSettings, Built, Reloaded]:
+    def _prepared(self) -> Prepared:
         if self._source is None:
             raise ConfigurationError("This server's settings were made by a program, not read from a file.")
         loaded, current = self._source.read(), self.current
@@ -163,12 +184,8 @@ class Serving:
         exposed = exposure(settings.server.host, has_keys=bool(settings.keys))
         if exposed is not None:
             raise ConfigurationError(f"server.host, as of the start, {exposed}.")
-        built = self._source.build(settings, current)
-        return (
-            loaded,
-            built,
-            Reloaded(
-                changed=tuple(key for key in changed if key not in START_ONLY),
-                needs_restart=tuple(key for key in changed if key in START_ONLY),
-            ),
+        outcome = Reloaded(
+            changed=tuple(key for key in changed if key not in START_ONLY),
+            needs_restart=tuple(key for key in changed if key in START_ONLY),
         )
+        return Prepared(loaded.file, self._source.build(settings, current), outcome)
