@@ -7,20 +7,38 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from waypost.errors import ConfigurationError
 from waypost.gateway.gateway import Gateway
+from waypost.gateway.idempotency import IdempotencyStore
 from waypost.gateway.policy import Policy
+from waypost.gateway.response_cache import ResponseCache
+from waypost.gateway.resume import ResumeBuffers
+from waypost.gateway.signature_store import SignatureStore
+from waypost.gateway.stores import RouteCache, Stores
 from waypost.manager.routed import RoutedAIService
 from waypost.providers.provider import Provider
 from waypost.providers.registry import create_providers
 from waypost.server.application import ServedApplication
 from waypost.server.callers import Callers
 from waypost.server.serving import Built
-from waypost.settings import LlamaCppSettings, LoadedSettings, ProviderSettings, Settings, read_settings
+from waypost.settings import (
+    LlamaCppSettings,
+    LoadedSettings,
+    ProviderSettings,
+    ServerSettings,
+    Settings,
+    read_settings,
+)
 
 logger = logging.getLogger("waypost.server")
+
+MOST_SIGNED_CALLS: Final = 10_000
+SIGNED_CALLS_BYTES: Final = 32 * 1024 * 1024
+"""Bounds on what one process remembers of the tool calls of models that reason."""
+STREAMS_AT_LEAST: Final = 8
+"""One resumable stream may fill the eighth part of their memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +49,12 @@ class Application:
     manager: RoutedAIService
     gateway: Gateway
     callers: Callers
+    stores: Stores
     providers: Mapping[str, Provider] = field(default_factory=dict)
 
     async def close(self) -> None:
         """Let go of connections and child processes."""
+        self.stores.close()
         await self.manager.close()
 
     async def close_replaced(self, after: Application) -> None:
@@ -59,11 +79,11 @@ def build(settings: Settings, before: Application | None = None) -> Application:
         routes={name: settings.targets(name) for name in names},
         policies={name: _policy(settings, name) for name in names},
     )
-    callers = Callers(settings.keys)
+    callers, stores = Callers(settings.keys), stores_of(settings, before)
     if before is not None:
         gateway.take_over(before.gateway)
         callers = before.callers if settings.keys == before.settings.keys else callers
-    return Application(settings, RoutedAIService(gateway), gateway, callers, providers)
+    return Application(settings, RoutedAIService(gateway), gateway, callers, stores, providers)
 
 
 def _unchanged(settings: Settings, before: Application) -> dict[str, Provider]:
@@ -78,6 +98,49 @@ def _unchanged(settings: Settings, before: Application) -> dict[str, Provider]:
 def _reads_a_file(provider: ProviderSettings) -> bool:
     """Does its key come from a file, which may hold another one now?"""
     return any(getattr(provider, key, None) is not None for key in ("api_key_file", "credentials_file"))
+
+
+def stores_of(settings: Settings, before: Application | None = None) -> Stores:
+    """What a process with these settings keeps from one request to another: all that was kept before, but for the
+    answers of routes that have changed.
+    """
+    if before is not None:
+        return replace(before.stores, caches=_caches(settings, before))
+    server = settings.server
+    return Stores(
+        idempotency=_idempotency(server),
+        streams=_streams(server),
+        signatures=SignatureStore(MOST_SIGNED_CALLS, SIGNED_CALLS_BYTES),
+        caches=_caches(settings),
+    )
+
+
+def _idempotency(server: ServerSettings) -> IdempotencyStore | None:
+    if not (server.idempotency_ttl_s and server.idempotency_buffer_bytes):
+        return None
+    return IdempotencyStore(server.idempotency_ttl_s, server.idempotency_buffer_bytes)
+
+
+def _streams(server: ServerSettings) -> ResumeBuffers | None:
+    size_bytes = server.resume_buffer_bytes
+    if not (server.resume_grace_s and size_bytes):
+        return None
+    return ResumeBuffers(server.resume_grace_s, size_bytes, size_bytes // STREAMS_AT_LEAST)
+
+
+def _caches(settings: Settings, before: Application | None = None) -> dict[str, RouteCache]:
+    caches = {}
+    for name, route in settings.routes.items():
+        kept = before.stores.caches.get(name) if before and before.settings.routes.get(name) == route else None
+        if route.cache is not None:
+            caches[name] = kept or RouteCache(name, route.cache.ttl_s, ResponseCache(route.cache.max_bytes))
+    for alias in settings.aliases:
+        target = alias
+        while target in settings.aliases:
+            target = settings.aliases[target]
+        if target in caches:
+            caches[alias] = caches[target]
+    return caches
 
 
 def _policy(settings: Settings, route: str) -> Policy:

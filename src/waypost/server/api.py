@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from waypost import __version__
 from waypost.gateway.overload import Admission, LagMeter
-from waypost.server import admin, assets, generate, health, home
+from waypost.server import admin, assets, generate, health, home, resume
 from waypost.server.application import ServedApplication
 from waypost.server.doors.routes import Dispatcher, door_routes
 from waypost.server.handlers import add_handlers
@@ -28,11 +28,13 @@ from waypost.server.middleware.dialect import Dialect
 from waypost.server.middleware.draining import Draining
 from waypost.server.middleware.from_peer import FromPeer
 from waypost.server.middleware.guard import Guard
+from waypost.server.middleware.idempotent import Idempotent
 from waypost.server.middleware.json_only import JsonOnly
 from waypost.server.middleware.pass_on import PassOn
 from waypost.server.middleware.plain_start import PlainStart
 from waypost.server.middleware.request_id import RequestId
 from waypost.server.peers import Peers
+from waypost.server.runs import Runs
 from waypost.server.serving import Serving
 
 DESCRIPTION = (
@@ -40,7 +42,7 @@ DESCRIPTION = (
     "and `request_id`, which is also in the header `x-request-id`."
 )
 
-MODULES = (generate, health, admin, home, assets)
+MODULES = (generate, resume, health, admin, home, assets)
 """What has routes."""
 
 
@@ -95,7 +97,7 @@ def create_app(application: ServedApplication | Serving, peers: Peers | None = N
     `peers` are the other workers of this server, if there are any; they are closed with it.
     """
     served = application if isinstance(application, Serving) else Serving(application)
-    lifecycle, admission = Lifecycle(), Admission()
+    lifecycle, admission, runs = Lifecycle(), Admission(), Runs(served.generations)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -107,6 +109,7 @@ def create_app(application: ServedApplication | Serving, peers: Peers | None = N
             yield
         finally:
             meter.stop()
+            await runs.close()
             await served.close()
             if peers is not None:
                 await peers.close()
@@ -126,13 +129,17 @@ def create_app(application: ServedApplication | Serving, peers: Peers | None = N
         Middleware(JsonOnly),
         Middleware(BodyLimit, served=served),
     )
-    app.chain = (*_outer(served), *inner, *(() if peers is None else (Middleware(PassOn, peers=peers),)))
+    # Innermost: a refusal by any of the others is not remembered.
+    innermost = (Middleware(Idempotent, served=served),)
+    app.chain = (*_outer(served), *inner, *innermost)
     if peers is not None:
-        app.peer_chain = (*_peer_outer(served, peers.neighbourhood.token), *inner)
+        app.chain = (*_outer(served), *inner, Middleware(PassOn, peers=peers), *innermost)
+        app.peer_chain = (*_peer_outer(served, peers.neighbourhood.token), *inner, *innermost)
     app.state.served = served
     app.state.lifecycle = lifecycle
     app.state.admission = admission
     app.state.peers = peers
+    app.state.runs = runs
     add_handlers(app)
     for module in MODULES:
         app.include_router(module.router)

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from waypost.gateway.gateway import Gateway
+from waypost.gateway.stores import Stores
 from waypost.manager.service import StreamingAIService
 from waypost.server.callers import Callers
 from waypost.server.lifecycle import Lifecycle
@@ -35,6 +36,10 @@ class ServedApplication(Protocol):
     @property
     def callers(self) -> Callers:
         """Who may call."""
+
+    @property
+    def stores(self) -> Stores:
+        """What is kept in memory from one request to another."""
 
     async def close(self) -> None:
         """Let go of connections and child processes."""

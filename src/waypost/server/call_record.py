@@ -5,7 +5,7 @@ A record is shared by every task that works for the request. Outside of a reques
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 
@@ -20,6 +20,12 @@ class CallRecord:
     model: str | None = None
     attempts: tuple[Attempt, ...] = ()
     error: Exception | None = None
+    cache: str | None = None
+    """"hit" if a kept answer was given, of that provider and model."""
+    replayed: bool = False
+    """Was the answer that to an earlier request with the same idempotency key?"""
+    on_answer: Callable[[], None] | None = None
+    """Called when somebody answers, or has begun to: from then on the request may cost."""
 
     def failures(self) -> tuple[Attempt, ...]:
         """Each call that failed, in order. One that broke off after it had begun to answer comes last."""
@@ -51,6 +57,26 @@ def note_answer(provider: str, model: str, attempts: Sequence[Attempt]) -> None:
     record = _current.get()
     if record is not None:
         record.provider, record.model, record.attempts = provider, model, tuple(attempts)
+        if record.on_answer is not None:
+            record.on_answer()
+
+
+def on_answer(call: Callable[[], None]) -> None:
+    """Have it called when somebody answers this request, or begins to."""
+    record = _current.get()
+    if record is not None:
+        record.on_answer = call
+
+
+def note_kept_answer(headers: Iterable[tuple[bytes, bytes]], *, cache: str | None = None) -> None:
+    """An answer from memory is told: `cache` says which word of the cache; None: it is a replay. Nobody is asked."""
+    record = _current.get()
+    if record is None:
+        return
+    told = dict(headers)
+    record.provider = told.get(b"x-waypost-provider", b"").decode("latin-1") or None
+    record.model = told.get(b"x-waypost-model", b"").decode("latin-1") or None
+    record.cache, record.replayed = cache, cache is None
 
 
 def note_failure(error: Exception) -> None:

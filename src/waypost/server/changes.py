@@ -7,7 +7,17 @@ from typing import Any, Final
 
 from waypost.settings import Settings
 
-START_ONLY: Final = ("server.host", "server.port", "server.workers", "data_dir")
+START_ONLY: Final = (
+    "server.host",
+    "server.port",
+    "server.workers",
+    "server.resume_grace_s",
+    "server.resume_buffer_bytes",
+    "server.idempotency_ttl_s",
+    "server.idempotency_buffer_bytes",
+    "server.explain_records",
+    "data_dir",
+)
 """Keys whose values in force are those of the start."""
 
 

@@ -10,9 +10,13 @@ from waypost.errors import (
     AuthenticationRequired,
     BodyTooLarge,
     ConfigurationError,
+    InvalidRequest,
     MethodNotAllowed,
     OriginRefused,
+    ServerBusy,
+    StreamExpired,
     UnknownPath,
+    UnknownStream,
     WaypostError,
 )
 from waypost.server.admin_models import ReloadModel, StatusModel
@@ -151,30 +155,76 @@ def error_responses(kinds: Iterable[type[WaypostError]]) -> dict[int | str, dict
     }
 
 
-# Keys come later; unknown paths and methods are no answers of this endpoint.
-_NOT_HERE = {AuthenticationRequired, UnknownPath, MethodNotAllowed, ConfigurationError, WaypostError}
+# Keys come later; unknown paths, methods and streams are no answers of this endpoint.
+_NOT_HERE = {
+    AuthenticationRequired,
+    UnknownPath,
+    UnknownStream,
+    StreamExpired,
+    MethodNotAllowed,
+    ConfigurationError,
+    WaypostError,
+}
 
 PAGE_RESPONSES: Final = error_responses((OriginRefused, BodyTooLarge, InternalError))
 """What any endpoint may answer."""
 
+_EVENT_STREAM: Final[dict[str, Any]] = {
+    "text/event-stream": {
+        "schema": {"type": "string", "description": EVENT_TEXT},
+        "examples": {"story": {"value": _STREAM}},
+        "x-events": {name: {"$ref": SCHEMA_REF.format(model=kind.__name__)} for name, kind in EVENTS.items()},
+    },
+}
+_REPLY_HEADERS: Final[dict[str, Any]] = {
+    "x-waypost-response-id": {
+        "description": "The id of a stream that can be gone on with.",
+        "schema": {"type": "string"},
+    },
+    "idempotent-replayed": {
+        "description": "`true` on what an earlier request with the same Idempotency-Key was answered.",
+        "schema": {"type": "string"},
+    },
+}
+
 GENERATE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "The answer; with `stream`, its events.",
-        "content": {
-            **json_of(AIResponseModel, examples=REPLY_EXAMPLES),
-            "text/event-stream": {
-                "schema": {"type": "string", "description": EVENT_TEXT},
-                "examples": {"story": {"value": _STREAM}},
-                "x-events": {name: {"$ref": SCHEMA_REF.format(model=kind.__name__)} for name, kind in EVENTS.items()},
-            },
-        },
+        "headers": _REPLY_HEADERS,
+        "content": {**json_of(AIResponseModel, examples=REPLY_EXAMPLES), **_EVENT_STREAM},
     },
     **error_responses(kind for kind in (*_every(), InternalError) if kind not in _NOT_HERE),
 }
 
+EVENTS_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The events that were missed, and those to come.",
+        "headers": {"x-waypost-response-id": _REPLY_HEADERS["x-waypost-response-id"]},
+        "content": _EVENT_STREAM,
+    },
+    204: {"description": "The stream has ended, and there are no more events."},
+    **error_responses((InvalidRequest, OriginRefused, UnknownStream, StreamExpired, ServerBusy, InternalError)),
+}
+CANCEL_RESPONSES: Final = error_responses((OriginRefused, UnknownStream, ServerBusy, InternalError))
+
+
+def _header(name: str, description: str) -> dict[str, Any]:
+    return {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
+
+
+EVENTS_REQUEST: Final[dict[str, Any]] = {
+    "parameters": [_header("Last-Event-ID", "The id of the last event that was received; without it, all are told.")]
+}
+
 GENERATE_REQUEST: Final[dict[str, Any]] = {
+    "parameters": [
+        _header(
+            "Idempotency-Key",
+            "1 to 255 printable ASCII characters. The same key and body again: the same answer, paid once.",
+        )
+    ],
     "requestBody": {
         "required": True,
         "content": json_of(AIRequest, examples=REQUEST_EXAMPLES),
-    }
+    },
 }

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from waypost.errors import ConfigurationError
 from waypost.gateway.gateway import Gateway
+from waypost.gateway.stores import Stores
 from waypost.manager.service import StreamingAIService
 from waypost.server.application import ServedApplication
 from waypost.server.callers import Callers
@@ -97,7 +97,7 @@ class Serving:
         self._is_given = application is not None
         self._source = source
         self.generations = Generations()
-        """Each request enters it, and leaves."""
+        """Each request enters it, and leaves; so does work that outlives its request."""
         self._turn = asyncio.Lock()
         self.file = file
         """The settings file that was read, if that is known."""
@@ -134,9 +134,10 @@ class Serving:
         """Who may call now."""
         return self.current.callers
 
-    def held(self) -> AbstractContextManager[None]:
-        """Inside the block, what is in force at its begin is not closed: for work that outlives its request."""
-        return self.generations.held()
+    @property
+    def stores(self) -> Stores:
+        """What is kept from one request to another, over reloads too."""
+        return self.current.stores
 
     async def reload(self, *, dry_run: bool = False) -> Reloaded:
         """Read the settings anew and serve by them; `dry_run` only looks. Raises SettingsRefused; nothing changed then.

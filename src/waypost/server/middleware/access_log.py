@@ -78,6 +78,8 @@ def _line(scope: Scope, reply: Reply, record: CallRecord, duration_ms: float) ->
         "provider": record.provider,
         "model": _shown(record.model),
         "attempts": len(record.attempts),
+        "cache": record.cache,
+        "replayed": record.replayed,
         "error_code": None if record.error is None else code_of(record.error),
     }
     return {
