@@ -101,8 +101,9 @@ def _reads_a_file(provider: ProviderSettings) -> bool:
 
 
 def stores_of(settings: Settings, before: Application | None = None) -> Stores:
-    """What a process with these settings keeps from one request to another: all that was kept before, but for the
-    answers of routes that have changed.
+    """What a process with these settings keeps from one request to another.
+
+    All that was kept before stays, but for the answers of routes that have changed.
     """
     if before is not None:
         return replace(before.stores, caches=_caches(settings, before))

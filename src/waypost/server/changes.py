@@ -1,4 +1,4 @@
-"""Two readings of the settings compared: what differs, and what of it only counts at the start. No values, only keys."""
+"""Two readings of the settings compared: which keys differ, and which of them only count at the start. No values."""
 
 from __future__ import annotations
 

@@ -293,7 +293,7 @@ class Supervisor:
             exit_code = 0
         except SystemExit as error:
             exit_code = error.code if isinstance(error.code, int) else 1
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - nothing may get back into the supervisor's own code
             traceback.print_exc()
         finally:
             # Not sys.exit: the supervisor's own clean-up is not the worker's to do.

@@ -1,5 +1,6 @@
-"""Counts requests in flight, and refuses new ones before their body is read: once the shutdown has begun, and while
-this process itself is overloaded. Whatever was admitted is never harmed.
+"""Counts requests in flight, and refuses new ones once the shutdown has begun, and while this process is overloaded.
+
+The invariant: a refusal comes before the request's body is read, and whatever was admitted is not harmed.
 """
 
 from __future__ import annotations
