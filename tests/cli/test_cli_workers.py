@@ -55,7 +55,7 @@ class House:
         return [worker["pid"] for worker in self.status()]
 
     def calls(self) -> int:
-        return len(httpx.get(f"{self.simulator}/simulator/requests").json())
+        return len(httpx.get(f"{self.simulator}/simulator/requests").json()["requests"])
 
     def logged(self) -> str:
         return self.log.read_text()
@@ -187,6 +187,20 @@ def test_a_worker_that_is_killed_is_started_anew_and_the_other_goes_on(house: Ho
     assert stream.is_whole()
     assert "ended by signal 9; it is started anew" in house.logged()
     assert {httpx.post(house.url + GENERATE, json={"prompt": "p"}).status_code for _ in range(8)} == {200}
+
+
+def test_a_worker_that_keeps_ending_waits_and_takes_no_connections_meanwhile(house: House) -> None:
+    for _ in range(2):
+        pids = {worker["worker"]: worker.get("pid") for worker in house.status()}
+        victim = psutil.Process(pids[1])
+        victim.kill()
+        assert becomes(lambda victim=victim: not victim.is_running())  # type: ignore[misc]
+        if house.logged().count("it is started anew") == 1:
+            assert becomes(lambda: None not in {worker.get("pid") for worker in house.status()})
+    assert becomes(lambda: "it is started anew in 0.5 s" in house.logged())
+    replies = [httpx.post(house.url + GENERATE, json={"prompt": "p"}, timeout=2) for _ in range(10)]
+    assert {reply.status_code for reply in replies} == {200}
+    assert becomes(lambda: None not in {worker.get("pid") for worker in house.status()})
 
 
 def test_a_good_file_is_in_force_everywhere_while_a_stream_runs_on(house: House) -> None:

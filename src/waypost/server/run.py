@@ -11,6 +11,7 @@ import asyncio
 import logging
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from starlette.types import ASGIApp
 from waypost.errors import ConfigurationError
 from waypost.server.api import WaypostApi, create_app
 from waypost.server.application import ServedApplication
+from waypost.server.hangup import Hangup
 from waypost.server.lifecycle import Lifecycle
 from waypost.server.listen import listen, url_of
 from waypost.server.logs import configure_logging
@@ -63,8 +65,14 @@ class DrainingServer(uvicorn.Server):
 
     def heed_reload(self) -> None:
         """From now on SIGHUP reads the settings anew; not where the server runs beside a program's main thread."""
-        if threading.current_thread() is threading.main_thread():
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reload)
+        if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
+            return
+        hangup = Hangup.at_start()
+
+        def heed() -> None:
+            (self.drain if hangup.is_end() else self.reload)()
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, heed)
 
     def reload(self) -> None:
         """Begin to read the settings anew; what came of it is logged. Call it in the server's event loop."""

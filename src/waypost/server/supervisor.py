@@ -27,6 +27,7 @@ from typing import Final, NoReturn
 
 from waypost.errors import ConfigurationError
 from waypost.server.application import ServedApplication
+from waypost.server.hangup import Hangup
 from waypost.server.listen import listen, url_of
 from waypost.server.logs import configure_logging
 from waypost.server.peers import Neighbourhood
@@ -94,6 +95,7 @@ class Supervisor:
         self._folder = Path(tempfile.mkdtemp(prefix="waypost-"))
         self._token = secrets.token_hex(32)
         self._workers: list[_Worker] = []
+        self._hangup = Hangup.at_start()
         self._told_to_end = 0
         self._kill_at = float("inf")
         self._url = ""
@@ -174,7 +176,7 @@ class Supervisor:
 
     def _heed(self, numbers: bytes) -> None:
         for number in numbers:
-            if number in (signal.SIGTERM, signal.SIGINT):
+            if number in (signal.SIGTERM, signal.SIGINT) or (number == signal.SIGHUP and self._hangup.is_end()):
                 self._end()
             elif number == signal.SIGHUP and self._read_anew():
                 self._tell_all(RELOAD)
@@ -259,8 +261,12 @@ class Supervisor:
 
     def _start(self, worker: _Worker) -> None:
         worker.start_at, worker.started_at = None, time.monotonic()
-        if not worker.sockets:
-            worker.sockets = self._listen_beside()
+        try:
+            worker.sockets = worker.sockets or self._listen_beside()
+        except ConfigurationError as error:
+            logger.error("worker %d cannot be started anew yet: %s", worker.number, error)  # noqa: TRY400
+            worker.start_at = time.monotonic() + LONGEST_WAIT_S
+            return
         link, theirs = socket.socketpair()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
