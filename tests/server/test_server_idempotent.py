@@ -200,6 +200,18 @@ def test_the_log_says_what_was_a_replay(site_of: SiteOf, caplog: pytest.LogCaptu
         site.provider.let_go(1)
         site.ask()
         site.ask()
-        assert becomes(lambda: len(caplog.records) >= 2)
-    lines = [json.loads(record.message) for record in caplog.records if record.name == "waypost.access"]
+    # The server has ended, and so has every request.
+    lines = [json.loads(record.getMessage()) for record in caplog.records if record.name == "waypost.access"]
     assert [line.get("replayed") for line in lines] == [None, True]
+
+
+@pytest.mark.parametrize("grace_s", [0, 60])
+def test_at_a_shutdown_first_and_joined_are_told_the_same(site_of: SiteOf, grace_s: float) -> None:
+    with site_of(Gated(2), shutdown_grace_s=0.2, resume_grace_s=grace_s) as site:
+        site.provider.let_go(1)
+        with site.begin() as first, site.begin() as second:
+            site.running.server.drain()
+            assert first.read() == second.read()
+    last = first.text.rpartition("event: ")[2]
+    assert last.startswith("error\n")
+    assert json.loads(last.partition("data: ")[2])["error"]["code"] == "server_busy"
