@@ -19,7 +19,7 @@ from waypost.errors import UnknownStream
 from waypost.gateway.resume import LAST_EVENT_ID, Reading, ResumeBuffers, number_after
 from waypost.server.application import lifecycle_of, served_by
 from waypost.server.callers import caller_of
-from waypost.server.documentation import CANCEL_RESPONSES, EVENTS_REQUEST, EVENTS_RESPONSES
+from waypost.server.documentation import CANCEL_REQUEST, CANCEL_RESPONSES, EVENTS_REQUEST, EVENTS_RESPONSES
 from waypost.server.lifecycle import Lifecycle
 from waypost.server.live_reply import COMMENT, KEEP_ALIVE_S, LiveReply, Wire
 from waypost.server.middleware.request_id import request_id_of
@@ -105,14 +105,14 @@ def begin_stream(
     responses=EVENTS_RESPONSES,
     openapi_extra=EVENTS_REQUEST,
 )
-async def events(request: Request, stream_id: str) -> Response:
+async def events(request: Request) -> Response:
     """The events of a stream after the one that `Last-Event-ID` names, or all: what was missed comes at once.
 
     A stream can be read by several at a time, and goes on for a while when nobody reads it. Its id is in the header
     `x-waypost-response-id` of the first reply, and in `start`. 204: it has ended, and there are no more events.
     """
-    streams, tenant = _streams(request), caller_of(request.scope).name
-    reading = streams.read(stream_id, tenant, number_after(stream_id, request.headers.get(LAST_EVENT_ID)))
+    stream_id, tenant = request.path_params["stream_id"], caller_of(request.scope).name
+    reading = _streams(request).read(stream_id, tenant, number_after(stream_id, request.headers.get(LAST_EVENT_ID)))
     if reading.complete:
         reading.close()
         # Source: WHATWG HTML, 9.2.3: a client that gets 204 does not connect again.
@@ -127,10 +127,11 @@ async def events(request: Request, stream_id: str) -> Response:
     status_code=204,
     response_class=Response,
     responses=CANCEL_RESPONSES,
+    openapi_extra=CANCEL_REQUEST,
 )
-async def cancel(request: Request, stream_id: str) -> Response:
+async def cancel(request: Request) -> Response:
     """Cancel the call to the provider at once. Whoever reads the stream gets an `error`; one that has ended stays."""
-    _streams(request).stop(stream_id, caller_of(request.scope).name)
+    _streams(request).stop(request.path_params["stream_id"], caller_of(request.scope).name)
     return Response(status_code=204, headers=NO_STORE)
 
 

@@ -93,6 +93,7 @@ class _Recorded:
             headers = [*message.get("headers", ()), MISS]
             self._recording.start(message["status"], headers)
             message = {**message, "headers": headers}
-        elif (body := message.get("body", b"")) != self._keep_alive:
+        elif (body := message.get("body", b"")) is not self._keep_alive:
+            # The same object: a provider's own ping may have the same bytes, and belongs to its answer.
             self._recording.append(body)
         await self._send(message)
