@@ -16,7 +16,9 @@ LEFT, RIGHT, TOP = 380, 40, 70
 ROW = 34
 COLOURS = {OURS: "#c2410c", "ferrogw": "#0369a1", "litellm": "#7c3aed"}
 OTHER = "#6b7280"
-FONT = "font-family='system-ui, sans-serif' font-size='13'"
+FAMILY = "font-family='system-ui, sans-serif'"
+FONT = f"{FAMILY} font-size='13'"
+SMALL = f"{FAMILY} font-size='10'"
 
 
 def draw(report: Report) -> str:
@@ -38,7 +40,8 @@ def draw(report: Report) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _x(share: float, low: float, high: float) -> float:
+def position(share: float, low: float, high: float) -> float:
+    """Where on the axis from `low` to `high` that share stands, in pixels from the left."""
     span = math.log(high) - math.log(low)
     return LEFT + (WIDTH - LEFT - RIGHT) * (math.log(share) - math.log(low)) / span
 
@@ -67,7 +70,7 @@ def _axis(low: float, high: float, height: float) -> str:
     parts = []
     for exponent in range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1):
         share = 10.0**exponent
-        x = _x(share, low, high)
+        x = position(share, low, high)
         colour, width = ("#16a34a", 2) if share == 1 else ("#e5e7eb", 1)
         ends = f"x1='{x:.1f}' x2='{x:.1f}' y1='{TOP - 10}' y2='{height - 28:.0f}'"
         parts.append(f"<line {ends} stroke='{colour}' stroke-width='{width}'/>")
@@ -79,10 +82,10 @@ def _axis(low: float, high: float, height: float) -> str:
 def _row(y: float, title: str, dots: dict[str, float], labels: dict[str, str], low: float, high: float) -> str:
     parts = [f"<text x='{LEFT - 14}' y='{y + 4:.1f}' {FONT} text-anchor='end'>{escape(title)}</text>"]
     for name, share in dots.items():
-        x = _x(share, low, high)
+        x = position(share, low, high)
         parts.append(f"<circle cx='{x:.1f}' cy='{y:.1f}' r='6' fill='{COLOURS[name]}' fill-opacity='0.85'/>")
         parts.append(
-            f"<text x='{x:.1f}' y='{y - 8:.1f}' {FONT} font-size='10' text-anchor='middle' fill='{COLOURS[name]}'>"
+            f"<text x='{x:.1f}' y='{y - 8:.1f}' {SMALL} text-anchor='middle' fill='{COLOURS[name]}'>"
             f"{escape(labels[name])}</text>"
         )
     return "\n".join(parts)

@@ -23,6 +23,10 @@ from benchmarks.processes import BenchmarkError, Running
 STREAM_LASTS_S = 4.08
 """One paced stream: 204 events, one every 20 ms. Windows are whole multiples, so that each sees as many beginnings."""
 OPEN_STREAMS = 1000
+JSON_CONNECTIONS = 32
+STREAM_CONNECTIONS = 8
+END_S = 0.25
+"""The load goes on for as long after the window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +36,23 @@ class Effort:
     rounds: int = 9
     stream_rounds: int = 5
     paced_rounds: int = 3
-    seconds: float = 3
+    window_s: float = 2.75
     paced_windows: int = 2
     warm_up_s: float = 1
     paced_counts: Sequence[int] = (200, 400)
     starts: int = 3
 
 
-QUICK = Effort(rounds=3, stream_rounds=2, paced_rounds=1, seconds=2, paced_windows=1, paced_counts=(200,), starts=1)
+QUICK = Effort(
+    rounds=3,
+    stream_rounds=2,
+    paced_rounds=1,
+    window_s=1.25,
+    warm_up_s=0.5,
+    paced_windows=1,
+    paced_counts=(200,),
+    starts=1,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,14 +168,14 @@ def added_latency(bench: Bench, contenders: Sequence[Contender]) -> None:
     for one in contenders:
         try:
             rate = bench.measured("rate").figure(one.name) or cpu_us(bench, loads.JSON, one)[1].rate
-            delay_ms = 1000 * 32 / (rate / 2)
+            delay_ms = 1000 * JSON_CONNECTIONS / (rate / 2)
             for _ in range(_rounds(bench.effort.paced_rounds, contenders)):
                 through = _delayed(bench, one.server, delay_ms)
                 direct = _delayed(bench, bench.provider, delay_ms)
                 bench.add("latency_p50", one.name, through.p50_ms - direct.p50_ms)
                 bench.add("latency_p99", one.name, through.p99_ms - direct.p99_ms)
             p50, p99 = (bench.measured(work).figure(one.name) for work in ("latency_p50", "latency_p99"))
-            bench.say(f"latency: {one.name} at {rate / 2:.0f}/s: +{p50:.3f} ms, p99 +{p99:.3f} ms")
+            bench.say(f"latency: {one.name} at {through.rate:.0f}/s: +{p50:.3f} ms, p99 +{p99:.3f} ms")
         except (BenchmarkError, OSError) as error:
             bench.note("latency_p50", f"{one.name} failed: {error}")
 
@@ -241,17 +254,21 @@ def contending(bench: Bench, gateways: Sequence[Gateway]) -> Iterator[list[Conte
 
 
 def cpu_us(bench: Bench, load: Load, contender: Contender) -> tuple[float, Outcome]:
-    """CPU µs a request under that load, and what wrk saw. Raises BenchmarkError if requests fail."""
-    gateway, server = contender.gateway, contender.server
-    connections = gateway.stream_connections if load.stream else gateway.json_connections
-    with loads.wrk(server, load, connections=connections, duration_s=bench.effort.warm_up_s) as warm_up:
-        loads.outcome(warm_up)
-    seconds = bench.effort.seconds * (4 if contender.slow else 1)
-    before_s = server.cpu_s()
-    with loads.wrk(server, load, connections=connections, duration_s=seconds) as process:
+    """CPU µs a request under that load, and what wrk saw. Raises BenchmarkError if requests fail.
+
+    Only a window within the load is looked at, and requests are counted at the provider: those in flight at its
+    beginning and at its end make up for each other.
+    """
+    connections = STREAM_CONNECTIONS if load.stream else JSON_CONNECTIONS
+    window_s = bench.effort.window_s * (4 if contender.slow else 1)
+    duration_s = bench.effort.warm_up_s + window_s + END_S
+    with loads.wrk(contender.server, load, connections=connections, duration_s=duration_s) as process:
+        time.sleep(bench.effort.warm_up_s)
+        window = _window(bench, contender.server, window_s)
         seen = loads.outcome(process).checked()
-        used_s = server.cpu_s() - before_s
-    return 1e6 * used_s / seen.requests, seen
+    if window.requests == 0:
+        raise BenchmarkError(f"no request came within {window_s} s")
+    return 1e6 * window.cpu_s / window.requests, seen
 
 
 def event_us(bench: Bench, count: int, contender: Contender) -> float:
@@ -259,17 +276,30 @@ def event_us(bench: Bench, count: int, contender: Contender) -> float:
     server = contender.server
     connections = contender.gateway.paced_connections or count
     window_s = STREAM_LASTS_S * bench.effort.paced_windows
-    with loads.wrk(server, loads.PACED, connections=connections, duration_s=window_s + 30) as process:
+    with loads.wrk(server, loads.PACED, connections=connections, duration_s=window_s + 60):
         _wait_for_streams(bench, connections)
         time.sleep(bench.effort.warm_up_s)
-        before_s, before = server.cpu_s(), loads.provider_counts(bench.provider)["events"]
-        time.sleep(window_s)
-        used_s, events = server.cpu_s() - before_s, loads.provider_counts(bench.provider)["events"] - before
-        process.kill()
+        window = _window(bench, server, window_s)
     expected = connections * window_s / 0.02
-    if events < expected / 2:
-        raise BenchmarkError(f"only {events} of about {expected:.0f} events came")
-    return 1e6 * used_s / events
+    if window.events < expected / 2:
+        raise BenchmarkError(f"only {window.events} of about {expected:.0f} events came")
+    return 1e6 * window.cpu_s / window.events
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What was used and done within a stretch of time."""
+
+    cpu_s: float
+    requests: int
+    events: int
+
+
+def _window(bench: Bench, server: Running, seconds: float) -> Window:
+    before_s, before = server.cpu_s(), loads.provider_counts(bench.provider)
+    time.sleep(seconds)
+    after_s, after = server.cpu_s(), loads.provider_counts(bench.provider)
+    return Window(after_s - before_s, after["requests"] - before["requests"], after["events"] - before["events"])
 
 
 def _cpu_us(bench: Bench, load: Load, contender: Contender) -> float:
@@ -278,19 +308,18 @@ def _cpu_us(bench: Bench, load: Load, contender: Contender) -> float:
 
 def _delayed(bench: Bench, server: Running, delay_ms: float) -> Outcome:
     # Too few samples make a 99th percentile that says nothing: a slow gateway is watched for longer.
-    seconds = max(bench.effort.seconds, min(20.0, 200 * delay_ms / 32 / 1000))
-    with loads.wrk(server, loads.JSON, connections=32, duration_s=seconds, delay_ms=delay_ms) as process:
+    seconds = max(bench.effort.window_s, min(20.0, 200 * delay_ms / JSON_CONNECTIONS / 1000))
+    with loads.wrk(server, loads.JSON, connections=JSON_CONNECTIONS, duration_s=seconds, delay_ms=delay_ms) as process:
         return loads.outcome(process).checked()
 
 
 def _peak_rss_mb(bench: Bench, contender: Contender) -> float:
-    with loads.wrk(contender.server, loads.SLOW, connections=OPEN_STREAMS, duration_s=90) as process:
+    with loads.wrk(contender.server, loads.SLOW, connections=OPEN_STREAMS, duration_s=90):
         _wait_for_streams(bench, OPEN_STREAMS)
         peak = 0.0
         for _ in range(20):
             time.sleep(0.2)
             peak = max(peak, contender.server.rss_mb())
-        process.kill()
     return peak
 
 

@@ -46,8 +46,7 @@ class Launch:
 class Gateway:
     """One of the compared: what it is called, how it is launched, and what it can bear.
 
-    `stream_connections` and the like are small where a gateway is slow: a request that is not done when the measuring
-    ends is not counted, and that may only be a small part.
+    `paced_connections` is set where one core cannot carry hundreds of paced streams.
     """
 
     name: str
@@ -55,8 +54,6 @@ class Gateway:
     launch: Callable[[Setting], Launch]
     health: str = "/health"
     start_within_s: float = 30.0
-    json_connections: int = 32
-    stream_connections: int = 8
     paced_connections: int | None = None
 
     @contextlib.contextmanager
@@ -163,8 +160,6 @@ def _litellm(version: str) -> Gateway:
         _launch_litellm,
         health="/health/liveliness",
         start_within_s=120.0,
-        json_connections=4,
-        stream_connections=2,
         paced_connections=8,
     )
 

@@ -129,7 +129,7 @@ def _ratio(judged: Judged | None) -> str:
     # Far below one, the other way round is easier to read.
     if judged.ratio is not None and judged.ratio < 0.1:
         return f"1 / {1 / judged.ratio:.1f}" if judged.ratio else "0"
-    return f"{judged.ratio:.2f}" if judged.ratio is not None else ""
+    return f"{judged.share if judged.ratio is None else judged.ratio:.2f}"
 
 
 def _goal(judged: Judged) -> dict[str, Any]:
