@@ -9,14 +9,14 @@ import shutil
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.fixtures import TEXT, TOKENS, write_replies
 from benchmarks.peers import KEY
-from benchmarks.processes import LOAD_CORE, BenchmarkError, Running, free_port, pinned, prefer, started
+from benchmarks.processes import LOAD_CORE, BenchmarkError, Running, free_port, pinned, prefer, started, undisturbed
 
 HERE = Path(__file__).resolve().parent
 PATH = "/v1/chat/completions"
@@ -52,7 +52,7 @@ TRANSLATED_STREAM = Load("claude-mock", stream=True)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What wrk saw."""
+    """What the callers saw."""
 
     requests: int
     failed: int
@@ -68,8 +68,8 @@ class Outcome:
 
     def checked(self) -> Outcome:
         """Itself. Raises BenchmarkError if requests failed: a figure of failures is none."""
-        if self.requests == 0 or self.failed > 1 + self.requests / 1000:
-            raise BenchmarkError(f"{self.failed} of {self.requests} requests failed")
+        if self.requests == 0 or self.failed + self.timeouts > 1 + self.requests / 1000:
+            raise BenchmarkError(f"{self.failed} of {self.requests} requests failed, {self.timeouts} were not answered")
         return self
 
 
@@ -87,16 +87,21 @@ def require_tools() -> None:
 def fake_provider(folder: Path) -> Iterator[Running]:
     """The fake provider, built and started; it ends with the block."""
     write_replies(folder / "replies")
-    binary = folder / "mock"
-    built = subprocess.run(["gcc", "-O2", "-o", binary, HERE / "mock.c"], capture_output=True, text=True, check=False)
-    if built.returncode:
-        raise BenchmarkError(f"mock.c does not build: {built.stderr}")
     port = free_port()
-    command = pinned(LOAD_CORE, [str(binary), str(port), str(folder / "replies")])
+    command = pinned(LOAD_CORE, [_built("mock", folder), str(port), str(folder / "replies")])
     with started(
         command, port=port, health="/stats", log=folder / "mock.log", environment=os.environ, within_s=10
     ) as provider:
         yield provider
+
+
+def _built(name: str, folder: Path) -> str:
+    binary = folder / name
+    command = ["gcc", "-O2", "-o", str(binary), str(HERE / f"{name}.c"), "-lm"]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    if built.returncode:
+        raise BenchmarkError(f"{name}.c does not build: {built.stderr}")
+    return str(binary)
 
 
 def provider_counts(provider: Running) -> dict[str, int]:
@@ -107,22 +112,34 @@ def provider_counts(provider: Running) -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def wrk(
-    server: Running, load: Load, *, connections: int, duration_s: float, delay_ms: float | None = None
-) -> Iterator[subprocess.Popen[str]]:
+def wrk(server: Running, load: Load, *, connections: int, duration_s: float) -> Iterator[subprocess.Popen[str]]:
     """A wrk at work against `server`; it is ended with the block if it has not ended by itself."""
     # wrk takes whole seconds only.
     command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(duration_s))}s", "--timeout", PATIENCE]
     command += ["-s", str(HERE / "request.lua"), server.url + PATH]
-    environment = {**os.environ, "BENCH_BODY": load.body, "BENCH_KEY": KEY}
-    if delay_ms is not None:
-        environment["BENCH_DELAY_MS"] = str(delay_ms)
+    with _loading(command, {"BENCH_BODY": load.body, "BENCH_KEY": KEY}) as process:
+        yield process
+
+
+def steady(server: Running, folder: Path, load: Load, *, rate: float, duration_s: float, connections: int) -> Outcome:
+    """A load of `rate` requests a second at random moments, each timed from when it was due; JSON only."""
+    body = folder / "body.json"
+    body.write_text(load.body)
+    port = server.url.rpartition(":")[2]
+    command = [_built("steady", folder), port, str(body), KEY, str(rate), str(duration_s), str(connections)]
+    # It waits before its first request: time enough to be put before others.
+    with _loading(command, {}) as process, undisturbed(process.pid):
+        return outcome(process)
+
+
+@contextlib.contextmanager
+def _loading(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
         pinned(LOAD_CORE, command),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=environment,
+        env={**os.environ, **environment},
         start_new_session=True,
     ) as process:
         prefer(process.pid)
@@ -134,11 +151,11 @@ def wrk(
 
 
 def outcome(process: subprocess.Popen[str]) -> Outcome:
-    """What wrk says once it is done."""
+    """What the load says once it is done."""
     printed = process.communicate()[0]
     lines = [line for line in printed.splitlines() if line.startswith("{")]
     if not lines:
-        raise BenchmarkError(f"wrk failed: {printed.strip()[-300:]}")
+        raise BenchmarkError(f"the load failed: {printed.strip()[-300:]}")
     return Outcome(**json.loads(lines[-1]))
 
 

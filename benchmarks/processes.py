@@ -99,6 +99,33 @@ def raise_file_limit() -> None:
 
 
 @contextlib.contextmanager
+def undisturbed(*pids: int) -> Iterator[bool]:
+    """Let these processes and their children interrupt whatever else runs, for as long as the block takes.
+
+    For loads that leave the core idle at times: what is measured then is the server, not its neighbours. False where
+    this user may not.
+    """
+    try:
+        _schedule(pids, os.SCHED_RR, 1)
+        allowed = True
+    except OSError:
+        allowed = False
+    try:
+        yield allowed
+    finally:
+        with contextlib.suppress(OSError):
+            _schedule(pids, os.SCHED_OTHER, 0)
+
+
+def _schedule(pids: Sequence[int], policy: int, priority: int) -> None:
+    for pid in pids:
+        for member in tree(pid):
+            for thread in Path(f"/proc/{member}/task").iterdir():
+                with contextlib.suppress(ProcessLookupError):
+                    os.sched_setscheduler(int(thread.name), policy, os.sched_param(priority))
+
+
+@contextlib.contextmanager
 def started(
     command: Sequence[str], *, port: int, health: str, log: Path, environment: Mapping[str, str], within_s: float
 ) -> Iterator[Running]:

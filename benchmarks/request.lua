@@ -1,15 +1,8 @@
 -- wrk's script: posts the body in BENCH_BODY with the key in BENCH_KEY, and prints one line of JSON at the end.
--- BENCH_DELAY_MS, if set, is the mean of a random wait before each request: a load below what the server can do.
 wrk.method = "POST"
 wrk.body = os.getenv("BENCH_BODY")
 wrk.headers["Content-Type"] = "application/json"
 wrk.headers["Authorization"] = "Bearer " .. (os.getenv("BENCH_KEY") or "")
-
-local mean_ms = tonumber(os.getenv("BENCH_DELAY_MS") or "")
-if mean_ms then
-   -- Exponential, so that requests come as from many callers who know nothing of each other.
-   function delay() return math.floor(-math.log(1 - math.random()) * mean_ms + 0.5) end
-end
 
 function done(summary, latency)
    local errors = summary.errors
