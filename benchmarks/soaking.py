@@ -21,6 +21,8 @@ from benchmarks.trend import Point, is_flat, settled, trend
 
 RESULTS = Path(__file__).resolve().parent / "results"
 TURN_S = 10
+SHORT_TURN_S = 5
+"""In a soak of a few minutes, which would else have too few samples; a paced stream still ends within it."""
 MIX = (
     (loads.JSON, 32),
     (loads.STREAM, 8),
@@ -67,7 +69,7 @@ def soak(options: argparse.Namespace) -> tuple[list[Point], int]:
         folder = Path(name)
         with loads.fake_provider(folder) as provider, gateway.running(provider.url, folder) as server:
             loads.look_at(server)
-            points = _watch(server, options.minutes * 60, min(TURN_S, max(1, options.minutes * 60 / 50)))
+            points = _watch(server, options.minutes * 60, TURN_S if options.minutes >= 10 else SHORT_TURN_S)
             return points, loads.provider_counts(provider)["requests"]
 
 
