@@ -11,9 +11,11 @@ from html import escape
 from benchmarks.goals import OURS, Measured, shares, words
 from benchmarks.report import Report, figure
 
-WIDTH = 960
-LEFT, RIGHT, TOP = 380, 40, 70
-ROW = 34
+WIDTH = 1000
+LEFT, RIGHT, TOP = 430, 40, 70
+ROW = 40
+ABOVE, BELOW = -9, 17
+"""Where a dot's figure stands: ours above, the peers' below, so that neighbours can be read."""
 COLOURS = {OURS: "#c2410c", "ferrogw": "#0369a1", "litellm": "#7c3aed"}
 OTHER = "#6b7280"
 FAMILY = "font-family='system-ui, sans-serif'"
@@ -84,8 +86,6 @@ def _row(y: float, title: str, dots: dict[str, float], labels: dict[str, str], l
     for name, share in dots.items():
         x = position(share, low, high)
         parts.append(f"<circle cx='{x:.1f}' cy='{y:.1f}' r='6' fill='{COLOURS[name]}' fill-opacity='0.85'/>")
-        parts.append(
-            f"<text x='{x:.1f}' y='{y - 8:.1f}' {SMALL} text-anchor='middle' fill='{COLOURS[name]}'>"
-            f"{escape(labels[name])}</text>"
-        )
+        place = f"x='{x:.1f}' y='{y + (ABOVE if name == OURS else BELOW):.1f}' text-anchor='middle'"
+        parts.append(f"<text {place} {SMALL} fill='{COLOURS[name]}'>{escape(labels[name])}</text>")
     return "\n".join(parts)
