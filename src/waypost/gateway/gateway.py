@@ -16,6 +16,7 @@ from waypost.errors import Attempt
 from waypost.gateway.balance import LatencyBoard, order
 from waypost.gateway.breaker import HealthBoard
 from waypost.gateway.fallback import FirstStream, first_answer, first_stream
+from waypost.gateway.fitting import fit
 from waypost.gateway.policy import Policy
 from waypost.gateway.recovering import RecoveringStream, RecoveryPlan
 from waypost.gateway.recovery import RecoveryTarget
@@ -115,6 +116,16 @@ class Planned:
     policy: Policy
     notes: tuple[str, ...]
     route: str | None
+    requests: Mapping[tuple[str, str | None], Asked]
+    """What is asked of targets that get another request than the caller's."""
+
+    def asked_of(self, candidate: Candidate[Provider], asked: Asked) -> Asked:
+        """What is asked of this target."""
+        return self.requests.get(candidate.target, asked) if self.requests else asked
+
+    def notes_of(self, candidate: Candidate[Provider]) -> tuple[str, ...]:
+        """What the caller should know if this target answers."""
+        return (*self.notes, candidate.note) if candidate.note else self.notes
 
 
 class Gateway:
@@ -143,9 +154,12 @@ class Gateway:
         """The whole answer. Raises AllTargetsFailed, or at once what no other target could mend, or UnknownModel."""
         planned = self._planned(asked)
         schedule = self._schedule(planned)
-        answered = await first_answer(schedule, lambda candidate: self._generated(asked, candidate))
-        answer = answered.answer
-        return Served(answer, answered.candidate.name, answered.attempts, (*planned.notes, *answer.notes))
+        answered = await first_answer(
+            schedule, lambda candidate: self._generated(planned.asked_of(candidate, asked), candidate)
+        )
+        answer, candidate = answered.answer, answered.candidate
+        notes = (*planned.notes_of(candidate), *answer.notes)
+        return Served(answer, candidate.name, answered.attempts, notes)
 
     @asynccontextmanager
     async def stream(self, asked: Asked) -> AsyncIterator[ServedStream]:
@@ -154,7 +168,7 @@ class Gateway:
         Leaving the block ends the call.
         """
         planned = self._planned(asked)
-        first = self._open_stream(self._schedule(planned), lambda _: asked)
+        first = self._open_stream(self._schedule(planned), lambda candidate: planned.asked_of(candidate, asked))
         async with first as answered:
             plan = RecoveryPlan(
                 asked,
@@ -166,7 +180,8 @@ class Gateway:
             )
             stream = cast("AnswerStream", first.opened)
             async with RecoveringStream(plan, first, stream, answered.candidate) as recovering:
-                yield ServedStream(recovering, recovering, answered.candidate.name, answered.attempts, planned.notes)
+                notes = planned.notes_of(answered.candidate)
+                yield ServedStream(recovering, recovering, answered.candidate.name, answered.attempts, notes)
 
     async def _generated(self, asked: Asked, candidate: Candidate[Provider]) -> Answer:
         return await candidate.provider.generate(asked, candidate.model or "")
@@ -206,7 +221,8 @@ class Gateway:
         slow = asked.thinks or asked.size_bytes >= LONG_INPUT_BYTES
         targets = self._ordered(plan.targets, policy, plan.route)
         candidates = [self._candidate(target, slow=slow) for target in targets]
-        return Planned(candidates, policy, plan.notes, plan.route)
+        fitted = fit(asked, candidates, self._capabilities, policy.unsupported)
+        return Planned(fitted.candidates, policy, plan.notes, plan.route, fitted.requests)
 
     def _ordered(self, targets: Sequence[Target], policy: Policy, route: str | None) -> Sequence[Target]:
         if policy.balance == "priority" or len(targets) == 1:
@@ -242,6 +258,9 @@ class Gateway:
                 self._traits.clear()
             self._traits[provider, model] = known
         return known
+
+    def _capabilities(self, candidate: Candidate[Provider]) -> Capabilities:
+        return self.traits_of(candidate.name, candidate.model).capabilities
 
     def _recovery_target(self, candidate: Candidate[Provider]) -> RecoveryTarget:
         traits = self.traits_of(candidate.name, candidate.model)

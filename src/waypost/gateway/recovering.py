@@ -142,7 +142,7 @@ class RecoveringStream:
             return False
         before = self._first.schedule
         candidates = self._candidates(sent)
-        if not candidates or not before.calls_left or before.remaining_s == 0.0:
+        if not candidates or not before.calls_left or before.is_late:
             return False
         await self._first.aclose()
         before.leads_to("recovery")
