@@ -5,16 +5,15 @@ It knows no wire format and no HTTP. Every front door, and the AI service of the
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final, cast
 
 from waypost.catalogue import Capabilities, capabilities_of
-from waypost.chat import Event, Response
-from waypost.errors import Attempt
 from waypost.gateway.balance import LatencyBoard, order
 from waypost.gateway.breaker import HealthBoard
+from waypost.gateway.call_record import current_record
 from waypost.gateway.fallback import FirstStream, first_answer, first_stream
 from waypost.gateway.fitting import fit
 from waypost.gateway.policy import Policy
@@ -22,6 +21,7 @@ from waypost.gateway.recovering import RecoveringStream, RecoveryPlan
 from waypost.gateway.recovery import RecoveryTarget
 from waypost.gateway.router import ConfiguredProvider, Router
 from waypost.gateway.schedule import Candidate, Effects, Schedule
+from waypost.gateway.served import Served, ServedStream
 from waypost.providers.answers import Answer, AnswerStream, Batch
 from waypost.providers.asked import Asked
 from waypost.providers.provider import Provider, ProviderState
@@ -32,72 +32,6 @@ MOST_TARGETS: Final = 10_000
 """Callers may name any model, and what is remembered of each must end somewhere."""
 LONG_INPUT_BYTES = 100_000
 """From here on the prompt alone takes a provider long to read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A whole answer: from whom, after which attempts, and what the caller should know."""
-
-    answer: Answer
-    provider: str
-    attempts: tuple[Attempt, ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def response(self) -> Response:
-        """The answer in canonical form."""
-        return self.answer.response
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """What of the provider's reply a caller of its dialect may see."""
-        return self.answer.headers
-
-    @property
-    def model(self) -> str:
-        """The model that really answered, as the provider names it."""
-        return self.answer.model or self.attempts[-1].model or ""
-
-
-class ServedStream:
-    """An answer under way. Iterate it once, for batches; they end when the provider has finished, or it raises."""
-
-    def __init__(
-        self,
-        stream: AnswerStream,
-        batches: AsyncIterator[Batch],
-        provider: str,
-        attempts: tuple[Attempt, ...],
-        notes: tuple[str, ...],
-    ) -> None:
-        self.stream = stream
-        self.provider = provider
-        self.attempts = attempts
-        self.notes = (*notes, *stream.notes)
-        self._batches = batches
-
-    def __aiter__(self) -> AsyncIterator[Batch]:
-        return self._batches
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """What of the provider's reply a caller of its dialect may see."""
-        return self.stream.headers
-
-    @property
-    def model(self) -> str:
-        """The model that really answers, as the provider names it."""
-        return self.stream.model or self.attempts[-1].model or ""
-
-    def sent_events(self) -> Sequence[Event]:
-        """What was handed out so far in canonical form; empty where it is not kept."""
-        return self.stream.sent_events() if isinstance(self.stream, RecoveringStream) else ()
-
-    async def events(self) -> AsyncGenerator[Event]:
-        """The same as canonical events, the start first and Finish last."""
-        async for batch in self._batches:
-            for event in batch.events:
-                yield event
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +93,9 @@ class Gateway:
         )
         answer, candidate = answered.answer, answered.candidate
         notes = (*planned.notes_of(candidate), *answer.notes)
-        return Served(answer, candidate.name, answered.attempts, notes)
+        served = Served(answer, candidate.name, answered.attempts, notes, self._kinds[candidate.name])
+        _note_served(served, served.model)
+        return served
 
     @asynccontextmanager
     async def stream(self, asked: Asked) -> AsyncIterator[ServedStream]:
@@ -181,7 +117,10 @@ class Gateway:
             stream = cast("AnswerStream", first.opened)
             async with RecoveringStream(plan, first, stream, answered.candidate) as recovering:
                 notes = planned.notes_of(answered.candidate)
-                yield ServedStream(recovering, recovering, answered.candidate.name, answered.attempts, notes)
+                name = answered.candidate.name
+                served = ServedStream(recovering, name, notes, self._kinds[name])
+                _note_served(served, served.model)
+                yield served
 
     async def _generated(self, asked: Asked, candidate: Candidate[Provider]) -> Answer:
         return await candidate.provider.generate(asked, candidate.model or "")
@@ -206,6 +145,14 @@ class Gateway:
         }
         return {**routed, **models}
 
+    @property
+    def targets(self) -> Sequence[tuple[str, str, str | None]]:
+        """Provider, kind and model of every target that is configured, each once."""
+        routed = (target for targets in self.router.routes.values() for target in targets)
+        named = [(target.provider, target.model or self._providers[target.provider].default_model) for target in routed]
+        named += [(name, provider.default_model) for name, provider in self._providers.items()]
+        return [(provider, self._kinds[provider], model) for provider, model in dict.fromkeys(named)]
+
     def states(self) -> Mapping[str, ProviderState]:
         """How each provider is, from what is known now."""
         return {name: provider.state() for name, provider in self._providers.items()}
@@ -216,11 +163,17 @@ class Gateway:
             await provider.close()
 
     def _planned(self, asked: Asked) -> Planned:
+        record = current_record()
+        if record is not None:
+            record.asked_model = asked.model
         plan = self.router.plan(asked.model)
         policy = self._policies.get(plan.route or "", DEFAULT_POLICY)
         slow = asked.thinks or asked.size_bytes >= LONG_INPUT_BYTES
         targets = self._ordered(plan.targets, policy, plan.route)
         candidates = [self._candidate(target, slow=slow) for target in targets]
+        if record is not None:
+            record.route = plan.route
+            record.retry_after_limit_ms = round(policy.retry_after_limit_s * 1000)
         fitted = fit(asked, candidates, self._capabilities, policy.unsupported)
         return Planned(fitted.candidates, policy, plan.notes, plan.route, fitted.requests)
 
@@ -273,3 +226,9 @@ DEFAULT_POLICY = Policy()
 
 def _has_token(batch: Batch) -> bool:
     return batch.token
+
+
+def _note_served(served: Served | ServedStream, model: str) -> None:
+    record = current_record()
+    if record is not None:
+        record.provider, record.model, record.notes, record.told = served.provider, model, served.notes, served
