@@ -13,6 +13,7 @@ from waypost.codecs.anthropic_messages import codec
 from waypost.codecs.codec import Codec
 from waypost.codecs.sse import encode_event
 from waypost.simulator.credentials import INVALID_KEY, Credentials
+from waypost.simulator.details import Detail, anthropic_details
 from waypost.simulator.dialect import Context, Head, Ids, ProviderFields, Refused, WireError, dump
 from waypost.simulator.faults import ErrorName
 from waypost.simulator.script import DialectName, Prefill
@@ -52,6 +53,7 @@ class AnthropicDialect:
     prefill: Prefill = "continue"
     ping = encode_event(b'{"type": "ping"}', event="ping")
     json_type = "application/json"
+    details: Detail | None = staticmethod(anthropic_details)
     tells_opaque_first = False
 
     def key(self, credentials: Credentials) -> str:

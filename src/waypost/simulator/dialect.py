@@ -16,6 +16,7 @@ import msgspec
 from waypost.chat import FinishReason, Json, Opaque, Request, Response, Usage
 from waypost.codecs.codec import Codec
 from waypost.simulator.credentials import Credentials
+from waypost.simulator.details import Detail
 from waypost.simulator.faults import ErrorName
 from waypost.simulator.script import DialectName, Prefill
 
@@ -86,6 +87,8 @@ class Dialect(Protocol):
     """An event the provider sends once the first part has begun; empty if it has none."""
     json_type: str
     """The Content-Type of JSON."""
+    details: Detail | None
+    """Adds to bodies and events what the codec does not write; None: nothing is lacking."""
     tells_opaque_first: bool
     """Does what a part carries beside its text (ids of items) come when it begins, rather than when it ends?"""
 

@@ -11,6 +11,7 @@ from waypost.codecs.codec import Codec
 from waypost.codecs.openai_chat import codec
 from waypost.codecs.sse import encode_event
 from waypost.simulator.credentials import INVALID_KEY, Credentials
+from waypost.simulator.details import Detail, openai_details
 from waypost.simulator.dialect import MODELS_CREATED, Context, Head, Ids, ProviderFields, Refused, WireError, dump
 from waypost.simulator.faults import ErrorName
 from waypost.simulator.script import DialectName, Prefill
@@ -57,6 +58,7 @@ class OpenAIDialect:
     prefill: Prefill = "ignore"
     ping = b""
     json_type = "application/json"
+    details: Detail | None = staticmethod(openai_details)
     tells_opaque_first = False
 
     def key(self, credentials: Credentials) -> str:
