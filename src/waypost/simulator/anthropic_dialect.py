@@ -52,6 +52,7 @@ class AnthropicDialect:
     refusal_reason: FinishReason = "content_filter"
     prefill: Prefill = "continue"
     ping = encode_event(b'{"type": "ping"}', event="ping")
+    opening = b""
     json_type = "application/json"
     details: Detail | None = staticmethod(anthropic_details)
     tells_opaque_first = False

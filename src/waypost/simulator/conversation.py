@@ -58,6 +58,13 @@ async def deployed_chat(exchange: Exchange) -> web.StreamResponse:
     return await _converse(exchange, decoded(exchange, body), body)
 
 
+async def azure_chat(exchange: Exchange) -> web.StreamResponse:
+    """As `deployed_chat`, with the version of the API in the query, without which there is no such path."""
+    if not exchange.request.query.get("api-version"):
+        raise Refused(exchange.dialect.unknown_path(exchange.request.method, exchange.request.path))
+    return await deployed_chat(exchange)
+
+
 async def generate(exchange: Exchange) -> web.StreamResponse:
     """The model and whether to stream stand in the path, and how to stream in the query."""
     streamed = exchange.parts["method"] == "streamGenerateContent"

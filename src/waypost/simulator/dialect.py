@@ -46,6 +46,10 @@ class WireError:
     retry_after_s: float | None = None
     details: tuple[Mapping[str, Json], ...] = ()
 
+    def at(self, param: str) -> WireError:
+        """The error, naming the field."""
+        return replace(self, param=param)
+
 
 class Refused(Exception):
     """The request is not served, as the real provider would not serve it."""
@@ -85,6 +89,8 @@ class Dialect(Protocol):
     """What is done with a conversation that ends with the assistant's own words, unless the script says otherwise."""
     ping: bytes
     """An event the provider sends once the first part has begun; empty if it has none."""
+    opening: bytes
+    """An event the provider sends before all others; empty if it has none."""
     json_type: str
     """The Content-Type of JSON."""
     details: Detail | None

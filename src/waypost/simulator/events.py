@@ -46,6 +46,8 @@ class WireEvent:
 
 def wire_events(response: Response, encoder: StreamEncoder, pacing: Pacing, dialect: Dialect) -> Iterator[WireEvent]:
     """The answer as the codec writes it, event by event, with the ping once the first part has begun."""
+    if dialect.opening:
+        yield WireEvent(0.0, dialect.opening)
     owed_s = 0.0
     ping = dialect.ping
     first = First(dialect.first_fields(response), dialect.first_usage(response.usage), dialect.tells_opaque_first)

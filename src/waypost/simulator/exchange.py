@@ -6,6 +6,7 @@ Not what is answered: that is the endpoint's (`conversation`, `endpoints`), whic
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
@@ -96,6 +97,7 @@ class Exchange:
             body = await self.request.read()
         except web.HTTPRequestEntityTooLarge as error:
             raise Refused(error_for(self.dialect, name="too_large")) from error
+        self.note(body_sha256=hashlib.sha256(body).hexdigest())
         if len(body) <= MAX_KEPT_BODY_BYTES:
             self.note(body=json_in(body))
         return body

@@ -85,6 +85,7 @@ class GeminiDialect:
     refusal_reason: FinishReason = "stop"
     prefill: Prefill = "ignore"
     ping = b""
+    opening = b""
     json_type = JSON_UTF8
     details: Detail | None = staticmethod(gemini_details)
     tells_opaque_first = False

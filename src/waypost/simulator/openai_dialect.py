@@ -57,6 +57,7 @@ class OpenAIDialect:
     refusal_reason: FinishReason = "stop"
     prefill: Prefill = "ignore"
     ping = b""
+    opening = b""
     json_type = "application/json"
     details: Detail | None = staticmethod(openai_details)
     tells_opaque_first = False
