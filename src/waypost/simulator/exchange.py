@@ -17,7 +17,7 @@ from aiohttp import web
 from waypost.chat import Json, Request
 from waypost.errors import ConfigurationError, WaypostError
 from waypost.simulator.credentials import Credentials, key_hash
-from waypost.simulator.dialect import MODELS, Dialect, Head, Ids, Refused, WireError, dump, error_for
+from waypost.simulator.dialect import MODELS, Dialect, Head, Ids, Refused, dump, error_for
 from waypost.simulator.faults import (
     Fault,
     NamedError,
@@ -192,8 +192,8 @@ async def unknown_path(exchange: Exchange) -> web.StreamResponse:
 
 async def wrong_method(exchange: Exchange) -> web.StreamResponse:
     """An endpoint, under another method."""
-    told = f"Method {exchange.request.method} is not allowed here."
-    raise Refused(WireError(405, "invalid_request_error", told))
+    message = f"Method {exchange.request.method} is not allowed here."
+    raise Refused(error_for(exchange.dialect, status=405, name="bad_request", message=message))
 
 
 def json_in(data: bytes | str) -> Json:

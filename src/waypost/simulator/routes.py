@@ -34,6 +34,7 @@ class Route:
 _PARTS: Final[Mapping[str, str]] = {
     "version": r"(?:v1|v1beta|v1alpha)",
     "model": r"(?P<model>.+)",
+    "listed": r"(?P<model>[^:]+)",
     "generate": r"(?P<method>generateContent|streamGenerateContent)",
 }
 
@@ -64,7 +65,7 @@ ROUTES: Final = (
     _route("GET", "/v1/models", None, endpoints.models),
     _route("GET", "/v1/models/{model}", None, endpoints.model),
     _route("GET", "/{version}/models", GEMINI, endpoints.models),
-    _route("GET", "/{version}/models/{model}", GEMINI, endpoints.model),
+    _route("GET", "/{version}/models/{listed}", GEMINI, endpoints.model),
 )
 """The first whose path fits, and method too if there is one."""
 
