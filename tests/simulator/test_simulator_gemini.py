@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 from tests.simulator.dialects import body_of
+from yarl import URL
 
 from waypost.simulator import Simulator
 
@@ -34,7 +35,7 @@ Reply = tuple[int, str, bytes]
 
 async def post(session: aiohttp.ClientSession, url: str, body: Any = None, headers: Any = KEY) -> Reply:
     content = json.dumps(body_of("gemini", "grüß dich") if body is None else body)
-    async with session.post(aiohttp.client.URL(url, encoded=True), data=content, headers=headers) as reply:
+    async with session.post(URL(url, encoded=True), data=content, headers=headers) as reply:
         data = b""
         try:
             async for chunk in reply.content.iter_any():

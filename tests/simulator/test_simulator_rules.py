@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import aiohttp
 import pytest
@@ -190,7 +190,7 @@ async def test_a_wrong_type_a_huge_event_and_events_sent_together_leave_the_answ
 @pytest.mark.parametrize("dialect", NAMES)
 async def test_every_error_has_a_model_name(session: aiohttp.ClientSession, dialect: str) -> None:
     async with Simulator() as simulator:
-        for name in ErrorName.__args__:
+        for name in get_args(ErrorName):
             reply, data = await ask(session, simulator, dialect, model=name.replace("_", "-"))
             assert reply.status >= 400
             decoded = DIALECTS[dialect].codec.decode_error(reply.status, dict(reply.headers), data)

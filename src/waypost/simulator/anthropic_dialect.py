@@ -85,6 +85,10 @@ class AnthropicDialect:
             }
         return told
 
+    def request_id(self, ids: Ids) -> str:
+        """`req_01…`."""
+        return ids.make("req_01", 22)
+
     def response_id(self, ids: Ids) -> str:
         """`msg_01…`."""
         return ids.make("msg_01", 22)

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
+from uuid import UUID
 
 from waypost.chat import Json, Response
 from waypost.codecs.sse import encode_event
 from waypost.simulator.credentials import INVALID_KEY, Credentials
 from waypost.simulator.details import Detail, Members, openai_details
-from waypost.simulator.dialect import Head, Refused, WireError, dump
+from waypost.simulator.dialect import Head, Ids, Refused, WireError, dump
 from waypost.simulator.faults import ErrorName
 from waypost.simulator.openai_dialect import ERRORS as OPENAI_ERRORS
 from waypost.simulator.openai_dialect import LIMITS, OpenAIDialect
@@ -67,6 +68,10 @@ class _Azure:
         """Raises Refused if there is no key, or the one that is refused."""
         if self.key(credentials) in ("", INVALID_KEY):
             raise Refused(ERRORS["authentication"])
+
+    def request_id(self, ids: Ids) -> str:
+        """A UUID."""
+        return str(UUID(ids.hexadecimal("", 32)))
 
     def headers(self, head: Head) -> dict[str, str]:
         """The id, of Azure's gateway too, and what is left of the limits."""

@@ -107,6 +107,9 @@ class Dialect(Protocol):
     def headers(self, head: Head) -> dict[str, str]:
         """The reply's own headers: the request's id, and what is left of the limits."""
 
+    def request_id(self, ids: Ids) -> str:
+        """The id of the exchange."""
+
     def response_id(self, ids: Ids) -> str:
         """The id of an answer."""
 

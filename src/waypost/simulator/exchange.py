@@ -68,7 +68,7 @@ class Exchange:
         self.credentials = Credentials(headers, request.query)
         self.number = house.ledger.open(request.method, request.path, headers, _client_address(request))
         self.ids = Ids(house.playbook.script.seed, self.number)
-        head = Head(self.ids.make("req_01", 22), self.number)
+        head = Head(call.dialect.request_id(self.ids), self.number)
         self.line = Line(request, call.dialect, head, house.closing)
         self.note(dialect=call.dialect.name, key_hash=key_hash(call.dialect.key(self.credentials)))
 

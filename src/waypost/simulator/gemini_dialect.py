@@ -117,6 +117,10 @@ class GeminiDialect:
             "x-content-type-options": "nosniff",
         }
 
+    def request_id(self, ids: Ids) -> str:  # noqa: ARG002 - not told
+        """None."""
+        return ""
+
     def response_id(self, ids: Ids) -> str:
         """Letters and digits without a prefix."""
         return ids.make("", 23)

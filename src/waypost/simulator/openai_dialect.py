@@ -92,6 +92,10 @@ class OpenAIDialect:
             }
         return told
 
+    def request_id(self, ids: Ids) -> str:
+        """`req_…`."""
+        return ids.hexadecimal("req_", 32)
+
     def response_id(self, ids: Ids) -> str:
         """`chatcmpl-…`."""
         return ids.make("chatcmpl-", 29)

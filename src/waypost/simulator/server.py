@@ -71,6 +71,11 @@ class Simulator:
         return self.url
 
     @property
+    def azure_url(self) -> str:
+        """The address as clients of Azure OpenAI take it for their endpoint."""
+        return self.url
+
+    @property
     def requests(self) -> tuple[SeenRequest, ...]:
         """What it was asked, in order."""
         return self._ledger.requests
