@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -20,10 +22,12 @@ from waypost.simulator import (
     ScriptedCall,
     StatusFault,
     UsageOverride,
+    Window,
     load_script,
     script_from,
 )
 from waypost.simulator.faults import (
+    ANY_MODEL,
     FAULT_KINDS,
     EndAfter,
     Fault,
@@ -33,6 +37,7 @@ from waypost.simulator.faults import (
     fault_of_model,
     kind_of,
 )
+from waypost.simulator.script import DialectName
 
 EVERYTHING = """
 seed: 7
@@ -178,6 +183,15 @@ def test_every_kind_of_fault_is_known_by_the_key_of_its_first_field() -> None:
     assert {key: fields(kind)[0].name for key, kind in FAULT_KINDS.items()} == {key: key for key in FAULT_KINDS}
     assert set(FAULT_KINDS.values()) == set(Fault.__args__)
     assert kind_of(CutAfter(1)) == "cut_after_events"
+
+
+def test_the_guide_names_every_key_of_a_script_every_fault_and_every_dialect() -> None:
+    guide = (Path(__file__).parents[2] / "docs/guide/simulator.md").read_text(encoding="utf-8")
+    kinds = [Match, Reply, Pacing, Delivery, Rule, Script, Window, *FAULT_KINDS.values()]
+    words = {item.name for kind in kinds for item in fields(kind)} | set(get_args(DialectName))
+    assert [word for word in sorted(words) if not re.search(rf"\b{word}\b", guide)] == []
+    shown = set(re.findall(r"`([a-z]+-[a-z0-9-]+)`", guide))
+    assert [name for name in ANY_MODEL.split(", ") if "-" in name and name not in shown] == []
 
 
 @pytest.mark.parametrize(
