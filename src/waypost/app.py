@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from waypost.gateway.gateway import Gateway
 from waypost.gateway.policy import Policy
 from waypost.manager.routed import RoutedAIService
 from waypost.providers.registry import create_providers
+from waypost.server.callers import Callers
 from waypost.settings import Settings
 
 
@@ -18,6 +19,7 @@ class Application:
     settings: Settings
     manager: RoutedAIService
     gateway: Gateway
+    callers: Callers
 
     async def close(self) -> None:
         """Let go of connections and child processes."""
@@ -31,6 +33,11 @@ def build(settings: Settings) -> Application:
         create_providers(settings),
         kinds={name: provider.kind for name, provider in settings.providers.items()},
         routes={name: settings.targets(name) for name in names},
-        policies={name: Policy(**settings.policy(name).model_dump()) for name in names},
+        policies={name: _policy(settings, name) for name in names},
     )
-    return Application(settings, RoutedAIService(gateway), gateway)
+    return Application(settings, RoutedAIService(gateway), gateway, Callers(settings.keys))
+
+
+def _policy(settings: Settings, route: str) -> Policy:
+    told = settings.policy(route).model_dump()
+    return Policy(**{each.name: told[each.name] for each in fields(Policy)})

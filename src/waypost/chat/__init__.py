@@ -1,6 +1,7 @@
 """Canonical values: requests, answers and the events between them. No I/O, no wire format, no validation library."""
 
 from waypost.chat.collect import Collector, collect
+from waypost.chat.embedding import EmbeddingRequest, EmbeddingResponse
 from waypost.chat.events import (
     CitationDelta,
     Event,
@@ -12,6 +13,7 @@ from waypost.chat.events import (
     PartStart,
     ResponseStart,
     UsageUpdate,
+    is_token,
 )
 from waypost.chat.grammar import Grammar, GrammarError
 from waypost.chat.parts import (
@@ -50,6 +52,8 @@ __all__ = [
     "Citation",
     "CitationDelta",
     "Collector",
+    "EmbeddingRequest",
+    "EmbeddingResponse",
     "Event",
     "Failed",
     "FileId",
@@ -88,4 +92,5 @@ __all__ = [
     "Usage",
     "UsageUpdate",
     "collect",
+    "is_token",
 ]

@@ -102,3 +102,16 @@ class Failed:
 Event: TypeAlias = (
     ResponseStart | PartStart | PartDelta | CitationDelta | LogprobsDelta | PartEnd | UsageUpdate | Finish | Failed
 )
+
+
+def is_token(event: Event) -> bool:
+    """Is it content of any kind? From here on the caller has seen something."""
+    match event:
+        case PartDelta():
+            return bool(event.text)
+        case PartStart():
+            return bool(getattr(event.part, "text", True))
+        case CitationDelta():
+            return True
+        case _:
+            return False

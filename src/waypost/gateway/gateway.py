@@ -1,25 +1,28 @@
-"""The gateway: a canonical request in, an answer from one of its route's targets out.
+"""The gateway: a request in, an answer from one of its route's targets out.
 
 It knows no wire format and no HTTP. Every front door, and the AI service of the library's face, goes through here.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import cast
 
-from waypost.chat import CitationDelta, Event, PartDelta, PartStart, Request, Response, ResponseStart
+from waypost.chat import Event, Response
 from waypost.errors import Attempt
 from waypost.gateway.breaker import HealthBoard
-from waypost.gateway.fallback import Answered, first_answer, first_stream
+from waypost.gateway.fallback import first_answer, first_stream
 from waypost.gateway.policy import Policy
 from waypost.gateway.router import ConfiguredProvider, Router
-from waypost.gateway.schedule import Candidate, ProviderT, Schedule
+from waypost.gateway.schedule import Candidate, Schedule
+from waypost.providers.answers import Answer, AnswerStream, Batch
+from waypost.providers.asked import Asked
 from waypost.providers.provider import Provider, ProviderState
 from waypost.settings.references import Target
 
-LONG_INPUT_CHARACTERS = 100_000
+LONG_INPUT_BYTES = 100_000
 """From here on the prompt alone takes a provider long to read."""
 
 
@@ -27,31 +30,62 @@ LONG_INPUT_CHARACTERS = 100_000
 class Served:
     """A whole answer: from whom, after which attempts, and what the caller should know."""
 
-    response: Response
+    answer: Answer
     provider: str
     attempts: tuple[Attempt, ...]
     notes: tuple[str, ...] = ()
+
+    @property
+    def response(self) -> Response:
+        """The answer in canonical form."""
+        return self.answer.response
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What of the provider's reply a caller of its dialect may see."""
+        return self.answer.headers
 
     @property
     def model(self) -> str:
         """The model that really answered, as the provider names it."""
-        return self.response.model or self.attempts[-1].model or ""
+        return self.answer.model or self.attempts[-1].model or ""
 
 
-@dataclass(frozen=True, slots=True)
 class ServedStream:
-    """An answer under way. `events` holds all of them, the start too; the last is Finish, or it raises."""
+    """An answer under way. Iterate it once, for batches; they end when the provider has finished, or it raises."""
 
-    start: ResponseStart
-    events: AsyncIterator[Event]
-    provider: str
-    attempts: tuple[Attempt, ...]
-    notes: tuple[str, ...] = ()
+    def __init__(
+        self,
+        stream: AnswerStream,
+        batches: AsyncIterator[Batch],
+        provider: str,
+        attempts: tuple[Attempt, ...],
+        notes: tuple[str, ...],
+    ) -> None:
+        self.stream = stream
+        self.provider = provider
+        self.attempts = attempts
+        self.notes = (*notes, *stream.notes)
+        self._batches = batches
+
+    def __aiter__(self) -> AsyncIterator[Batch]:
+        return self._batches
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What of the provider's reply a caller of its dialect may see."""
+        return self.stream.headers
 
     @property
     def model(self) -> str:
         """The model that really answers, as the provider names it."""
-        return self.start.model or self.attempts[-1].model or ""
+        return self.stream.model or self.attempts[-1].model or ""
+
+    async def events(self) -> AsyncGenerator[Event]:
+        """The same as canonical events, the start first and Finish last."""
+        async for batch in self._batches:
+            for event in batch.events:
+                yield event
 
 
 class Gateway:
@@ -69,23 +103,25 @@ class Gateway:
         self.board = HealthBoard()
         self._policies = policies or {}
 
-    async def generate(self, request: Request) -> Served:
+    async def generate(self, asked: Asked) -> Served:
         """The whole answer. Raises AllTargetsFailed, or at once what no other target could mend, or UnknownModel."""
-        schedule, notes = self._schedule(request)
+        schedule, notes = self._schedule(asked)
         answered = await first_answer(
-            schedule, lambda candidate: candidate.provider.generate(_asked_of(request, candidate))
+            schedule, lambda candidate: candidate.provider.generate(asked, candidate.model or "")
         )
-        response = answered.answer
-        return Served(response, answered.candidate.name, answered.attempts, (*notes, *response.notes))
+        answer = answered.answer
+        return Served(answer, answered.candidate.name, answered.attempts, (*notes, *answer.notes))
 
     @asynccontextmanager
-    async def stream(self, request: Request) -> AsyncIterator[ServedStream]:
-        """The answer as events, with fallback before the first token; leaving the block ends the call."""
-        schedule, notes = self._schedule(request)
-        async with first_stream(
-            schedule, lambda candidate: candidate.provider.stream(_asked_of(request, candidate)), is_token
-        ) as answered:
-            yield await served_stream(answered, notes)
+    async def stream(self, asked: Asked) -> AsyncIterator[ServedStream]:
+        """The answer in batches, with fallback before the first token; leaving the block ends the call."""
+        schedule, notes = self._schedule(asked)
+        first = first_stream(
+            schedule, lambda candidate: candidate.provider.stream(asked, candidate.model or ""), _has_token
+        )
+        async with first as answered:
+            stream = cast("AnswerStream", first.opened)
+            yield ServedStream(stream, answered.answer, answered.candidate.name, answered.attempts, notes)
 
     @property
     def names(self) -> Mapping[str, str]:
@@ -107,9 +143,9 @@ class Gateway:
         for provider in self._providers.values():
             await provider.close()
 
-    def _schedule(self, request: Request) -> tuple[Schedule[Provider], tuple[str, ...]]:
-        plan = self.router.plan(request.model)
-        slow = request.reasoning is not None or _is_long(request)
+    def _schedule(self, asked: Asked) -> tuple[Schedule[Provider], tuple[str, ...]]:
+        plan = self.router.plan(asked.model)
+        slow = asked.thinks or asked.size_bytes >= LONG_INPUT_BYTES
         candidates = [self._candidate(target, slow=slow) for target in plan.targets]
         policy = self._policies.get(plan.route or "", DEFAULT_POLICY)
         return Schedule(candidates, policy, self.board), plan.notes
@@ -123,37 +159,5 @@ class Gateway:
 DEFAULT_POLICY = Policy()
 
 
-def is_token(event: Event) -> bool:
-    """Content of any kind: from here on the caller has seen something."""
-    match event:
-        case PartDelta():
-            return bool(event.text)
-        case PartStart():
-            return bool(getattr(event.part, "text", True))
-        case CitationDelta():
-            return True
-        case _:
-            return False
-
-
-async def served_stream(answered: Answered[ProviderT, AsyncIterator[Event]], notes: tuple[str, ...]) -> ServedStream:
-    """With its start read, so that it is known who answers before the events are."""
-    start = await anext(answered.answer)
-    if not isinstance(start, ResponseStart):
-        raise TypeError(f"{answered.candidate.name} began its stream with {type(start).__name__}")
-    events = _with_first(start, answered.answer)
-    return ServedStream(start, events, answered.candidate.name, answered.attempts, (*notes, *start.notes))
-
-
-async def _with_first(start: ResponseStart, rest: AsyncIterator[Event]) -> AsyncIterator[Event]:
-    yield start
-    async for event in rest:
-        yield event
-
-
-def _asked_of(request: Request, candidate: Candidate[Provider]) -> Request:
-    return replace(request, model=candidate.model or "")
-
-
-def _is_long(request: Request) -> bool:
-    return sum(len(message.text) for message in request.messages) >= LONG_INPUT_CHARACTERS
+def _has_token(batch: Batch) -> bool:
+    return batch.token

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from waypost.server.application import lifecycle_of
 from waypost.server.body import read_body
 from waypost.server.call_record import note_answer
-from waypost.server.disconnect import CallerGone, while_connected
+from waypost.server.disconnect import CallerGone, connection_of, while_connected
 from waypost.server.documentation import GENERATE_REQUEST, GENERATE_RESPONSES
 from waypost.server.jsonwire import json_bytes
 from waypost.server.middleware.access_log import NO_REPLY
@@ -49,7 +49,9 @@ async def generate(
     if asked.stream:
         return EventStream(service, prompt, arguments, lifecycle)
     try:
-        response = await while_connected(service.generate_response(prompt, **arguments), request.receive, lifecycle)
+        response = await while_connected(
+            service.generate_response(prompt, **arguments), request.receive, lifecycle, connection_of(request.scope)
+        )
     except CallerGone:
         return Response(status_code=NO_REPLY)
     note_answer(response.provider, response.model, response.attempts)

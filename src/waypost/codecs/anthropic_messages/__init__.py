@@ -11,7 +11,8 @@ from waypost.codecs.anthropic_messages import response as responses
 from waypost.codecs.anthropic_messages.stream_decoder import AnthropicStreamDecoder
 from waypost.codecs.anthropic_messages.stream_encoder import AnthropicStreamEncoder
 from waypost.codecs.anthropic_messages.wire import FAMILY, NAME
-from waypost.codecs.codec import Codec, DecodedRequest, Encoded, ErrorReply
+from waypost.codecs.codec import Codec, DecodedRequest, Encoded, ErrorReply, ResponseSight, StreamWatch
+from waypost.codecs.watch import DecoderWatch, sight_of
 from waypost.errors import ProviderError, WaypostError
 
 
@@ -40,6 +41,14 @@ class AnthropicMessages:
     def stream_decoder(self, *, choices: int = 1) -> AnthropicStreamDecoder:  # noqa: ARG002 - there is always one
         """A decoder for one stream."""
         return AnthropicStreamDecoder()
+
+    def stream_watch(self, *, choices: int = 1) -> StreamWatch:  # noqa: ARG002 - there is always one
+        """A watch over one stream that is passed on as it is."""
+        return DecoderWatch(AnthropicStreamDecoder())
+
+    def watch_response(self, body: bytes) -> ResponseSight:
+        """What a whole answer that is passed on says. Raises as `decode_response` does."""
+        return sight_of(responses.decode_response(body))
 
     def stream_encoder(self, *, include_usage: bool = True) -> AnthropicStreamEncoder:  # noqa: ARG002
         """An encoder for one stream. Usage is always written: this format has no stream without it."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from waypost.chat import Request
+from collections.abc import Mapping
+from typing import Final
+
+from waypost.chat import Json, Request
 from waypost.codecs.anthropic_messages import settings
 from waypost.codecs.anthropic_messages.blocks import Encoding
 from waypost.codecs.anthropic_messages.conversation import decode_conversation, encode_conversation
@@ -12,11 +15,13 @@ from waypost.codecs.jsonbytes import JsonError, dump, parse_request
 from waypost.codecs.reading import WireError, an_object, optional, required
 from waypost.errors import InvalidRequest
 
+NOTHING: Final[Mapping[str, Json]] = {}
 
-def decode_request(body: bytes) -> DecodedRequest:
-    """Raises InvalidRequest, naming the field by its path."""
+
+def decode_request(body: bytes, defaults: Mapping[str, Json] = NOTHING) -> DecodedRequest:
+    """Raises InvalidRequest, naming the field by its path. `defaults` are members for those that are absent."""
     try:
-        tree = an_object(parse_request(body), "")
+        tree = {**defaults, **an_object(parse_request(body), "")}
         keep_request_inputs(tree, body)
         return _decode(tree)
     except JsonError as error:

@@ -89,11 +89,12 @@ class _OpenBlock:
 class AnthropicStreamDecoder:
     """One stream's state. Feed it whole events in order, then `finish`."""
 
-    __slots__ = ("_blocks", "_ended", "_extras", "_fields", "_finish", "_seen", "_started", "_usage")
+    __slots__ = ("_blocks", "_complete", "_ended", "_extras", "_fields", "_finish", "_seen", "_started", "_usage")
 
     def __init__(self) -> None:
         self._started = False
         self._ended = False
+        self._complete = False
         self._blocks: dict[int, _OpenBlock] = {}
         self._seen: set[int] = set()
         self._usage: Members = {}
@@ -123,6 +124,11 @@ class AnthropicStreamDecoder:
         if self._ended:
             return ()
         return self._fail(IncompleteStream("The stream ended before message_stop.", hint="Ask again."))
+
+    @property
+    def finished(self) -> bool:
+        """Was message_stop seen?"""
+        return self._complete
 
     def _fail(self, error: ProviderError) -> Sequence[Event]:
         self._ended = True
@@ -249,7 +255,7 @@ class AnthropicStreamDecoder:
     def _on_message_stop(self, _event: Members, _data: bytes) -> Sequence[Event]:
         if self._blocks:
             raise WireError("message_stop", f"came while block {min(self._blocks)} was open")
-        self._ended = True
+        self._ended = self._complete = True
         return (replace(self._finish, provider_fields={FAMILY: self._fields}) if self._fields else self._finish,)
 
     def _on_error(self, event: Members, _data: bytes) -> Sequence[Event]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from waypost.chat import Request, Response
-from waypost.codecs.codec import Codec, DecodedRequest, Encoded, ErrorReply
+from waypost.codecs.codec import Codec, DecodedRequest, Encoded, ErrorReply, ResponseSight, StreamWatch
 from waypost.codecs.gemini import errors
 from waypost.codecs.gemini import request as requests
 from waypost.codecs.gemini import response as responses
 from waypost.codecs.gemini.stream_decoder import GeminiStreamDecoder
 from waypost.codecs.gemini.stream_encoder import GeminiStreamEncoder
 from waypost.codecs.gemini.wire import FAMILY, NAME
+from waypost.codecs.watch import DecoderWatch, sight_of
 from waypost.errors import ProviderError, WaypostError
 
 
@@ -44,6 +45,14 @@ class Gemini:
     def stream_decoder(self, *, choices: int = 1) -> GeminiStreamDecoder:
         """A decoder for one stream of that many candidates."""
         return GeminiStreamDecoder(choices)
+
+    def stream_watch(self, *, choices: int = 1) -> StreamWatch:
+        """A watch over one stream that is passed on as it is."""
+        return DecoderWatch(GeminiStreamDecoder(choices))
+
+    def watch_response(self, body: bytes) -> ResponseSight:
+        """What a whole answer that is passed on says. Raises as `decode_response` does."""
+        return sight_of(responses.decode_response(body))
 
     def stream_encoder(self, *, include_usage: bool = True) -> GeminiStreamEncoder:  # noqa: ARG002
         """An encoder for one stream. Usage is always written: this format has no stream without it."""

@@ -7,7 +7,7 @@ from waypost.codecs.codec import DecodedRequest, Encoded
 from waypost.codecs.gemini.conversation import decode_conversation, encode_conversation
 from waypost.codecs.gemini.parts import Encoding
 from waypost.codecs.gemini.settings import decode_settings, encode_settings
-from waypost.codecs.gemini.wire import Losses, camel_case
+from waypost.codecs.gemini.wire import Losses, Members, camel_case
 from waypost.codecs.jsonbytes import JsonError, dump, parse_request
 from waypost.codecs.reading import WireError, an_object
 from waypost.errors import InvalidRequest
@@ -16,12 +16,16 @@ from waypost.errors import InvalidRequest
 def decode_request(body: bytes) -> DecodedRequest:
     """The model is "" and the request not streamed: who knows the URL fills both in. Raises InvalidRequest."""
     try:
-        tree = camel_case(an_object(parse_request(body), ""))
-        return DecodedRequest(decode_settings(tree, Request("", decode_conversation(tree))))
+        return DecodedRequest(read(camel_case(an_object(parse_request(body), ""))))
     except JsonError as error:
         raise InvalidRequest(f"The request body is not valid JSON: {error}.") from error
     except WireError as error:
         raise InvalidRequest(str(error), param=error.path or None) from error
+
+
+def read(tree: Members) -> Request:
+    """The request of a decoded body. Raises WireError."""
+    return decode_settings(tree, Request("", decode_conversation(tree)))
 
 
 def encode_request(request: Request) -> Encoded:

@@ -77,12 +77,21 @@ class GeminiStreamDecoder:
         """The end of the bytes: every Finish, or Failed(IncompleteStream) if a candidate had no finishReason."""
         if self._ended:
             return ()
-        done = sum(candidate.raw_reason is not None for candidate in self._candidates.values())
-        wanted = max(self._wanted, len(self._candidates))
-        if done < wanted and not (self._blocked and not self._candidates):
-            told = f"The stream ended when {done} of {wanted} candidates had a finishReason."
+        if not self.finished:
+            wanted = max(self._wanted, len(self._candidates))
+            told = f"The stream ended when {self._done} of {wanted} candidates had a finishReason."
             return self._fail(IncompleteStream(told, hint="Ask again."))
         return self.close()
+
+    @property
+    def finished(self) -> bool:
+        """Has every candidate that was wanted or came its finishReason, or was the prompt blocked?"""
+        done = self._done
+        return done >= max(self._wanted, len(self._candidates)) or bool(self._blocked and not self._candidates)
+
+    @property
+    def _done(self) -> int:
+        return sum(candidate.raw_reason is not None for candidate in self._candidates.values())
 
     @property
     def empty(self) -> bool:

@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from waypost.chat import Request, Response
-from waypost.codecs.codec import DecodedRequest, Encoded, ErrorReply
+from waypost.codecs.codec import DecodedRequest, Encoded, ErrorReply, ResponseSight, StreamWatch
 from waypost.codecs.openai_chat import errors
 from waypost.codecs.openai_chat import request as requests
 from waypost.codecs.openai_chat import response as responses
 from waypost.codecs.openai_chat.dialect import COMPATIBLE, FAMILY, OFFICIAL, WIRE, Dialect
 from waypost.codecs.openai_chat.stream import ChatStreamDecoder
 from waypost.codecs.openai_chat.stream_out import ChatStreamEncoder
+from waypost.codecs.openai_chat.watch import ChatWatch
 from waypost.errors import ProviderError, WaypostError
 
 __all__ = ["COMPATIBLE", "OFFICIAL", "Dialect", "OpenAIChatCodec", "codec", "compatible_codec"]
@@ -52,6 +53,14 @@ class OpenAIChatCodec:
     def stream_decoder(self, *, choices: int = 1) -> ChatStreamDecoder:
         """A decoder for one stream of that many choices."""
         return ChatStreamDecoder(choices)
+
+    def stream_watch(self, *, choices: int = 1) -> StreamWatch:
+        """A watch over one stream that is passed on as it is."""
+        return ChatWatch(choices)
+
+    def watch_response(self, body: bytes) -> ResponseSight:
+        """What a whole answer that is passed on says. Raises as `decode_response` does."""
+        return responses.watch_response(body)
 
     def stream_encoder(self, *, include_usage: bool = True) -> ChatStreamEncoder:
         """An encoder for one stream."""

@@ -20,7 +20,7 @@ from waypost.chat import (
     Unknown,
     Usage,
 )
-from waypost.codecs.codec import Encoded
+from waypost.codecs.codec import Encoded, ResponseSight
 from waypost.codecs.jsonbytes import JsonError, dump, parse_reply
 from waypost.codecs.openai_chat.dialect import FAMILY, WIRE, Losses, opaque_of
 from waypost.codecs.openai_chat.errors import error_in_body
@@ -31,6 +31,7 @@ from waypost.codecs.openai_chat.wire import (
     SERVICE_TIERS,
     Completion,
     WireChoice,
+    WireFunction,
     WireMessage,
     WireToolCall,
     decode_usage,
@@ -43,31 +44,81 @@ ORDER: Final[tuple[type[Part], ...]] = (Reasoning, Text, Refusal, Unknown, ToolC
 """A message's parts as the format has them: one of each kind, then the tool calls."""
 
 
+_COMPLETIONS: Final = msgspec.json.Decoder(Completion)
+
+
 def decode_response(body: bytes) -> Response:
     """Raises MalformedResponse, or the typed error if the body is an error after all."""
+    completion = _read(body)
     try:
-        value = parse_reply(body)
-        # vLLM and others answer with status 200 and an error now and then.
-        error = error_in_body(value) if isinstance(value, dict) else None
-        completion = msgspec.convert(value, Completion) if error is None else Completion(choices=[])
-    except (JsonError, msgspec.ValidationError) as problem:
-        raise MalformedResponse(f"The response is not a chat completion: {problem}.") from problem
-    if error is not None:
-        raise error
-    if not completion.choices:
-        raise MalformedResponse("The response is not a chat completion: it has no choices.")
-    choices = tuple(_decode_choice(choice, number, completion) for number, choice in enumerate(completion.choices))
-    if not all(choice.finish_reason for choice in completion.choices):
-        # The same answer as a stream would be incomplete.
-        raise IncompleteStream("The response has no finish_reason: the provider did not say that it was finished.")
+        fields = provider_fields(parse_reply(body))
+    except JsonError as problem:
+        raise _malformed(str(problem)) from problem
     return Response(
         id=completion.id or "",
         model=completion.model or "",
         created=created(completion),
-        choices=choices,
+        choices=tuple(_decode_choice(choice, at, completion) for at, choice in enumerate(completion.choices or ())),
         usage=usage_of(completion),
-        provider_fields=provider_fields(value),
+        provider_fields=fields,
     )
+
+
+def watch_response(body: bytes) -> ResponseSight:
+    """What a whole answer that is passed on says. Raises as `decode_response` does.
+
+    But for a number out of range in a member that is not read: passed on, it is the caller's to judge.
+    """
+    completion = _read(body)
+    reason = completion.choices[0].finish_reason if completion.choices else None
+    return ResponseSight(completion.id or "", completion.model or "", usage_of(completion), finish_reason(reason))
+
+
+def _read(body: bytes) -> Completion:
+    """The typed answer, once it is known to be whole."""
+    try:
+        # The typed decoder steps over what it does not read, without a look at its characters.
+        body.decode()
+    except UnicodeDecodeError as problem:
+        raise _malformed(f"it is not UTF-8 (byte {problem.start})") from problem
+    try:
+        completion = parse_reply(body, _COMPLETIONS)
+    except JsonError as problem:
+        _raise_error(body)
+        raise _malformed(str(problem)) from problem
+    if completion.error or completion.object == "error":
+        # vLLM and others answer with status 200 and an error now and then.
+        _raise_error(body)
+    if not completion.choices:
+        raise _malformed("it has no choices")
+    for choice in completion.choices:
+        _check_choice(choice)
+    if not all(choice.finish_reason for choice in completion.choices):
+        # The same answer as a stream would be incomplete.
+        raise IncompleteStream("The response has no finish_reason: the provider did not say that it was finished.")
+    return completion
+
+
+def _raise_error(body: bytes) -> None:
+    """Raises the typed error that the body tells of, if it does."""
+    try:
+        value = parse_reply(body)
+    except JsonError as problem:
+        raise _malformed(str(problem)) from problem
+    if isinstance(value, dict) and (error := error_in_body(value)) is not None:
+        raise error
+
+
+def _malformed(problem: str) -> MalformedResponse:
+    return MalformedResponse(f"The response is not a chat completion: {problem}.")
+
+
+def _check_choice(choice: WireChoice) -> None:
+    if (error := failure_of(choice)) is not None:
+        raise error
+    calls = choice.message.tool_calls if choice.message is not None else None
+    if calls and any(call.function is None and call.custom is None for call in calls):
+        raise _malformed("a tool call has neither function nor custom")
 
 
 def created(completion: Completion) -> int | None:
@@ -140,8 +191,6 @@ def content_pieces(content: str | list[dict[str, Any]] | None) -> Sequence[tuple
 
 
 def _decode_choice(choice: WireChoice, number: int, completion: Completion) -> Choice:
-    if (error := failure_of(choice)) is not None:
-        raise error
     index = number if choice.index is None else choice.index
     message = choice.message or WireMessage()
     return Choice(
@@ -191,9 +240,7 @@ def _decode_call(call: WireToolCall, spare_id: str) -> ToolCall:
     call_id = call.id or spare_id
     if call.custom is not None:
         return ToolCall(call_id, call.custom.name or "", call.custom.input or "", "custom", opaque)
-    function = call.function
-    if function is None:
-        raise MalformedResponse("The response is not a chat completion: a tool call has neither function nor custom.")
+    function = call.function or WireFunction()
     return ToolCall(call_id, function.name or "", arguments_text(function.arguments), opaque=opaque)
 
 

@@ -7,7 +7,7 @@ nothing follows. This is a hot path: the common chunk is one content delta.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -107,6 +107,22 @@ class ChatStreamDecoder:
         """The bytes are at an end; without [DONE] that is well if every choice has finished."""
         return () if self._ended else self._end()
 
+    @property
+    def finished(self) -> bool:
+        """Has every choice that was wanted or came its finish_reason?"""
+        states = self._choices.values()
+        return len(states) >= self._wanted and all(state.finish is not None for state in states)
+
+    @property
+    def begun(self) -> Container[int]:
+        """The indexes of the choices that have come, once it has begun; none after the end."""
+        return self._choices if self._started and not self._ended else ()
+
+    @property
+    def tier(self) -> str | None:
+        """The service tier told last."""
+        return self._tier
+
     def _begin(self, chunk: Completion, data: bytes, events: list[Event]) -> None:
         self._fields.update(provider_fields(parse_reply(data)).get(FAMILY, {}))
         if not chunk.id and not chunk.choices:
@@ -153,7 +169,7 @@ class ChatStreamDecoder:
     def _end(self) -> Sequence[Event]:
         finishes = [state.finish for _, state in sorted(self._choices.items())]
         done = [finish for finish in finishes if finish is not None]
-        if not done or len(done) < len(finishes) or len(done) < self._wanted:
+        if not self.finished:
             wanted = max(self._wanted, len(finishes))
             return self._fail(IncompleteStream(f"The stream ended when {len(done)} of {wanted} choices had finished."))
         self._ended = True

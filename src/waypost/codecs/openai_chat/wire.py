@@ -141,6 +141,49 @@ class Completion(msgspec.Struct):
     x_groq: GroqExtension | None = None
 
 
+class PlainDelta(msgspec.Struct):
+    """A delta that only adds content; each type is that of WireMessage, or narrower."""
+
+    content: str | None = None
+    tool_calls: list[WireToolCall] | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    annotations: None = None
+    audio: WireAudio | None = None
+    function_call: None = None
+
+
+class PlainChoice(msgspec.Struct):
+    """A choice that goes on; each type is that of WireChoice, or narrower."""
+
+    index: int | None = None
+    delta: PlainDelta | None = None
+    message: None = None
+    finish_reason: None = None
+    stop_reason: None = None
+    logprobs: dict[str, Any] | None = None
+    error: None = None
+    usage: None = None
+
+
+class PlainChunk(msgspec.Struct):
+    """A chunk that only adds content, nearly all of a stream; each type is that of Completion, or narrower.
+
+    What fits this fits Completion, and says neither an end nor counts nor an error.
+    """
+
+    id: str | None = None
+    object: str | None = None
+    created: int | float | None = None
+    model: str | None = None
+    choices: list[PlainChoice] | None = None
+    usage: None = None
+    service_tier: str | None = None
+    error: None = None
+    x_groq: None = None
+
+
 KNOWN_FIELDS: Final = frozenset({"id", "object", "created", "model", "choices", "usage", "error", "obfuscation"})
 """Top-level members that are no provider's own fields. `obfuscation` is padding against traffic analysis."""
 
@@ -157,16 +200,22 @@ def wire_reason(reason: FinishReason, raw: str | None) -> str:
     return WIRE_REASONS[reason]
 
 
+_NO_PROMPT_DETAILS: Final = PromptDetails()
+_NO_COMPLETION_DETAILS: Final = CompletionDetails()
+
+
 def decode_usage(wire: WireUsage | None, service_tier: str | None = None) -> Usage:
     """Canonical counts."""
     if wire is None:
         return Usage(service_tier=service_tier)
-    prompt = wire.prompt_tokens_details or PromptDetails()
-    completion = wire.completion_tokens_details or CompletionDetails()
-    cached = (prompt.cached_tokens, wire.prompt_cache_hit_tokens, wire.cached_tokens)
+    prompt = wire.prompt_tokens_details or _NO_PROMPT_DETAILS
+    completion = wire.completion_tokens_details or _NO_COMPLETION_DETAILS
+    cached = prompt.cached_tokens
+    if cached is None:
+        cached = wire.cached_tokens if wire.prompt_cache_hit_tokens is None else wire.prompt_cache_hit_tokens
     return Usage(
         input_tokens=wire.prompt_tokens,
-        input_cache_read_tokens=next((count for count in cached if count is not None), None),
+        input_cache_read_tokens=cached,
         input_cache_write_5m_tokens=prompt.cache_write_tokens,
         input_audio_tokens=prompt.audio_tokens,
         output_tokens=_output_tokens(wire, completion.reasoning_tokens),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from waypost.chat import Request, Response
-from waypost.codecs.codec import DecodedRequest, Encoded, ErrorReply
+from waypost.codecs.codec import DecodedRequest, Encoded, ErrorReply, ResponseSight, StreamWatch
 from waypost.codecs.openai_chat.errors import decode_error, encode_error
 from waypost.codecs.openai_responses import request as requests
 from waypost.codecs.openai_responses import response as responses
@@ -19,6 +19,7 @@ from waypost.codecs.openai_responses.request import needs_storage
 from waypost.codecs.openai_responses.stream import ResponsesStreamDecoder
 from waypost.codecs.openai_responses.stream_out import ResponsesStreamEncoder
 from waypost.codecs.openai_responses.wire import FAMILY, WIRE
+from waypost.codecs.watch import DecoderWatch, sight_of
 from waypost.errors import ProviderError, WaypostError
 
 __all__ = ["OpenAIResponsesCodec", "codec", "needs_storage"]
@@ -52,6 +53,14 @@ class OpenAIResponsesCodec:
     def stream_decoder(self, *, choices: int = 1) -> ResponsesStreamDecoder:  # noqa: ARG002 - there is always one
         """A decoder for one stream."""
         return ResponsesStreamDecoder()
+
+    def stream_watch(self, *, choices: int = 1) -> StreamWatch:  # noqa: ARG002 - there is always one
+        """A watch over one stream that is passed on as it is."""
+        return DecoderWatch(ResponsesStreamDecoder())
+
+    def watch_response(self, body: bytes) -> ResponseSight:
+        """What a whole answer that is passed on says. Raises as `decode_response` does."""
+        return sight_of(responses.decode_response(body))
 
     def stream_encoder(self, *, include_usage: bool = True) -> ResponsesStreamEncoder:  # noqa: ARG002
         """An encoder for one stream. Usage is always told: its place is the response that ends the stream."""

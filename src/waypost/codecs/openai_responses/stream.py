@@ -86,11 +86,12 @@ CALLS: Final = ("function_call", "custom_tool_call")
 class ResponsesStreamDecoder:
     """One stream's state. See `codecs.codec.StreamDecoder`."""
 
-    __slots__ = ("_called", "_done", "_done_ids", "_ended", "_fields", "_items", "_parts", "_started")
+    __slots__ = ("_called", "_complete", "_done", "_done_ids", "_ended", "_fields", "_items", "_parts", "_started")
 
     def __init__(self) -> None:
         self._started = False
         self._ended = False
+        self._complete = False
         self._items: dict[int, OpenItem] = {}
         self._done: set[int] = set()
         self._done_ids: set[str] = set()
@@ -117,6 +118,11 @@ class ResponsesStreamDecoder:
         if self._ended:
             return ()
         return self._fail(IncompleteStream("The stream ended before the response was completed.", hint="Ask again."))
+
+    @property
+    def finished(self) -> bool:
+        """Was a terminal response seen?"""
+        return self._complete
 
     def _fail(self, error: ProviderError) -> Sequence[Event]:
         self._ended = True
@@ -256,7 +262,7 @@ class ResponsesStreamDecoder:
         events.append(UsageUpdate(decode_usage(fields)))
         reason, raw = finish_reason(response, called=self._called)
         others = provider_fields(response)
-        self._ended = True
+        self._ended = self._complete = True
         events.append(Finish(reason, raw, provider_fields={} if others == self._fields else others))
 
     def _on_failed(self, event: Fields, events: list[Event]) -> None:
