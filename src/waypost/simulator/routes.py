@@ -34,6 +34,7 @@ class Route:
 _PARTS: Final[Mapping[str, str]] = {
     "version": r"(?:v1|v1beta|v1alpha)",
     "model": r"(?P<model>.+)",
+    "place": r"[^/]+/locations/[^/]+/publishers/google",
     "id": r"(?P<id>[^/]+)",
     "listed": r"(?P<model>[^:]+)",
     "generate": r"(?P<method>generateContent|streamGenerateContent)",
@@ -55,6 +56,8 @@ ROUTES: Final = (
     _route("POST", "/v1/messages", ANTHROPIC, conversation.chat),
     _route("POST", "/v1/messages/count_tokens", ANTHROPIC, endpoints.count_tokens),
     _route("POST", "/{version}/models/{model}:{generate}", GEMINI, conversation.generate),
+    _route("POST", "/{version}/projects/{place}/models/{model}:{generate}", GEMINI, conversation.generate),
+    _route("POST", "/{version}/projects/{place}/models/{model}:countTokens", GEMINI, endpoints.count_contents),
     _route("POST", "/{version}/models/{model}:countTokens", GEMINI, endpoints.count_contents),
     _route("POST", "/{version}/models/{model}:embedContent", GEMINI, embeddings.gemini_embedding),
     _route("POST", "/{version}/models/{model}:batchEmbedContents", GEMINI, embeddings.gemini_embeddings),
