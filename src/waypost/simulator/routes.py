@@ -14,7 +14,7 @@ from waypost.simulator.anthropic_dialect import ANTHROPIC
 from waypost.simulator.azure_dialect import AZURE, AZURE_RESPONSES
 from waypost.simulator.dialect import Dialect
 from waypost.simulator.exchange import Call, Endpoint, unknown_path, wrong_method
-from waypost.simulator.gemini_dialect import GEMINI
+from waypost.simulator.gemini_dialect import GEMINI, VERTEX
 from waypost.simulator.openai_dialect import OPENAI
 from waypost.simulator.responses_dialect import RESPONSES
 
@@ -56,8 +56,8 @@ ROUTES: Final = (
     _route("POST", "/v1/messages", ANTHROPIC, conversation.chat),
     _route("POST", "/v1/messages/count_tokens", ANTHROPIC, endpoints.count_tokens),
     _route("POST", "/{version}/models/{model}:{generate}", GEMINI, conversation.generate),
-    _route("POST", "/{version}/projects/{place}/models/{model}:{generate}", GEMINI, conversation.generate),
-    _route("POST", "/{version}/projects/{place}/models/{model}:countTokens", GEMINI, endpoints.count_contents),
+    _route("POST", "/{version}/projects/{place}/models/{model}:{generate}", VERTEX, conversation.generate),
+    _route("POST", "/{version}/projects/{place}/models/{model}:countTokens", VERTEX, endpoints.count_contents),
     _route("POST", "/{version}/models/{model}:countTokens", GEMINI, endpoints.count_contents),
     _route("POST", "/{version}/models/{model}:embedContent", GEMINI, embeddings.gemini_embedding),
     _route("POST", "/{version}/models/{model}:batchEmbedContents", GEMINI, embeddings.gemini_embeddings),
