@@ -76,9 +76,8 @@ class HttpClient:
         connection = pool.rested(address) or await _dialled(pool, address, deadlines, total_at)
         try:
             connection.begin(request, deadlines, address.place, total_at)
-            while not connection.head_done:
-                if connection.error is not None:
-                    raise connection.error from None
+            while not connection.incoming.head_done:
+                connection.raise_error()
                 await connection.wait("first_byte", deadlines.first_byte_s)
             connection.head_taken()
             reply = Reply(

@@ -69,10 +69,7 @@ class Dialer:
                 transport = await request.opened
             with _stage("connect", address.place):
                 protocol = factory()
-                encrypted = await loop.start_tls(transport, protocol, self._tls(), server_hostname=address.host)
-                if encrypted is None:
-                    # The loop's way to say that the transport was closed meanwhile.
-                    raise ConnectionResetError
+                encrypted = await _encrypted(transport, protocol, self._tls(), address.host)
         except BaseException:
             request.abort()
             raise
@@ -81,6 +78,17 @@ class Dialer:
 
     def _tls(self) -> ssl.SSLContext:
         return self.trust or system_trust()
+
+
+async def _encrypted(
+    transport: asyncio.Transport, protocol: asyncio.Protocol, tls: ssl.SSLContext, name: str
+) -> asyncio.Transport:
+    loop = asyncio.get_running_loop()
+    encrypted = await loop.start_tls(transport, protocol, tls, server_hostname=name)
+    if encrypted is None:
+        # The loop's way to say that the transport was closed meanwhile.
+        raise ConnectionResetError
+    return encrypted
 
 
 @contextmanager

@@ -34,9 +34,9 @@ class Reply:
         self._place = place
         self._idle_s = idle_s
         self._max_bytes = max_bytes
-        self.status = connection.status
-        self.raw_headers = connection.headers
-        self.headers: Mapping[str, str] = _joined(connection.headers)
+        self.status = connection.incoming.status
+        self.raw_headers = connection.incoming.headers
+        self.headers: Mapping[str, str] = _joined(self.raw_headers)
 
     async def read(self, limit_bytes: int | None = None) -> bytes:
         """The whole body, of at most `limit_bytes` (default: the client's `max_reply_bytes`).
@@ -78,10 +78,9 @@ class Reply:
                 raise overdue
             if chunk := connection.take():
                 return chunk
-            if connection.complete:
+            if connection.incoming.complete:
                 return b""
-            if connection.error is not None:
-                raise connection.error from None
+            connection.raise_error()
             await connection.wait("idle", self._idle_s)
 
     def close(self) -> None:

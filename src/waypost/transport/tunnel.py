@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from typing import cast
 
 from waypost.transport.address import Address, join_place
 from waypost.transport.failures import MAX_HEADER_BYTES, ConnectionEnded, TunnelRefused
@@ -30,9 +31,8 @@ class TunnelRequest(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Asyncio's protocol."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(self._request)
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         """Asyncio's protocol."""
