@@ -16,7 +16,7 @@ from httptools import HttpParserError, HttpParserUpgrade
 from waypost.errors import Phase, ProviderConnectionLost, ProviderTimeout
 from waypost.transport.deadlines import Deadlines, Watch
 from waypost.transport.failures import ConnectionEnded, ReplyRefused, translate
-from waypost.transport.incoming import Incoming
+from waypost.transport.incoming import UNREAD_BYTES, Incoming
 from waypost.transport.request import Request
 from waypost.transport.upload import Upload
 
@@ -162,7 +162,7 @@ class Connection(asyncio.Protocol):
             incoming.doubtful = True
             if not incoming.complete:
                 self._fail(error)
-        if incoming.full and not self._paused and incoming.pieces and not incoming.complete:
+        if incoming.unread_bytes > UNREAD_BYTES:
             self._pause()
         if self._waiter is not None and (
             incoming.pieces or incoming.complete or (self._head_wanted and incoming.head_done)
@@ -204,7 +204,8 @@ class Connection(asyncio.Protocol):
         return self._upload is None or self._upload.finished
 
     def _pause(self) -> None:
-        if self._transport is not None and self.alive:
+        wanted = self.incoming.pieces and not self.incoming.complete
+        if wanted and not self._paused and self._transport is not None and self.alive:
             self._paused = True
             self._transport.pause_reading()
 

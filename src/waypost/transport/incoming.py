@@ -24,7 +24,6 @@ class Incoming:
         "_method",
         "_parser",
         "_unparsed_bytes",
-        "_unread_bytes",
         "_until_close",
         "complete",
         "doubtful",
@@ -34,6 +33,7 @@ class Incoming:
         "on_body",
         "pieces",
         "status",
+        "unread_bytes",
     )
 
     def __init__(self) -> None:
@@ -55,21 +55,21 @@ class Incoming:
         self._until_close = False
         self._lines = 0
         self._unparsed_bytes = 0
-        self._unread_bytes = 0
+        self.unread_bytes = 0
 
     def feed(self, data: bytes) -> None:
         """Raises HttpParserError, HttpParserUpgrade or ReplyRefused if it is no reply to take."""
         if self.complete:
             self.doubtful = True
             return
-        self._unread_bytes += len(data)
+        self.unread_bytes += len(data)
         self._parser.feed_data(data)
         if not self.head_done:
             # A line without end is refused before it is whole.
             self._unparsed_bytes += len(data)
             if self._unparsed_bytes > _HEAD_BYTES:
                 raise ReplyRefused
-        elif self._unread_bytes > UNREAD_BYTES and not self.pieces and not self.complete:
+        elif self.unread_bytes > UNREAD_BYTES and not self.pieces and not self.complete:
             # So much, and nothing of it is body: a trailer or a chunk's extension without end.
             raise ReplyRefused
 
@@ -82,12 +82,7 @@ class Incoming:
     def head_taken(self) -> None:
         """Only the body is unread from now on."""
         if not self.pieces:
-            self._unread_bytes = 0
-
-    @property
-    def full(self) -> bool:
-        """So much is unread that the sender should wait."""
-        return self._unread_bytes > UNREAD_BYTES
+            self.unread_bytes = 0
 
     def take(self) -> bytes:
         """All of the body that has come and was not taken yet."""
@@ -96,7 +91,7 @@ class Incoming:
             return b""
         taken = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
-        self._unread_bytes = 0
+        self.unread_bytes = 0
         return taken
 
     # What the parser tells

@@ -71,17 +71,16 @@ class Reply:
         connection = self._connection
         if connection is None:
             raise ProviderConnectionLost(f"The reply of {self._place} was closed before it was read.")
-        while True:
-            overdue = connection.watch.overdue()
-            if overdue is not None and not connection.drained:
-                connection.abort()
-                raise overdue
-            if chunk := connection.take():
-                return chunk
-            if connection.incoming.complete:
+        if (overdue := connection.watch.overdue()) is not None and not connection.drained:
+            connection.abort()
+            raise overdue
+        incoming = connection.incoming
+        while not incoming.pieces:
+            if incoming.complete:
                 return b""
             connection.raise_error()
             await connection.wait("idle", self._idle_s)
+        return connection.take()
 
     def close(self) -> None:
         """Give the connection back if the body was read to its end, else end it at once. May be called again."""
