@@ -115,9 +115,11 @@ class Incoming:
         """The head is there."""
         status = self._parser.get_status_code()
         if status < 200:
-            # Informational: the reply is yet to come. Counted, so that there cannot be too many of them.
+            # Informational: the reply is yet to come. Counted like a header, so that it has to come some time.
             self._lines += 1
             self.headers.clear()
+            if self._lines > MAX_HEADERS:
+                raise ReplyRefused
             return
         self.status = status
         self.head_done = True
