@@ -1,4 +1,4 @@
-"""Every test of the transport runs on both loops: `waypost serve` has uvloop, the library has whatever it is used in."""
+"""Every test of the transport runs on both loops: `waypost serve` has uvloop, the library what it is used in."""
 
 from __future__ import annotations
 

@@ -19,8 +19,7 @@ REPLIES: dict[str, tuple[bytes, int, bytes]] = {
     "no content": (b"HTTP/1.1 204 No Content\r\n\r\n", 204, b""),
     "not modified": (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", 304, b""),
     "informational": (
-        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
-        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst",
+        b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst",
         200,
         b"first",
     ),
