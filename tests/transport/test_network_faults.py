@@ -341,7 +341,7 @@ async def test_garbage_is_a_malformed_response(client: HttpClient, raw_server: S
 
 
 async def test_long_and_many_headers_within_the_limits_are_read(client: HttpClient, raw_server: StartRawServer) -> None:
-    """Providers behind content networks send headers well over aiohttp's own limit of 8 KB."""
+    """Providers behind content networks send headers well over the usual limit of 8 KB."""
 
     async def script(connection: RawConnection) -> None:
         await connection.request()

@@ -191,3 +191,20 @@ def test_a_proxy_without_a_usable_address_is_a_mistake_of_the_configuration(prox
     with pytest.raises(ConfigurationError) as raised:
         HttpClient(proxy=proxy)
     assert "SECRET" not in str(raised.value)
+
+
+@needs_openssl
+async def test_the_way_to_the_proxy_may_be_encrypted_too(raw_server: StartRawServer, tmp_path: Path) -> None:
+    """TLS to the provider runs inside that to the proxy; plain requests go through the outer one."""
+    tls, certificate = serving_tls(tmp_path)
+    provider = await raw_server(echo_for_ever, tls=tls)
+    tunnelling, forwarding = await raw_server(Tunnels(), tls=tls), await raw_server(echo_for_ever, tls=tls)
+    for proxy, url in ((tunnelling, provider.url), (forwarding, "http://provider.invalid/")):
+        client = HttpClient(proxy=proxy.url, ca_file=certificate)
+        try:
+            for body in (b"first", bytes(200_000)):
+                async with client.send("POST", url, headers={}, body=body) as reply:
+                    assert await reply.read() == body
+        finally:
+            await client.close()
+    assert (provider.accepted, tunnelling.accepted, forwarding.accepted) == (1, 1, 1)

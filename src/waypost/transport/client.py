@@ -69,7 +69,7 @@ class HttpClient:
         """
         address, request = self._written(method, url, headers, body)
         pool = self._pool(address.place)
-        now = asyncio.get_running_loop().time()
+        now = pool.time()
         total_at = float("inf") if deadlines.total_s is None else now + deadlines.total_s
         if total_at <= now:
             raise deadline_error("total", deadlines.total_s, address.place)
@@ -152,8 +152,7 @@ class _Exchange:
 
 async def _dialled(pool: Pool, address: Address, deadlines: Deadlines, total_at: float) -> Connection:
     connect_s = deadlines.connect_s
-    loop = asyncio.get_running_loop()
-    connect_at = float("inf") if connect_s is None else loop.time() + connect_s
+    connect_at = float("inf") if connect_s is None else pool.time() + connect_s
     at = min(connect_at, total_at)
     limit = asyncio.timeout_at(None if at == float("inf") else at)
     try:

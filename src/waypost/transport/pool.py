@@ -23,11 +23,12 @@ _ANY = "the proxy"
 class Pool:
     """Gives connections, and takes them back."""
 
-    __slots__ = ("_all", "_closed", "_dialer", "_loop", "_resting", "_vanished")
+    __slots__ = ("_all", "_closed", "_dialer", "_loop", "_resting", "_vanished", "time")
 
     def __init__(self, dialer: Dialer) -> None:
         self._dialer = dialer
         self._loop = asyncio.get_running_loop()
+        self.time = self._loop.time
         self._closed = False
         self._all: set[Connection] = set()
         self._resting: dict[str, dict[Connection, None]] = {}

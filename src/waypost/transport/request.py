@@ -26,7 +26,7 @@ _DEFAULT_NAMES = frozenset({"host", "user-agent", "accept", "accept-encoding"})
 _HAVE_BODIES = frozenset({"POST", "PUT", "PATCH"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """What to send. `length_bytes` is that of the body; None: it goes in chunks."""
 
