@@ -46,7 +46,7 @@ class HttpClient:
     ) -> None:
         self._max_reply_bytes = max_reply_bytes
         self._proxy = None if proxy is None else _proxy_at(proxy)
-        self._dialer = Dialer(self._proxy, None if ca_file is None else trust_with(ca_file))
+        self._trust = None if ca_file is None else trust_with(ca_file)
         self._pools: Pools = {}
         self._closed = False
         weakref.finalize(self, drop_ended_loops, self._pools)
@@ -128,7 +128,7 @@ class HttpClient:
         pool = self._pools.get(loop)
         if pool is None:
             drop_ended_loops(self._pools)
-            pool = self._pools[loop] = Pool(self._dialer)
+            pool = self._pools[loop] = Pool(Dialer(self._proxy, self._trust))
         return pool
 
 

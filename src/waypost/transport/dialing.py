@@ -11,13 +11,14 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import aiohappyeyeballs
 
 from waypost.transport.address import Address
 from waypost.transport.failures import Stage, caught, translate
+from waypost.transport.lookup import Lookups
 from waypost.transport.trust import system_trust
 from waypost.transport.tunnel import TunnelRequest
 
@@ -31,10 +32,14 @@ _Protocol = TypeVar("_Protocol", bound=asyncio.Protocol)
 
 @dataclass(frozen=True, slots=True)
 class Dialer:
-    """How connections are made: through `proxy`, if any, trusting `trust` (None: the system's authorities)."""
+    """How connections are made: through `proxy`, if any, trusting `trust` (None: the system's authorities).
+
+    Belongs to one event loop.
+    """
 
     proxy: Address | None
     trust: ssl.SSLContext | None
+    lookups: Lookups = field(default_factory=Lookups)
 
     async def dial(self, address: Address, factory: Callable[[], _Protocol]) -> _Protocol:
         """A connection that takes requests for this address. Raises ProviderUnreachable."""
@@ -48,7 +53,7 @@ class Dialer:
 
     async def _connect(self, address: Address, factory: Callable[[], _Protocol]) -> _Protocol:
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        found = await self.lookups.addresses(address.host, address.port)
         made = await aiohappyeyeballs.start_connection(
             found, happy_eyeballs_delay=_NEXT_ADDRESS_S, socket_factory=_probed_socket, loop=loop
         )
