@@ -245,3 +245,30 @@ async def test_a_caller_s_framing_is_not_taken_for_ours(client: HttpClient, raw_
         b"host: other.example",
         b"content-length: 4",
     ]
+
+
+async def test_a_body_that_is_still_given_is_cut_off_when_its_reply_is_closed(
+    client: HttpClient, raw_server: StartRawServer
+) -> None:
+    """Its later pieces would be taken for the next request: the connection ends, and the iterator is closed."""
+    closed = asyncio.Event()
+
+    async def waiting() -> AsyncIterator[bytes]:
+        try:
+            yield b"first"
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    async def script(connection: RawConnection) -> None:
+        await connection.reader.readuntil(b"first")
+        await connection.send(http_reply(b"enough", status="400 Bad Request"))
+        await connection.until_client_leaves()
+
+    server = await raw_server(script)
+    for _ in range(2):
+        async with client.send("POST", server.url, headers={}, body=waiting()) as reply:
+            assert (reply.status, await reply.read()) == (400, b"enough")
+        await asyncio.wait_for(closed.wait(), 1)
+        closed.clear()
+    assert server.accepted == 2
