@@ -12,6 +12,7 @@ from waypost.gateway.response_cache import ResponseCache
 from waypost.gateway.resume import ResumeBuffers
 from waypost.gateway.signature_store import SignatureStore
 from waypost.gateway.stores import RouteCache, Stores
+from waypost.gateway.story import StoryBook
 from waypost.manager.routed import RoutedAIService
 from waypost.providers.registry import create_providers
 from waypost.server.callers import Callers
@@ -32,6 +33,7 @@ class Application:
     manager: RoutedAIService
     gateway: Gateway
     callers: Callers
+    stories: StoryBook
     stores: Stores
 
     async def close(self) -> None:
@@ -48,8 +50,16 @@ def build(settings: Settings) -> Application:
         kinds={name: provider.kind for name, provider in settings.providers.items()},
         routes={name: settings.targets(name) for name in names},
         policies={name: _policy(settings, name) for name in names},
+        shares={name: settings.shares(name) for name in names},
     )
-    return Application(settings, RoutedAIService(gateway), gateway, Callers(settings.keys), stores_of(settings))
+    return Application(
+        settings,
+        RoutedAIService(gateway),
+        gateway,
+        Callers(settings.keys),
+        StoryBook(settings.server.explain_records),
+        stores_of(settings),
+    )
 
 
 def stores_of(settings: Settings) -> Stores:

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from waypost import errors
 from waypost.errors import (
-    AuthenticationRequired,
     BodyTooLarge,
     ConfigurationError,
     InvalidRequest,
@@ -16,6 +15,7 @@ from waypost.errors import (
     ServerBusy,
     StreamExpired,
     UnknownPath,
+    UnknownRequest,
     UnknownStream,
     WaypostError,
 )
@@ -152,10 +152,10 @@ def error_responses(kinds: Iterable[type[WaypostError]]) -> dict[int | str, dict
     }
 
 
-# Keys come later; unknown paths, methods and streams are no answers of this endpoint.
+# No answers of this endpoint.
 _NOT_HERE = {
-    AuthenticationRequired,
     UnknownPath,
+    UnknownRequest,
     UnknownStream,
     StreamExpired,
     MethodNotAllowed,

@@ -16,8 +16,8 @@ from typing import Final
 from starlette.types import Message
 
 from waypost.errors import WaypostError
+from waypost.gateway.call_record import note_failure
 from waypost.gateway.resume import StreamWriter
-from waypost.server.call_record import note_failure
 from waypost.server.disconnect import CallerGone, while_connected
 from waypost.server.lifecycle import Lifecycle
 from waypost.server.stream import Call, encode_told, error_event

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -63,9 +63,11 @@ class Doors:
     async def ask(self, path: str, body: dict[str, Any], caller: str = "ann", **headers: str) -> httpx.Response:
         return await self.http.post(path, json=body, headers={**shows(caller), **headers})
 
-    async def chat(self, model: str, text: str = "one two", *, stream: bool = False, **headers: str) -> httpx.Response:
+    async def chat(
+        self, model: str, text: str = "one two", *, stream: bool = False, headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
         body = {"model": model, "messages": [{"role": "user", "content": text}], "stream": stream}
-        return await self.ask("/v1/chat/completions", body, **headers)
+        return await self.ask("/v1/chat/completions", body, **(headers or {}))
 
     @property
     def calls(self) -> int:
@@ -106,7 +108,8 @@ FORMS = pytest.mark.parametrize("stream", [False, True])
 
 def cached(reply: httpx.Response) -> str | None:
     assert reply.status_code == 200, reply.text
-    return reply.headers.get("x-waypost-cache")
+    found: str | None = reply.headers.get("x-waypost-cache")
+    return found
 
 
 @EVERY_DOOR
@@ -149,7 +152,7 @@ async def test_a_route_without_a_cache_keeps_nothing(doors: Doors) -> None:
 
 async def test_the_request_says_whether_a_kept_answer_will_do(doors: Doors) -> None:
     wishes = ["no-store", "", "max-age=60", "max-age=0", "no-cache", "no-store", ""]
-    replies = [await doors.chat("gpt-kept", **{"cache-control": wish}) for wish in wishes]
+    replies = [await doors.chat("gpt-kept", headers={"cache-control": wish}) for wish in wishes]
     assert [cached(reply) for reply in replies] == [None, "miss", "hit", "miss", "miss", None, "hit"]
 
 
@@ -240,7 +243,7 @@ async def test_an_error_that_no_try_would_mend_is_the_answer(doors: Doors) -> No
 
 async def test_a_broken_stream_is_the_answer_and_not_charged_again(doors: Doors) -> None:
     sent = {"idempotency-key": "k"}
-    first, second = [await doors.chat("plain", "cut me", stream=True, **sent) for _ in range(2)]
+    first, second = [await doors.chat("plain", "cut me", stream=True, headers=sent) for _ in range(2)]
     assert first.content == second.content
     assert "error" in first.text.rpartition("data: ")[2]
     assert doors.calls == 1
