@@ -268,3 +268,18 @@ async def test_what_costs_nothing_needs_no_key(doors: Doors) -> None:
     for _ in range(2):
         listed = await doors.http.get("/v1/models", headers={**shows("ann"), "idempotency-key": "k"})
         assert (listed.status_code, "idempotent-replayed" in listed.headers) == (200, False)
+
+
+async def test_a_stream_that_went_on_alone_has_a_story_that_knows_its_end(doors: Doors) -> None:
+    """With all that it used, although its caller had left in the middle."""
+    asked = {"prompt": "slow " * 20, "model": "plain", "stream": True}
+    async with doors.http.stream("POST", "/api/ai/generate", json=asked, headers=shows("ann")) as reply:
+        async for _ in reply.aiter_raw():
+            break
+    stream_id, request_id = reply.headers["x-waypost-response-id"], reply.headers["x-request-id"]
+    later = await doors.http.get(f"/api/ai/responses/{stream_id}/events", headers=shows("ann"))
+    assert later.text.rpartition("event: ")[2].startswith("done")
+    story = (await doors.http.get(f"/api/ai/requests/{request_id}/explain", headers=shows("ann"))).json()
+    assert (story["outcome"], story["status"]) == ("answered", 200)
+    done = json.loads(later.text.rpartition("data: ")[2])
+    assert story["usage"]["output_tokens"] == done["usage"]["output_tokens"] > 10
