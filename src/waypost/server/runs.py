@@ -101,7 +101,8 @@ class Run:
     async def _take(self, told: Sequence[Told]) -> None:
         self._write(told)
         self._begun.set()
-        await self._writer.ready()
+        if told[-1].event != "done":
+            await self._writer.ready()
 
     def _write(self, told: Sequence[Told]) -> None:
         self._written = True
