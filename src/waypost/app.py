@@ -17,6 +17,7 @@ from waypost.gateway.response_cache import ResponseCache
 from waypost.gateway.resume import ResumeBuffers
 from waypost.gateway.signature_store import SignatureStore
 from waypost.gateway.stores import RouteCache, Stores
+from waypost.gateway.story import StoryBook
 from waypost.manager.routed import RoutedAIService
 from waypost.providers.provider import Provider
 from waypost.providers.registry import create_providers
@@ -49,6 +50,7 @@ class Application:
     manager: RoutedAIService
     gateway: Gateway
     callers: Callers
+    stories: StoryBook
     stores: Stores
     providers: Mapping[str, Provider] = field(default_factory=dict)
 
@@ -78,12 +80,16 @@ def build(settings: Settings, before: Application | None = None) -> Application:
         kinds={name: provider.kind for name, provider in settings.providers.items()},
         routes={name: settings.targets(name) for name in names},
         policies={name: _policy(settings, name) for name in names},
+        shares={name: settings.shares(name) for name in names},
     )
-    callers, stores = Callers(settings.keys), stores_of(settings, before)
+    callers, stories = Callers(settings.keys), StoryBook(settings.server.explain_records)
     if before is not None:
         gateway.take_over(before.gateway)
+        stories = before.stories
         callers = before.callers if settings.keys == before.settings.keys else callers
-    return Application(settings, RoutedAIService(gateway), gateway, callers, stores, providers)
+    return Application(
+        settings, RoutedAIService(gateway), gateway, callers, stories, stores_of(settings, before), providers
+    )
 
 
 def _unchanged(settings: Settings, before: Application) -> dict[str, Provider]:

@@ -276,6 +276,19 @@ def test_a_stream_is_gone_on_with_at_any_worker(house: House) -> None:
     assert stream.is_whole()
 
 
+@pytest.mark.parametrize("headers", [{}, {"idempotency-key": "k"}], ids=["any worker", "the key's worker"])
+@pytest.mark.parametrize("given", ["", "the-caller-s-own"])
+def test_a_request_is_explained_by_any_worker(house: House, headers: dict[str, str], given: str) -> None:
+    own = {**headers, "x-request-id": given} if given else headers
+    request_id = httpx.post(house.url + GENERATE, json={"prompt": "p"}, headers=own).headers["x-request-id"]
+    assert given in request_id
+    path = f"{house.url}/api/ai/requests/{request_id}/explain"
+    replies = [httpx.get(path) for _ in range(8)]
+    assert {(reply.status_code, reply.json()["request_id"]) for reply in replies} == {(200, request_id)}
+    assert {worker_of(reply.headers["x-request-id"]) for reply in replies} == {1, 2}
+    assert httpx.get(f"{house.url}/api/ai/requests/nobody-s/explain").status_code == 404
+
+
 def test_the_stream_of_a_worker_that_is_gone_is_unknown(house: House) -> None:
     stream = Reader(house.url)
     pid = {worker["worker"]: worker["pid"] for worker in house.status()}[stream.worker]

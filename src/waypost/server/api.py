@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from waypost import __version__
 from waypost.gateway.overload import Admission, LagMeter
-from waypost.server import admin, assets, generate, health, home, resume
+from waypost.server import admin, assets, capabilities, explain, generate, health, home, resume
 from waypost.server.application import ServedApplication
 from waypost.server.doors.routes import Dispatcher, door_routes
 from waypost.server.handlers import add_handlers
@@ -42,7 +42,7 @@ DESCRIPTION = (
     "and `request_id`, which is also in the header `x-request-id`."
 )
 
-MODULES = (generate, resume, health, admin, home, assets)
+MODULES = (generate, resume, explain, capabilities, health, admin, home, assets)
 """What has routes."""
 
 
@@ -156,7 +156,7 @@ def _outer(served: Serving) -> tuple[Middleware, ...]:
         Middleware(PlainStart),
         # Every reply has an id and a line in the log, refusals too.
         Middleware(RequestId),
-        Middleware(AccessLog),
+        Middleware(AccessLog, served=served),
         # Outside of all that may refuse, so that the refusal is in the caller's dialect.
         Middleware(Dialect),
         # Before anything is done or told; a refused page gets no CORS headers.
@@ -172,7 +172,7 @@ def _peer_outer(served: Serving, token: str) -> tuple[Middleware, ...]:
     """The worker that passes a request on has looked at its origin and its key."""
     return (
         Middleware(RequestId),
-        Middleware(AccessLog),
+        Middleware(AccessLog, served=served),
         Middleware(Dialect),
         Middleware(FromPeer, served=served, token=token),
     )

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from waypost import errors
 from waypost.errors import (
-    AuthenticationRequired,
     BodyTooLarge,
     ConfigurationError,
     InvalidRequest,
@@ -16,6 +15,7 @@ from waypost.errors import (
     ServerBusy,
     StreamExpired,
     UnknownPath,
+    UnknownRequest,
     UnknownStream,
     WaypostError,
 )
@@ -155,10 +155,10 @@ def error_responses(kinds: Iterable[type[WaypostError]]) -> dict[int | str, dict
     }
 
 
-# Keys come later; unknown paths, methods and streams are no answers of this endpoint.
+# No answers of this endpoint.
 _NOT_HERE = {
-    AuthenticationRequired,
     UnknownPath,
+    UnknownRequest,
     UnknownStream,
     StreamExpired,
     MethodNotAllowed,
@@ -208,17 +208,28 @@ EVENTS_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 CANCEL_RESPONSES: Final = error_responses((OriginRefused, UnknownStream, ServerBusy, InternalError))
 
 
-def _header(name: str, description: str) -> dict[str, Any]:
-    return {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
+def _parameter(name: str, description: str, place: str = "header") -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": place,
+        "required": place == "path",
+        "description": description,
+        "schema": {"type": "string"},
+    }
 
 
+_STREAM_ID: Final = _parameter("stream_id", "The stream's id, as `x-waypost-response-id` and `start` told it.", "path")
 EVENTS_REQUEST: Final[dict[str, Any]] = {
-    "parameters": [_header("Last-Event-ID", "The id of the last event that was received; without it, all are told.")]
+    "parameters": [
+        _STREAM_ID,
+        _parameter("Last-Event-ID", "The id of the last event that was received; without it, all are told."),
+    ]
 }
+CANCEL_REQUEST: Final[dict[str, Any]] = {"parameters": [_STREAM_ID]}
 
 GENERATE_REQUEST: Final[dict[str, Any]] = {
     "parameters": [
-        _header(
+        _parameter(
             "Idempotency-Key",
             "1 to 255 printable ASCII characters. The same key and body again: the same answer, paid once.",
         )

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
+from waypost.gateway.call_record import note_answer
 from waypost.server.application import lifecycle_of, served_by
 from waypost.server.body import read_body
-from waypost.server.call_record import note_answer
+from waypost.server.callers import caller_of
 from waypost.server.disconnect import CallerGone, connection_of, while_connected
 from waypost.server.documentation import GENERATE_REQUEST, GENERATE_RESPONSES
 from waypost.server.jsonwire import json_bytes
@@ -47,6 +48,7 @@ async def generate(
     lists every call. Closing the connection cancels the call to the provider; a stream that has begun goes on for a
     while, and can be gone on with (see `resume`).
     """
+    caller_of(request.scope).demand(asked.model or "")
     prompt, arguments, lifecycle = asked.prompt or "", asked.arguments(), lifecycle_of(request)
     if asked.stream:
         streams = served_by(request).stores.streams

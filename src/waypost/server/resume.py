@@ -7,6 +7,7 @@ how long, `runs` how a call goes on without its caller; here are the readers.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
@@ -16,15 +17,17 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from waypost.errors import UnknownStream
+from waypost.gateway.call_record import RequestEnd, current_record
 from waypost.gateway.resume import LAST_EVENT_ID, Reading, ResumeBuffers, number_after
+from waypost.gateway.story import Outcome
 from waypost.server.application import lifecycle_of, served_by
 from waypost.server.callers import caller_of
-from waypost.server.documentation import CANCEL_RESPONSES, EVENTS_REQUEST, EVENTS_RESPONSES
+from waypost.server.documentation import CANCEL_REQUEST, CANCEL_RESPONSES, EVENTS_REQUEST, EVENTS_RESPONSES
 from waypost.server.ids import new_response_id
 from waypost.server.lifecycle import Lifecycle
 from waypost.server.live_reply import COMMENT, KEEP_ALIVE_S, LiveReply, Wire
 from waypost.server.middleware.request_id import request_id_of
-from waypost.server.runs import RESPONSE_ID, Run, Runs, Stop
+from waypost.server.runs import RESPONSE_ID, Origin, Run, Runs, Stop
 from waypost.server.service import AIService
 from waypost.server.stream import Call, encode_told, error_event
 
@@ -94,9 +97,22 @@ def begin_stream(
     writer = streams.open(stream_id, tenant, stop.now)
     reading = streams.read(stream_id, tenant)
     call = Call(service, prompt, arguments, stream_id)
-    run = Run(call, writer, stop, lifecycle_of(request), request_id_of(request.scope))
+    run = Run(call, writer, stop, lifecycle_of(request), _origin(request))
     cast("Runs", request.app.state.runs).start(run)
     return FirstReply(reading, stream_id, run)
+
+
+def _origin(request: Request) -> Origin:
+    """The access log settles the story when the reply ends, which may be long before the stream does."""
+    record, stories, began = current_record(), served_by(request).stories, time.monotonic()
+    request_id, tenant = request_id_of(request.scope), caller_of(request.scope).name
+
+    def settle(outcome: Outcome) -> None:
+        if record is not None and record.asked_model is not None:
+            end = RequestEnd(request_id, outcome, 200, round((time.monotonic() - began) * 1000))
+            stories.add(request_id, tenant, record.settled(end))
+
+    return Origin(request_id, settle)
 
 
 @router.get(
@@ -106,14 +122,14 @@ def begin_stream(
     responses=EVENTS_RESPONSES,
     openapi_extra=EVENTS_REQUEST,
 )
-async def events(request: Request, stream_id: str) -> Response:
+async def events(request: Request) -> Response:
     """The events of a stream after the one that `Last-Event-ID` names, or all: what was missed comes at once.
 
     A stream can be read by several at a time, and goes on for a while when nobody reads it. Its id is in the header
     `x-waypost-response-id` of the first reply, and in `start`. 204: it has ended, and there are no more events.
     """
-    streams, tenant = _streams(request), caller_of(request.scope).name
-    reading = streams.read(stream_id, tenant, number_after(stream_id, request.headers.get(LAST_EVENT_ID)))
+    stream_id, tenant = request.path_params["stream_id"], caller_of(request.scope).name
+    reading = _streams(request).read(stream_id, tenant, number_after(stream_id, request.headers.get(LAST_EVENT_ID)))
     if reading.complete:
         reading.close()
         # Source: WHATWG HTML, 9.2.3: a client that gets 204 does not connect again.
@@ -128,10 +144,11 @@ async def events(request: Request, stream_id: str) -> Response:
     status_code=204,
     response_class=Response,
     responses=CANCEL_RESPONSES,
+    openapi_extra=CANCEL_REQUEST,
 )
-async def cancel(request: Request, stream_id: str) -> Response:
+async def cancel(request: Request) -> Response:
     """Cancel the call to the provider at once. Whoever reads the stream gets an `error`; one that has ended stays."""
-    _streams(request).stop(stream_id, caller_of(request.scope).name)
+    _streams(request).stop(request.path_params["stream_id"], caller_of(request.scope).name)
     return Response(status_code=204, headers=NO_STORE)
 
 

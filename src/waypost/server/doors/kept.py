@@ -10,12 +10,12 @@ from typing import Final
 
 from starlette.types import Message, Scope, Send
 
+from waypost.gateway.call_record import note_kept_answer
 from waypost.gateway.response_cache import MISS, Hit, Recording, cache_key, wish_of
 from waypost.gateway.stores import RouteCache
 from waypost.providers.asked import Asked, Written
 from waypost.server.application import served_in
 from waypost.server.body import off_loop_if_large
-from waypost.server.call_record import note_kept_answer
 from waypost.server.callers import caller_of
 from waypost.server.doors.door import Door
 from waypost.server.doors.headers import request_id_header
@@ -93,6 +93,7 @@ class _Recorded:
             headers = [*message.get("headers", ()), MISS]
             self._recording.start(message["status"], headers)
             message = {**message, "headers": headers}
-        elif (body := message.get("body", b"")) != self._keep_alive:
+        elif (body := message.get("body", b"")) is not self._keep_alive:
+            # The same object: a provider's own ping may have the same bytes, and belongs to its answer.
             self._recording.append(body)
         await self._send(message)

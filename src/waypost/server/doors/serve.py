@@ -16,12 +16,13 @@ from starlette.types import Receive, Scope, Send
 
 from waypost.chat import Failed, Finish, ResponseStart
 from waypost.errors import IncompleteStream, ProviderError
-from waypost.gateway.gateway import Gateway, Served, ServedStream
+from waypost.gateway.gateway import Gateway
+from waypost.gateway.served import Served, ServedStream
 from waypost.providers.answers import Batch
 from waypost.providers.asked import Asked
 from waypost.server.application import lifecycle_in, served_in
 from waypost.server.body import off_loop_if_large, read_whole
-from waypost.server.call_record import note_answer
+from waypost.server.callers import caller_of
 from waypost.server.disconnect import CallerGone, connection_of, while_connected
 from waypost.server.doors.door import Door
 from waypost.server.doors.errors import told_error
@@ -49,6 +50,7 @@ class DoorCall:
         except ClientDisconnect:
             return
         asked = await off_loop_if_large(len(body), lambda: door.read(scope, body))
+        caller_of(scope).demand(asked.model)
         cache = cache_of(scope, asked)
         if cache is None:
             await self._answer(asked, scope, receive, send)
@@ -77,7 +79,6 @@ class DoorCall:
 
 def whole_answer(door: Door, served: Served, request_id: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """The headers and the body of a whole answer: the provider's own body where it is in this dialect."""
-    note_answer(served.provider, served.model, served.attempts)
     content = served.answer.body
     if content is not None:
         headers = {**served.headers, **reply_headers(door, served, (), request_id)}
@@ -121,6 +122,7 @@ class DoorStream(LiveReply):
         include_usage = asked.written is None or asked.written.seen.include_usage
         self._encoder = door.codec.stream_encoder(include_usage=include_usage)
         self._request_id = ""
+        self._served: ServedStream | None = None
         self._passed = True
         """Have all bytes so far been the provider's own?"""
         self._finished = False
@@ -133,7 +135,7 @@ class DoorStream(LiveReply):
     async def answer(self, wire: Wire) -> None:
         """Ask the gateway and write what comes. Raises IncompleteStream if the last event is no Finish."""
         async with self._gateway.stream(self._asked) as served:
-            note_answer(served.provider, served.model, served.attempts)
+            self._served = served
             async for batch in served:
                 written = batch.raw if batch.raw is not None else self._translated(batch, served)
                 if written and not wire.started:
@@ -155,11 +157,12 @@ class DoorStream(LiveReply):
     def broken(self, error: Exception, scope: Scope) -> bytes:
         """The dialect's error event."""
         told = told_error(error, request_id_of(scope))
+        self._catch_up()
         # Decoders promise a ProviderError in Failed; encoders write any error of ours, such as the shutdown's.
         return self._encoder.encode(Failed(cast("ProviderError", told)))
 
     def _translated(self, batch: Batch, served: ServedStream) -> bytes:
-        self._passed = False
+        self._catch_up()
         written = []
         for event in batch.events:
             if isinstance(event, ResponseStart):
@@ -169,6 +172,13 @@ class DoorStream(LiveReply):
                 self._signatures.see(event)
             written.append(self._encoder.encode(event))
         return b"".join(written)
+
+    def _catch_up(self) -> None:
+        """From here on we write ourselves: if it was the provider's own bytes before, the encoder must know them."""
+        if self._passed and self._served is not None:
+            for event in self._served.sent_events():
+                self._encoder.encode(event)
+        self._passed = False
 
     def _told_by(self, served: ServedStream, *, passed: bool) -> list[tuple[bytes, bytes]]:
         own = reply_headers(self._door, served, self._encoder.losses, self._request_id)

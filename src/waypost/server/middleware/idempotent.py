@@ -15,14 +15,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from waypost.chat import Failed
 from waypost.codecs.sse import encode_event
 from waypost.errors import ProviderError, WaypostError
+from waypost.gateway.call_record import current_record, note_failure, note_kept_answer
 from waypost.gateway.idempotency import KEY_HEADER, Fresh, IdempotencyStore, Pending, Replay, body_digest
 from waypost.gateway.kept_answers import Headers
 from waypost.server.application import ServedApplication
 from waypost.server.body import off_loop_if_large, read_whole
-from waypost.server.call_record import note_failure, note_kept_answer, on_answer
 from waypost.server.callers import caller_of
 from waypost.server.disconnect import CONNECTION, CallerGone, connection_of, while_connected
-from waypost.server.doors.headers import request_id_header
+from waypost.server.doors.headers import COST, request_id_header
 from waypost.server.doors.table import door_at
 from waypost.server.envelope import envelope
 from waypost.server.jsonwire import json_bytes
@@ -34,8 +34,8 @@ from waypost.server.middleware.request_id import request_id_of
 
 GENERATE: Final = "/api/ai/generate"
 """Besides the front doors, whatever their POST is for, what answers cost."""
-OF_ONE_REQUEST: Final = b"request-id"
-"""A header that says which request this is: a replay gets its own, as it gets its own x-request-id."""
+OF_ONE_REQUEST: Final = frozenset({b"request-id", COST.encode()})
+"""Headers that say which request this is, and what it cost: a replay has an id of its own, and costs nothing."""
 
 
 class Idempotent:
@@ -62,7 +62,10 @@ class Idempotent:
         found = await _begin(store, scope, key, body)
         with found:
             if isinstance(found, Fresh):
-                await self._recorded(*_recorded(found, scope, body, receive, send))
+                try:
+                    await self._recorded(*_recorded(found, scope, body, receive, send))
+                finally:
+                    _note_billed(found)
             else:
                 await _tell_again(found, scope, receive, send)
 
@@ -74,7 +77,6 @@ async def _begin(store: IdempotencyStore, scope: Scope, key: str, body: bytes) -
 
 def _recorded(fresh: Fresh, scope: Scope, body: bytes, receive: Receive, send: Send) -> tuple[Scope, Receive, Send]:
     """The first request as the application sees it: its caller stays while others wait for the answer too."""
-    on_answer(fresh.note_billed)
     message: Message | None = {"type": "http.request", "body": body, "more_body": False}
     recording = True
 
@@ -94,6 +96,7 @@ def _recorded(fresh: Fresh, scope: Scope, body: bytes, receive: Receive, send: S
             # That status is for the log: nobody was there to get an answer.
             recording = message["status"] != NO_REPLY
             if recording:
+                _note_billed(fresh)
                 fresh.start(message["status"], message.get("headers", ()))
         elif recording:
             fresh.append(message.get("body", b""))
@@ -104,6 +107,13 @@ def _recorded(fresh: Fresh, scope: Scope, body: bytes, receive: Receive, send: S
     # The connection itself would say at once that the caller has gone.
     extensions = {name: value for name, value in (scope.get("extensions") or {}).items() if name != CONNECTION}
     return {**scope, "extensions": extensions}, receive_or_deserted, record_and_send
+
+
+def _note_billed(fresh: Fresh) -> None:
+    """Has a provider begun to answer, whatever the caller is told or still there to be told?"""
+    record = current_record()
+    if record is not None and record.told is not None:
+        fresh.note_billed()
 
 
 async def _tell_again(found: Pending | Replay, scope: Scope, receive: Receive, send: Send) -> None:
@@ -132,7 +142,7 @@ async def _tell(found: Pending | Replay, scope: Scope, send: Send) -> None:
 
 def _own(headers: Headers, scope: Scope) -> list[tuple[bytes, bytes]]:
     """The recorded headers, with this request's id where its dialect looks for it."""
-    kept = [(name, value) for name, value in headers if name.lower() != OF_ONE_REQUEST]
+    kept = [(name, value) for name, value in headers if name.lower() not in OF_ONE_REQUEST]
     door = door_at(scope)
     own = request_id_header(door, request_id_of(scope)) if door else {}
     return [*kept, *((name.encode(), value.encode()) for name, value in own.items())]
