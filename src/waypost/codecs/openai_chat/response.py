@@ -70,10 +70,6 @@ def watch_response(body: bytes) -> ResponseSight:
     But for a number out of range in a member that is not read: passed on, it is the caller's to judge.
     """
     completion = _read(body)
-    try:
-        body.decode()
-    except UnicodeDecodeError as problem:
-        raise _malformed(f"it is not UTF-8 (byte {problem.start})") from problem
     reason = completion.choices[0].finish_reason if completion.choices else None
     return ResponseSight(completion.id or "", completion.model or "", usage_of(completion), finish_reason(reason))
 
@@ -82,7 +78,8 @@ def _read(body: bytes) -> Completion:
     """The typed answer, once it is known to be whole."""
     try:
         completion = parse_reply(body, _COMPLETIONS)
-    except JsonError as problem:
+        body.decode()  # members that are not read are not looked into otherwise
+    except (JsonError, UnicodeDecodeError) as problem:
         _raise_error(body)
         raise _malformed(str(problem)) from problem
     if completion.error or completion.object == "error":
