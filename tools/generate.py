@@ -169,12 +169,20 @@ def error_classes(kind: type[Any]) -> Iterator[type[Any]]:
             yield from error_classes(under)
 
 
+def translation_page() -> str:
+    """What is lost between each two wire formats."""
+    from tools.translation import translation_page as page
+
+    return page(NOTICE)
+
+
 FILES: Mapping[str, Callable[[], str]] = {
     "docs/reference/waypost.schema.json": settings_schema,
     "docs/reference/settings.md": settings_page,
     "docs/reference/cli.md": command_page,
     "docs/reference/errors.md": error_page,
     "docs/reference/openapi.json": openapi,
+    "docs/reference/translation.md": translation_page,
 }
 
 
