@@ -320,7 +320,7 @@ def _encode_choice(choice: Choice, losses: Losses) -> dict[str, Json]:
         "index": choice.index,
         "message": _encode_message(choice.parts, losses),
         "logprobs": choice.logprobs,
-        "finish_reason": wire_reason(choice.reason, choice.raw_reason),
+        "finish_reason": wire_reason(choice.reason, choice.raw_reason, losses),
     }
     if choice.stop_sequence is not None:
         wire["stop_reason"] = choice.stop_sequence
