@@ -87,9 +87,11 @@ def _read(body: bytes) -> Completion:
         _raise_error(body)
     if not completion.choices:
         raise _malformed("it has no choices")
+    whole = True
     for choice in completion.choices:
         _check_choice(choice)
-    if not all(choice.finish_reason for choice in completion.choices):
+        whole = whole and bool(choice.finish_reason)
+    if not whole:
         # The same answer as a stream would be incomplete.
         raise IncompleteStream("The response has no finish_reason: the provider did not say that it was finished.")
     return completion
@@ -112,7 +114,7 @@ def _malformed(problem: str) -> MalformedResponse:
 def _check_choice(choice: WireChoice) -> None:
     if (error := failure_of(choice)) is not None:
         raise error
-    calls = choice.message.tool_calls if choice.message is not None else None
+    calls = None if choice.message is None else choice.message.tool_calls
     if calls and any(call.function is None and call.custom is None for call in calls):
         raise _malformed("a tool call has neither function nor custom")
 
