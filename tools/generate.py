@@ -1,4 +1,6 @@
-"""Writes the reference under docs/ from the code, or says which files are stale: python -m tools.generate [--check].
+"""Writes the generated files, or says which of them are stale: python -m tools.generate [--check].
+
+They are the reference under docs/, from the code, and the list of prices, from a locked package's figures.
 
 A generated file is a row in FILES: its path and the function that gives its text. Functions read the code only,
 never the machine: the same commit gives the same text everywhere.
@@ -52,11 +54,19 @@ def settings_page() -> str:
 
 PART_TITLES = {
     "ServerSettings": "server",
-    "HttpProviderSettings": "providers.&lt;name&gt; of kind anthropic, openai or openai_compatible",
+    "KeySettings": "keys.&lt;name&gt;",
+    "VendorSettings": "providers.&lt;name&gt; of kind anthropic, gemini or openai_compatible",
+    "OpenAISettings": "providers.&lt;name&gt; of kind openai",
+    "AzureOpenAISettings": "providers.&lt;name&gt; of kind azure_openai",
+    "VertexSettings": "providers.&lt;name&gt; of kind vertex",
+    "BedrockSettings": "providers.&lt;name&gt; of kind bedrock",
     "Deadlines": "providers.&lt;name&gt;.deadlines",
     "LlamaCppSettings": "providers.&lt;name&gt; of kind llama_cpp",
     "PluginProviderSettings": "providers.&lt;name&gt; of a plugin's kind",
     "RouteSettings": "routes.&lt;name&gt;",
+    "TargetSettings": "routes.&lt;name&gt;.targets, where an entry is no text",
+    "PolicySettings": "routes.&lt;name&gt;.policy",
+    "CacheSettings": "routes.&lt;name&gt;.cache",
 }
 
 
@@ -89,6 +99,7 @@ def _type(field: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
         "string": lambda: "text",
         "integer": lambda: "whole number" + _range(field),
         "number": lambda: "number" + _range(field),
+        "boolean": lambda: "true or false",
         "null": lambda: "null",
     }
     if "enum" in field:
@@ -176,6 +187,13 @@ def translation_page() -> str:
     return page(NOTICE)
 
 
+def prices() -> str:
+    """The prices of models, from genai-prices."""
+    from tools.prices import price_list
+
+    return price_list()
+
+
 FILES: Mapping[str, Callable[[], str]] = {
     "docs/reference/waypost.schema.json": settings_schema,
     "docs/reference/settings.md": settings_page,
@@ -183,6 +201,7 @@ FILES: Mapping[str, Callable[[], str]] = {
     "docs/reference/errors.md": error_page,
     "docs/reference/openapi.json": openapi,
     "docs/reference/translation.md": translation_page,
+    "src/waypost/catalogue/prices.json": prices,
 }
 
 

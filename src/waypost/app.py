@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from waypost.gateway.gateway import Gateway
 from waypost.gateway.policy import Policy
+from waypost.gateway.story import StoryBook
 from waypost.manager.routed import RoutedAIService
 from waypost.providers.registry import create_providers
+from waypost.server.callers import Callers
 from waypost.settings import Settings
 
 
@@ -18,6 +20,8 @@ class Application:
     settings: Settings
     manager: RoutedAIService
     gateway: Gateway
+    callers: Callers
+    stories: StoryBook
 
     async def close(self) -> None:
         """Let go of connections and child processes."""
@@ -31,6 +35,13 @@ def build(settings: Settings) -> Application:
         create_providers(settings),
         kinds={name: provider.kind for name, provider in settings.providers.items()},
         routes={name: settings.targets(name) for name in names},
-        policies={name: Policy(**settings.policy(name).model_dump()) for name in names},
+        policies={name: _policy(settings, name) for name in names},
+        shares={name: settings.shares(name) for name in names},
     )
-    return Application(settings, RoutedAIService(gateway), gateway)
+    stories = StoryBook(settings.server.explain_records)
+    return Application(settings, RoutedAIService(gateway), gateway, Callers(settings.keys), stories)
+
+
+def _policy(settings: Settings, route: str) -> Policy:
+    told = settings.policy(route).model_dump()
+    return Policy(**{each.name: told[each.name] for each in fields(Policy)})

@@ -6,11 +6,18 @@
     │   ├── InvalidRequest          400  malformed JSON, a wrong type, an empty prompt
     │   ├── AuthenticationRequired  401
     │   ├── OriginRefused           403  a page on another site, or a foreign Host
+    │   ├── NotAllowed              403  the key is good, but not for this
     │   ├── UnknownModel            404
     │   ├── UnknownPath             404
+    │   ├── UnknownRequest          404  no story of such a request of this caller's
+    │   ├── UnknownStream           404  no such stream of this caller's to go on with
     │   ├── MethodNotAllowed        405
+    │   ├── AnswerNotKept           409  the first answer to an idempotency key is no longer here
+    │   ├── StreamExpired           410  the events asked for were dropped
     │   ├── BodyTooLarge            413
     │   ├── UnsupportedMediaType    415
+    │   ├── IdempotencyConflict     422  a key that came before, with another body
+    │   ├── TooManyFailedKeys       429  wrong keys in a row from one address
     │   └── UnsupportedFeature      422  valid, but this provider or build cannot do it
     ├── ServerBusy                  503  shutting down or overloaded
     ├── ModelError                  a local model file: missing, damaged, no room for it
@@ -31,7 +38,8 @@
     │   ├── ProviderTimeout         a deadline passed; `phase` says which
     │   ├── TargetPaused            the breaker is open: not asked at all
     │   ├── MalformedResponse       the reply is not in the provider's wire format
-    │   └── IncompleteStream        the stream ended without the provider's terminal event
+    │   ├── IncompleteStream        the stream ended without the provider's terminal event
+    │   └── RecoveryDiverged        a broken stream could not be continued in the same words
     └── AllTargetsFailed            carries the error of each attempt
 
 A class says its code, HTTP status, whether the same target may be tried again and whether another target may
@@ -43,7 +51,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 
 class WaypostError(Exception):
@@ -109,6 +117,13 @@ class OriginRefused(RequestError):
     http_status = 403
 
 
+class NotAllowed(RequestError):
+    """The key is one of ours, and may not do this: ask for this model, or administer."""
+
+    code = "not_allowed"
+    http_status = 403
+
+
 class UnknownModel(RequestError):
     """No route, target or alias has this name. The hint lists the nearest ones."""
 
@@ -123,11 +138,42 @@ class UnknownPath(RequestError):
     http_status = 404
 
 
+class UnknownRequest(RequestError):
+    """No request of this caller's has that id, or its story is no longer remembered."""
+
+    code = "unknown_request"
+    http_status = 404
+
+
+class UnknownStream(RequestError):
+    """No stream of this caller's has this id: it never had, or the time to come back to it is over."""
+
+    code = "unknown_stream"
+    http_status = 404
+    advice = "Only a recent stream can be gone on with, with the key that started it. Send the request again."
+
+
+class StreamExpired(RequestError):
+    """The stream is known, and the events asked for were dropped, or it was stopped while nobody read it."""
+
+    code = "stream_expired"
+    http_status = 410
+    advice = "Send the request again."
+
+
 class MethodNotAllowed(RequestError):
     """The endpoint exists, under another method."""
 
     code = "method_not_allowed"
     http_status = 405
+
+
+class AnswerNotKept(RequestError):
+    """A request with this idempotency key was answered before and may be billed; its answer is no longer here."""
+
+    code = "answer_not_kept"
+    http_status = 409
+    advice = "To have it answered once more, and billed once more, send it with a new Idempotency-Key."
 
 
 class BodyTooLarge(RequestError):
@@ -142,6 +188,25 @@ class UnsupportedMediaType(RequestError):
 
     code = "unsupported_media_type"
     http_status = 415
+
+
+class IdempotencyConflict(RequestError):
+    """This idempotency key came before, with another body."""
+
+    code = "idempotency_key_reused"
+    http_status = 422
+    advice = "Send the body of the first request, or take a new Idempotency-Key for each new request."
+
+
+class TooManyFailedKeys(RequestError):
+    """Too many wrong keys from one address; `retry_after_s` says when to try again."""
+
+    code = "too_many_failed_keys"
+    http_status = 429
+
+    def __init__(self, message: str, *, hint: str = "", retry_after_s: float = 60.0) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
 
 
 class UnsupportedFeature(RequestError):
@@ -201,6 +266,10 @@ class ProviderError(WaypostError):
         self.param = param
         self.request_id = request_id
         self.retry_after_s = retry_after_s
+        self.key_label: str | None = None
+        """Which of the provider's keys went with the call, where there are several."""
+        self.another_key = False
+        """Is the error about that key, and another one ready?"""
 
 
 class ProviderBadRequest(ProviderError):
@@ -354,14 +423,40 @@ class IncompleteStream(ProviderError):
     advice = "Ask again."
 
 
+class RecoveryDiverged(ProviderError):
+    """A broken stream was taken up again, and what came does not go on from what the caller had been sent."""
+
+    code = "recovery_diverged"
+    fallback = False
+    advice = "What was sent is not the whole answer: ask again."
+
+
+Next: TypeAlias = Literal[
+    "retry", "next_key", "next_target", "larger_window", "recovery", "hedge", "answered", "lost", "caller_left", "end"
+]
+"""What an attempt led to. hedge: the call that was started beside it was faster; lost: it was that call, and was not
+faster; end: nothing else could be tried."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One call to one target. `error` is None if it answered; `duration_ms` runs until it did or failed."""
+    """One call to one target. `error` is None if it answered; `duration_ms` runs until it did or failed.
+
+    The rest is for the request's story: `started_ms` counts from the request's start, `next` is what the attempt led
+    to and `waited_ms` the wait before that, `key_label` which of the provider's keys went with it, and `way` how it
+    went on with a stream that had broken.
+    """
 
     provider: str
     model: str | None
     error: Exception | None
     duration_ms: int
+    started_ms: int = 0
+    next: Next = "end"
+    waited_ms: int = 0
+    first_token_ms: int | None = None
+    key_label: str | None = None
+    way: str | None = None
 
 
 class AllTargetsFailed(WaypostError):

@@ -100,6 +100,25 @@ plugins: [special]
     assert yaml.safe_load(shown) == json.loads(waypost("config", "show", "--json").stdout)
 
 
+def test_show_hides_the_callers_keys_and_each_of_several(waypost: Waypost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "SECRET-1-of-16-signs")
+    Path("waypost.yaml").write_text(
+        f"""
+keys:
+  a: {{key: "${{MY_KEY}}"}}
+  b: {{sha256: {"5ec2e7" + "0" * 58}, admin: true}}
+providers: {{o: {{kind: openai, api_keys: ["${{MY_KEY}}", SECRET-2]}}}}
+"""
+    )
+    shown = waypost("config", "show").stdout
+    assert "SECRET" not in shown
+    assert "5ec2e7" not in shown
+    settings = yaml.safe_load(shown)
+    assert settings["keys"]["a"]["key"] == "(set, from MY_KEY)"
+    assert (settings["keys"]["b"]["sha256"], settings["keys"]["b"]["key"]) == ("(set)", None)
+    assert settings["providers"]["o"]["api_keys"] == ["(set, from MY_KEY)", "(set)"]
+
+
 def test_show_names_the_variable_of_a_key_that_no_file_mentions(
     waypost: Waypost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,11 +137,11 @@ def test_init_writes_a_file_that_is_fine_and_its_schema(waypost: Waypost) -> Non
 
 
 def test_the_commented_parts_of_the_template_are_fine_too(waypost: Waypost, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY"):
-        monkeypatch.setenv(variable, "a-key")
+    for variable in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "APPLICATION_KEY", "OPERATIONS_KEY"):
+        monkeypatch.setenv(variable, f"a-key-of-its-own-for-{variable}")
     waypost("config", "init")
     lines = Path("waypost.yaml").read_text().splitlines()
-    keys = ("# data_dir", "# providers", "# routes", "# aliases", "#   ")
+    keys = ("# keys:", "# data_dir", "# providers", "# routes", "# aliases", "#   ")
     active = [line.removeprefix("# ") if line.startswith(keys) else line for line in lines]
     Path("waypost.yaml").write_text("\n".join(active))
     assert waypost("config", "check").stdout == "waypost.yaml is fine: 4 providers, 1 route\n"

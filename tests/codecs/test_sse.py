@@ -103,7 +103,7 @@ def test_rule_holds_byte_by_byte(chunks: list[bytes], events: list[SseEvent]) ->
 )
 def test_retry_takes_ascii_digits_only(field: bytes, retry_ms: int | None) -> None:
     decoder = SseDecoder()
-    decoder.feed(field + b"\n")
+    decoder.feed(field + b"\n\n")
     assert decoder.retry_ms == retry_ms
 
 
@@ -118,7 +118,7 @@ def test_the_last_valid_retry_counts() -> None:
     [
         (b"", False),
         (b"data: a\n\n", False),
-        (b": comment\n", False),
+        (b": comment\n\n", False),
         (b"data: a\n", True),
         (b"event: a\n", True),
         (b"da", True),
@@ -166,7 +166,7 @@ def test_an_event_over_the_limit_is_refused(stream: bytes, piece_bytes: int) -> 
 
 def test_the_limit_is_of_one_event_not_of_the_stream() -> None:
     event = b"data: " + b"x" * 90 + b"\n\n"
-    assert len(decode(event * 50, b": comment\n" * 50, max_event_bytes=100)) == 50
+    assert len(decode(event * 50, b": comment\n\n" * 50, max_event_bytes=100)) == 50
 
 
 def test_events_before_an_error_are_given_and_then_the_error_for_good() -> None:

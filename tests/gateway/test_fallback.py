@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -39,7 +39,7 @@ class Script:
         return "".join(self.items)
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[AsyncIterator[str]]:
+    async def open(self) -> AsyncIterator[AsyncIterable[str]]:
         self.events.append("opened")
         try:
             yield self._items()

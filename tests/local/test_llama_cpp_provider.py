@@ -15,7 +15,6 @@ from waypost.chat import (
     InlineData,
     Media,
     Message,
-    PartDelta,
     Request,
     Sampling,
     Text,
@@ -26,23 +25,25 @@ from waypost.errors import ModelError, ProviderConnectionLost, UnsupportedFeatur
 from waypost.local.catalogue import SMOLLM2_135M_INSTRUCT
 from waypost.local.process import LocalModelOptions
 from waypost.local.store import ModelStore
+from waypost.providers.asked import Asked
 from waypost.providers.llama_cpp import LlamaCppProvider, demand_abilities
 
 
-def question(text: str, max_tokens: int | None = None) -> Request:
-    return Request("", (Message("user", (Text(text),)),), sampling=Sampling(max_tokens=max_tokens))
+def question(text: str, max_tokens: int | None = None) -> Asked:
+    return Asked.of(Request("", (Message("user", (Text(text),)),), sampling=Sampling(max_tokens=max_tokens)))
 
 
 async def test_it_answers_rightly_by_both_ways(real_store: ModelStore) -> None:
     provider = LlamaCppProvider("local", LocalModelOptions(), real_store)
     try:
         assert provider.state().status == "idle"
-        whole = await provider.generate(question("What is the capital of France?"))
+        whole = (await provider.generate(question("What is the capital of France?"))).response
         assert "Paris" in whole.text
         collector = Collector()
-        async with provider.stream(question("What is the capital of France?")) as events:
-            async for event in events:
-                collector.add(event)
+        async with provider.stream(question("What is the capital of France?")) as stream:
+            async for batch in stream:
+                for event in batch.events:
+                    collector.add(event)
         assert "Paris" in collector.response().text
         assert provider.state().status == "ready"
     finally:
@@ -55,7 +56,7 @@ async def test_without_max_tokens_an_answer_ends_at_the_models_own_bound(real_st
     store = ModelStore(real_store.folder, {bounded.name: bounded})
     provider = LlamaCppProvider("local", LocalModelOptions(), store)
     try:
-        story = await provider.generate(question("Tell me a story"))
+        story = (await provider.generate(question("Tell me a story"))).response
         assert (story.usage.output_tokens, story.choices[0].reason) == (16, "length")
         short = await provider.generate(question("Tell me a story", max_tokens=3))
         assert short.usage.output_tokens == 3
@@ -76,9 +77,9 @@ async def test_a_process_that_dies_in_mid_answer_is_told_as_such_and_the_next_re
     provider = LlamaCppProvider("local", LocalModelOptions(), real_store)
     try:
         with pytest.raises(ProviderConnectionLost) as caught:
-            async with provider.stream(question("Tell me a story")) as events:
-                async for event in events:
-                    if isinstance(event, PartDelta) and (pid := provider._server.pid):
+            async with provider.stream(question("Tell me a story")) as stream:
+                async for batch in stream:
+                    if batch.token and (pid := provider._server.pid):
                         os.kill(pid, signal.SIGKILL)
         assert caught.value.message == (
             "The local model's process ended before its answer did: "
@@ -86,14 +87,14 @@ async def test_a_process_that_dies_in_mid_answer_is_told_as_such_and_the_next_re
         )
         assert "127.0.0.1" not in str(caught.value)
         assert caught.value.provider == "local"
-        assert (await provider.generate(question("What is the capital of France?"))).text
+        assert (await provider.generate(question("What is the capital of France?"))).response.text
     finally:
         await provider.close()
 
 
 PICTURE = Media("image", InlineData(b"png", "image/png"))
 TOOLS = (FunctionTool("look"),)
-ASKED = question("hello")
+ASKED = question("hello").request
 LACKING = [
     (replace(ASKED, tools=TOOLS), "tools", "tools"),
     (replace(ASKED, tools=TOOLS, tool_choice=ToolChoice("auto")), "tools", "tools"),
@@ -111,11 +112,11 @@ async def test_what_the_model_cannot_do_is_refused_both_ways_and_nothing_is_star
 ) -> None:
     provider = LlamaCppProvider("local", LocalModelOptions(), ModelStore(tmp_path))
     with pytest.raises(UnsupportedFeature, match=rf"{SMOLLM2_135M_INSTRUCT.name} cannot use {what}\.") as caught:
-        await provider.generate(request_)
+        await provider.generate(Asked.of(request_))
     assert caught.value.param == param
     assert "another model" in caught.value.hint
     with pytest.raises(UnsupportedFeature):
-        async with provider.stream(request_):
+        async with provider.stream(Asked.of(request_)):
             pass
     await provider.close()
 
@@ -136,5 +137,5 @@ async def test_what_a_file_of_ones_own_can_do_is_not_judged(tmp_path: Path) -> N
     provider = LlamaCppProvider("own", LocalModelOptions(str(tmp_path / "own.gguf")), ModelStore(tmp_path))
     for request, _, _ in LACKING:
         with pytest.raises(ModelError, match=r"own\.gguf"):
-            await provider.generate(request)
+            await provider.generate(Asked.of(request))
     await provider.close()

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import yaml
 
 from waypost.errors import ConfigurationError
 from waypost.settings import (
     HttpProviderSettings,
+    KeyedProviderSettings,
+    KeySettings,
     LlamaCppSettings,
     PluginProviderSettings,
+    PolicySettings,
     Settings,
     Target,
+    json_schema,
     load_settings,
     read_settings,
     unknown_variables,
 )
 
 KEYS = {"ANTHROPIC_API_KEY": "sk-ant-1", "OPENAI_API_KEY": "sk-2"}
+OTHER_KEYS = ("OPENROUTER_API_KEY", "OPENAI_API_KEY_2", "APPLICATION_KEY")
 
 
 @pytest.fixture(autouse=True)
@@ -158,12 +166,13 @@ def test_the_environment_comes_before_the_file_and_options_come_before_both(tmp_
         "WAYPOST_SHUTDOWN_GRACE_S": "1.5",
         "WAYPOST_MAX_BODY_BYTES": "",
         "WAYPOST_DATA_DIR": "there",
+        "WAYPOST_WORKERS": "3",
     }
     settings = read_settings(file, environ, {"--port": (("server", "port"), 3)}).settings
     server = settings.server
     assert (server.port, server.host, server.log_level, server.max_body_bytes) == (3, "127.0.0.2", "debug", 5000)
     assert server.cors_origins == ("http://a.example", "http://b.example:81")
-    assert (server.shutdown_grace_s, settings.data_dir) == (1.5, tmp_path / "there")
+    assert (server.shutdown_grace_s, settings.data_dir, server.workers) == (1.5, tmp_path / "there", 3)
 
 
 def test_the_file_is_the_named_one_then_the_environments_then_the_usual_one(tmp_path: Path) -> None:
@@ -198,13 +207,18 @@ def test_a_named_file_that_cannot_be_read_is_an_error(path: Path | None, environ
 def test_paths_in_the_file_are_relative_to_the_file(tmp_path: Path) -> None:
     folder = tmp_path / "etc"
     folder.mkdir()
-    text = "data_dir: data\nproviders: {o: {kind: openai, ca_file: ca.pem}, l: {kind: llama_cpp, model: plain-name}}"
+    text = """
+data_dir: data
+providers:
+  o: {kind: openai, ca_file: ca.pem, api_key_file: keys}
+  l: {kind: llama_cpp, model: plain-name}
+"""
     file = write(folder, text)
     settings = load_settings(file.relative_to(tmp_path), {})
     hosted, local = settings.providers.values()
     assert settings.data_dir == folder / "data"
-    assert isinstance(hosted, HttpProviderSettings)
-    assert hosted.ca_file == folder / "ca.pem"
+    assert isinstance(hosted, KeyedProviderSettings)
+    assert (hosted.ca_file, hosted.api_key_file) == (folder / "ca.pem", folder / "keys")
     assert isinstance(local, LlamaCppSettings)
     assert local.model == "plain-name"
 
@@ -237,14 +251,18 @@ def test_no_text_form_shows_a_secret(tmp_path: Path) -> None:
 providers:
   o: {kind: openai, api_key: "SECRET1", headers: {X-Key: SECRET2}, proxy: "http://user:SECRET3@proxy:3128"}
   p: {kind: special, options: {token: SECRET4, deep: [SECRET5]}}
+  q: {kind: openai, api_keys: [SECRET6, SECRET7]}
 plugins: [special]
+keys:
+  a: {key: SECRET8-of-16-signs}
+  b: {sha256: "${HASH}"}
 """
-    settings = load_settings(write(tmp_path, text), {})
+    settings = load_settings(write(tmp_path, text), {"HASH": "5EC2E7" + "0" * 58})
     forms = [repr(settings), str(settings), settings.model_dump_json(), str(settings.model_dump())]
     forms += [json.dumps(settings.model_dump(mode="json")), f"{settings.providers}"]
-    assert [form for form in forms if "SECRET" in form] == []
+    assert [form for form in forms if "SECRET" in form or "5ec2e7" in form.lower()] == []
     provider = settings.providers["o"]
-    assert isinstance(provider, HttpProviderSettings)
+    assert isinstance(provider, KeyedProviderSettings)
     assert provider.api_key is not None
     assert provider.api_key.get_secret_value() == "SECRET1"
     assert (provider.headers, provider.proxy) == ({"X-Key": "SECRET2"}, "http://user:SECRET3@proxy:3128")
@@ -252,9 +270,71 @@ plugins: [special]
 
 def test_a_key_loses_the_line_break_that_files_of_secrets_end_with() -> None:
     provider = load_settings(environ={"OPENAI_API_KEY": "k\n"}).providers["openai"]
-    assert isinstance(provider, HttpProviderSettings)
+    assert isinstance(provider, KeyedProviderSettings)
     assert provider.api_key is not None
     assert provider.api_key.get_secret_value() == "k"
+
+
+def test_a_key_is_known_by_its_hash_whichever_form_it_is_written_in(tmp_path: Path) -> None:
+    key = "a-key-of-16-signs-or-more"
+    text = f"""
+keys:
+  plain: {{key: "${{KEY}}"}}
+  hashed: {{sha256: {sha256(b"another-key-of-16-signs").hexdigest()}, admin: true}}
+"""
+    keys = load_settings(write(tmp_path, text), {"KEY": key}).keys
+    assert keys["plain"].digest() == sha256(key.encode()).digest()
+    assert keys["hashed"].digest() == sha256(b"another-key-of-16-signs").digest()
+    assert [keys[name].admin for name in keys] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("routes", "name", "allowed"),
+    [
+        (None, "anything/at-all", True),
+        (("fast",), "fast", True),
+        (("fast",), "faster", False),
+        (("fast",), "FAST", False),
+        (("fast", "openai/*"), "openai/gpt-5", True),
+        (("openai/gpt-?",), "openai/gpt-55", False),
+    ],
+)
+def test_a_key_may_ask_for_what_its_patterns_name(routes: tuple[str, ...] | None, name: str, allowed: bool) -> None:
+    key = KeySettings.model_validate({"key": "a-key-of-16-signs-or-more", "routes": routes})
+    assert key.allows(name) is allowed
+
+
+def test_a_route_hands_its_share_on_by_weight(tmp_path: Path) -> None:
+    text = """
+providers: {a: {kind: anthropic}, o: {kind: openai}, g: {kind: gemini}}
+routes:
+  all: {targets: [{target: half, weight: 3}, a]}
+  half: {targets: [o/x, {target: quick, weight: 2}, a]}
+aliases: {quick: g, top: all}
+"""
+    settings = load_settings(write(tmp_path, text), {})
+    shares = {str(target): share for target, share in settings.shares("top").items()}
+    assert list(shares) == [str(target) for target in settings.targets("top")] == ["o/x", "g", "a"]
+    assert shares == pytest.approx({"o/x": 3 / 16, "g": 6 / 16, "a": 3 / 16 + 1 / 4})
+    assert settings.shares("o/y") == {Target("o", "y"): 1.0}
+
+
+def test_shares_over_ever_forking_routes_are_found_in_no_time() -> None:
+    """Each of 60 routes names the next one twice: 2^60 ways, one target."""
+    routes = {f"r{level}": {"targets": [f"r{level + 1}", f"r{level + 1}"]} for level in range(60)}
+    settings = Settings.model_validate({"routes": {**routes, "r60": {"targets": ["local"]}}})
+    assert settings.shares("r0") == {Target("local"): pytest.approx(1)}
+
+
+def test_policy_and_cache_are_those_of_the_route_an_alias_leads_to() -> None:
+    route = {"targets": ["local"], "policy": {"balance": "weighted"}, "cache": {"ttl_s": 7}}
+    settings = Settings.model_validate({"routes": {"r": route}, "aliases": {"x": "y", "y": "r"}})
+    cache = settings.cache("x")
+    assert settings.policy("x").balance == "weighted"
+    assert cache is not None
+    assert cache.ttl_s == 7
+    assert (settings.cache("default"), settings.cache("nobody")) == (None, None)
+    assert settings.policy("nobody") == PolicySettings()
 
 
 def test_settings_are_frozen() -> None:
@@ -277,5 +357,24 @@ def test_the_process_environment_is_read_when_none_is_given(monkeypatch: pytest.
 def test_the_example_is_valid() -> None:
     example = Path(__file__).parents[2] / "waypost.example.yaml"
     assert example.read_text().splitlines()[0] == "# yaml-language-server: $schema=./docs/reference/waypost.schema.json"
-    settings = load_settings(example, {**KEYS, "OPENROUTER_API_KEY": "k"})
+    settings = load_settings(example, {**KEYS, **dict.fromkeys(OTHER_KEYS, "a-key-of-16-signs-or-more")})
     assert [str(target) for target in settings.targets("offline")] == ["vllm", "local"]
+
+
+def test_the_example_holds_every_setting() -> None:
+    """But those that only a plugin's provider has."""
+    written = set(keys_in(yaml.safe_load((Path(__file__).parents[2] / "waypost.example.yaml").read_text())))
+    schema = json_schema()
+    parts = {"": schema, **schema["$defs"]}
+    named = {key for name, part in parts.items() if name != "PluginProviderSettings" for key in part["properties"]}
+    assert named - written == set()
+
+
+def keys_in(value: object) -> Iterator[object]:
+    if isinstance(value, dict):
+        yield from value
+        for item in value.values():
+            yield from keys_in(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from keys_in(item)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from waypost.settings import InvalidSettings, Settings, load_settings
 from waypost.settings.document import MAX_SIZE_BYTES
 
 OPENAI = "providers: {o: {kind: openai}}\n"
+KEY = "a-key-of-16-signs-or-more"
+LOOPBACK_ONLY = 'line 1: server.host is "0.0.0.0". Without keys Waypost only listens on loopback; use 127.0.0.1'
 
 ROWS: list[tuple[str, str]] = [
     # keys
@@ -106,8 +109,8 @@ ROWS: list[tuple[str, str]] = [
     (
         "providers: {o: {api_key: x}}",
         (
-            "line 1: providers.o.kind is missing; it is anthropic, openai, gemini, openai_compatible, llama_cpp or a "
-            "plugin's"
+            "line 1: providers.o.kind is missing; it is anthropic, openai, gemini, openai_compatible, azure_openai, "
+            "vertex, bedrock, llama_cpp or a plugin's"
         ),
     ),
     (
@@ -118,7 +121,7 @@ ROWS: list[tuple[str, str]] = [
         "providers: {o: {kind: zzz}}",
         (
             'line 1: providers.o has the unknown kind "zzz"; the kinds are anthropic, openai, gemini, '
-            "openai_compatible and llama_cpp; another's plugin must be named in plugins"
+            "openai_compatible, azure_openai, vertex, bedrock and llama_cpp; another's plugin must be named in plugins"
         ),
     ),
     ("providers: {o: {kind: 5}}", "line 1: providers.o.kind must be text (put it in quotes), not 5"),
@@ -162,6 +165,90 @@ ROWS: list[tuple[str, str]] = [
     (
         "server: {port: '${NOPE}'}",
         "line 1: server.port wants the variable NOPE, which is not set; set it, or write ${NOPE:-a default}",
+    ),
+    # keys of callers
+    ("keys: [a]", "line 1: keys must hold keys with values"),
+    ("keys: {a: SECRET-OF-16-SIGNS}", "line 1: keys.a must hold keys with values"),
+    ("keys: {a: {}}", "line 1: keys.a needs either key or sha256"),
+    (f"keys: {{a: {{key: {KEY}, sha256: {'a' * 64}}}}}", "line 1: keys.a needs either key or sha256, not both"),
+    (
+        "keys: {a: {key: hunter2}}",
+        "line 1: keys.a.key is too short to be safe; use a random one of 16 characters or more",
+    ),
+    ("keys: {a: {sha256: abc}}", "line 1: keys.a.sha256 must be the key's SHA-256 in 64 hexadecimal digits"),
+    (f"keys: {{a: {{key: {KEY}, admin: perhaps}}}}", "line 1: keys.a.admin must be true or false"),
+    (f"keys: {{a: {{key: {KEY}, routes: []}}}}", "line 1: keys.a.routes needs at least one entry"),
+    (
+        f"keys: {{a: {{key: {KEY}, admn: true}}}}",
+        "line 1: unknown key keys.a.admn; did you mean admin?",
+    ),
+    (
+        f"keys: {{a/b: {{key: {KEY}}}}}",
+        'line 1: keys holds the name "a/b"; a name may hold only letters, digits, and . _ : -',
+    ),
+    (
+        f"keys:\n  a: {{key: {KEY}}}\n  b: {{sha256: {sha256(KEY.encode()).hexdigest().upper()}}}",
+        "line 1: keys holds one key twice, as a and b",
+    ),
+    ("server: {host: 0.0.0.0}\nkeys: {}", LOOPBACK_ONLY),
+    ("server: {host: 0.0.0.0}\nkeys:", LOOPBACK_ONLY),
+    ("server: {workers: 0}", "line 1: server.workers must be at least 1, not 0"),
+    ("server: {max_in_flight: 0}", "line 1: server.max_in_flight must be at least 1, not 0"),
+    # keys of providers
+    (
+        "providers: {o: {kind: openai, api_key: a, api_key_file: b}}",
+        "line 1: providers.o has api_key and api_key_file; use one of them",
+    ),
+    ("providers: {o: {kind: openai, api_keys: []}}", "line 1: providers.o.api_keys needs at least one entry"),
+    (
+        'providers: {o: {kind: openai, api_keys: [a, "b c"]}}',
+        "line 1: providers.o.api_keys[1] holds a character that no key has, such as a space or a line break",
+    ),
+    (
+        "providers: {o: {kind: openai, wire: chats}}",
+        'line 1: providers.o.wire must be chat or responses (did you mean chat?), not "chats"',
+    ),
+    (
+        "providers: {o: {kind: gemini, wire: chat}}",
+        (
+            "line 1: unknown key providers.o.wire; the keys here are kind, base_url, default_model, headers, "
+            "deadlines, proxy, ca_file, api_key, api_keys, api_key_file and key_cool_down_s"
+        ),
+    ),
+    ("providers: {o: {kind: azure_openai}}", "line 1: providers.o.base_url is missing"),
+    ("providers: {o: {kind: vertex}}", "line 1: providers.o.project is missing"),
+    (
+        "providers: {o: {kind: vertex, project: a/../b}}",
+        "line 1: providers.o.project may hold only letters, digits, - and _",
+    ),
+    # routes
+    (
+        OPENAI + "routes: {r: {targets: [{target: o, wieght: 2}]}}",
+        "line 2: unknown key routes.r.targets[0].wieght; did you mean weight?",
+    ),
+    (OPENAI + "routes: {r: {targets: [{weight: 2}]}}", "line 2: routes.r.targets[0].target is missing"),
+    (
+        OPENAI + "routes: {r: {targets: [o, {target: p, weight: 2}]}}",
+        'line 2: routes.r.targets[1] names the unknown provider, route or alias "p"; the providers are o',
+    ),
+    (
+        OPENAI + "routes: {r: {targets: [{target: s}]}, s: {targets: [{target: r}]}}",
+        "line 2: routes.r leads back to itself: r -> s -> r",
+    ),
+    (
+        OPENAI + "routes: {r: {targets: [o], policy: {hedge_max_cost_usd: 1}}}",
+        "line 2: routes.r.policy has hedge_max_cost_usd, which does nothing without hedge_after_s",
+    ),
+    (
+        OPENAI + "routes: {r: {targets: [o], policy: {fall_back_on: [contextlength]}}}",
+        (
+            "line 2: routes.r.policy.fall_back_on[0] must be context_length, content_policy or bad_request "
+            '(did you mean context_length?), not "contextlength"'
+        ),
+    ),
+    (
+        OPENAI + "routes: {r: {targets: [o], cache: {max_bytes: 0}}}",
+        "line 2: routes.r.cache.max_bytes must be at least 1, not 0",
     ),
     # names
     (
@@ -233,6 +320,11 @@ def problems_of(tmp_path: Path, text: str, environ: dict[str, str] | None = None
 @pytest.mark.parametrize(("text", "expected"), ROWS, ids=[text[:60] for text, _ in ROWS])
 def test_each_mistake_has_its_sentence(tmp_path: Path, text: str, expected: str) -> None:
     assert expected in problems_of(tmp_path, text)
+
+
+def test_a_list_whose_only_entry_is_wrong_is_not_also_too_short(tmp_path: Path) -> None:
+    problems = problems_of(tmp_path, OPENAI + "routes: {r: {targets: [5]}}")
+    assert problems == ["line 2: routes.r.targets[0] must be text (put it in quotes), not 5"]
 
 
 def test_all_mistakes_of_a_file_are_named_at_once_in_the_order_of_lines(tmp_path: Path) -> None:
@@ -319,9 +411,16 @@ providers:
   b: {kind: openai, api_key: [SECRET]}
   c: {kind: openai, proxy: "SECRET"}
   d: {kind: openai, headers: {x: 12345678}}
+  e: {kind: openai, api_keys: SECRET}
+  f: {kind: openai, api_keys: ["SECRET x"]}
+keys:
+  a: SECRET
+  b: {key: SECRET}
+  c: {sha256: SECRET}
+  d: {key: [SECRET]}
 """
     problems = problems_of(tmp_path, text)
-    assert len(problems) == 4
+    assert len(problems) == 10
     assert not [problem for problem in problems if "SECRET" in problem or "12345678" in problem]
 
 
@@ -358,3 +457,11 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
 def test_settings_built_in_python_check_their_names_too() -> None:
     with pytest.raises(ValueError, match='names the unknown provider, route or alias "nobody"'):
         Settings.model_validate({"routes": {"default": {"targets": ["nobody"]}}})
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "waypost.example.com"])  # noqa: S104 - refused
+def test_settings_built_in_python_open_no_other_address_without_keys_either(host: str) -> None:
+    with pytest.raises(ValueError, match="Without keys Waypost only listens on loopback"):
+        Settings.model_validate({"server": {"host": host}})
+    opened = Settings.model_validate({"server": {"host": host}, "keys": {"a": {"key": KEY}}})
+    assert opened.server.host == host

@@ -10,10 +10,12 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 import yaml
 from pydantic import ValidationError
+from tools.generate import PART_TITLES
 
 from waypost.settings import InvalidSettings, Settings, json_schema, load_settings
 from waypost.settings.environment import OVERRIDES
-from waypost.settings.models import Part
+from waypost.settings.fields import Part
+from waypost.settings.providers import BUILT_IN_KINDS
 from waypost.settings.sentences import PARTS, SENTENCES
 
 VALIDATOR = jsonschema.Draft202012Validator(json_schema())
@@ -41,7 +43,12 @@ def test_every_field_of_the_schema_has_its_sentence() -> None:
 
 
 def test_every_part_is_known_where_unknown_keys_are_told() -> None:
-    assert set(PARTS.values()) == set(parts())
+    ends = {part for part in parts() if not part.__subclasses__()}
+    assert set(PARTS.values()) == ends
+
+
+def test_every_part_has_its_section_in_the_reference() -> None:
+    assert set(PART_TITLES) == set(json_schema()["$defs"])
 
 
 def test_every_constraint_in_the_models_has_a_sentence() -> None:
@@ -55,12 +62,19 @@ def test_every_constraint_in_the_models_has_a_sentence() -> None:
 def _leaves(schema: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     places: dict[str, tuple[str, ...]] = {
         "ServerSettings": ("server",),
-        "HttpProviderSettings": ("providers", "openai"),
+        "KeySettings": ("keys", "mine"),
+        "VendorSettings": ("providers", "anthropic"),
+        "OpenAISettings": ("providers", "openai"),
+        "AzureOpenAISettings": ("providers", "azure_openai"),
+        "VertexSettings": ("providers", "vertex"),
+        "BedrockSettings": ("providers", "bedrock"),
         "LlamaCppSettings": ("providers", "llama_cpp"),
         "PluginProviderSettings": ("providers", "special"),
         "Deadlines": ("providers", "openai", "deadlines"),
         "RouteSettings": ("routes", "default"),
         "PolicySettings": ("routes", "default", "policy"),
+        "CacheSettings": ("routes", "default", "cache"),
+        "TargetSettings": ("routes", "default", "targets"),
     }
     yield from ((key,) for key in schema["properties"])
     for name, part in schema["$defs"].items():
@@ -68,11 +82,13 @@ def _leaves(schema: dict[str, Any]) -> Iterator[tuple[str, ...]]:
 
 
 def _error_types(path: tuple[str, ...], value: Any) -> set[str]:
-    data: dict[str, Any] = {"providers": {kind: {"kind": kind} for kind in ("openai", "llama_cpp", "special")}}
+    data: dict[str, Any] = {"providers": {kind: {"kind": kind} for kind in (*BUILT_IN_KINDS, "special")}}
     holder = data
     for step in path[:-1]:
         holder = holder.setdefault(step, {})
     holder[path[-1]] = value
+    if path[-2:-1] == ("targets",):
+        data["routes"]["default"]["targets"] = [holder]
     try:
         Settings.model_validate(data)
     except ValidationError as error:
@@ -87,6 +103,27 @@ FILES: list[tuple[str, bool]] = [
     ("data_dir: null", True),
     ("providers: {o: {kind: openai, deadlines: {first_byte_s: null, idle_s: 2}}, l: {kind: llama_cpp}}", True),
     ("plugins: [special]\nproviders: {s: {kind: special, options: {a: [1]}}}", True),
+    (
+        "server: {host: 0.0.0.0}\nkeys: {a: {key: a-key-of-16-signs-or-more, admin: true, routes: [fast, 'openai/*']}}",
+        True,
+    ),
+    ("providers: {o: {kind: openai, api_keys: [a, b], wire: responses, key_cool_down_s: 5}}", True),
+    ("providers: {o: {kind: azure_openai, base_url: 'https://a.example', api_version: 2024-10-21-preview}}", True),
+    ("providers: {o: {kind: vertex, project: ours}}", True),
+    ("providers: {o: {kind: openai}}\nroutes: {r: {targets: [o, {target: o/x, weight: 3}], cache: {ttl_s: 5}}}", True),
+    ("providers: {o: {kind: openai}}\nroutes: {r: {targets: [o], cache: null, policy: {fall_back_on: []}}}", True),
+    ("keys: {a: {key: a-key-of-16-signs-or-more, roots: []}}", False),
+    ("keys: {a: {key: a-key-of-16-signs-or-more, admin: perhaps}}", False),
+    ("keys: {a: {key: a-key-of-16-signs-or-more, routes: []}}", False),
+    ("providers: {o: {kind: bedrock, region: eu-central-1, wire: chat}}", True),
+    ("providers: {o: {kind: bedrock}}", False),
+    ("providers: {o: {kind: azure_openai}}", False),
+    ("providers: {o: {kind: anthropic, wire: chat}}", False),
+    ("providers: {o: {kind: vertex, project: ours, api_key: x}}", False),
+    ("providers: {o: {kind: openai, api_keys: []}}", False),
+    ("providers: {o: {kind: openai}}\nroutes: {r: {targets: [{weight: 3}]}}", False),
+    ("providers: {o: {kind: openai}}\nroutes: {r: {targets: [{target: o, weight: 0}]}}", False),
+    ("providers: {o: {kind: openai}}\nroutes: {r: {targets: [o], policy: {fall_back_on: [anything]}}}", False),
     ("server: {prot: 1}", False),
     ("server: {port: abc}", False),
     ("server: {port: 65536}", False),

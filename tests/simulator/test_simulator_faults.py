@@ -1,4 +1,4 @@
-"""Every fault, in both dialects, streamed and not, as the bytes and the end that a plain TCP client sees."""
+"""Every fault, in each dialect, streamed and not, as the bytes and the end that a plain TCP client sees."""
 
 from __future__ import annotations
 
@@ -11,18 +11,13 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 import pytest
+from tests.simulator.dialects import DIALECTS, NAMES, body_of, events_of, is_whole, path_of
 
 from waypost.simulator import Simulator
 from waypost.simulator.faults import FAULT_KINDS
 
-DIALECTS = ["openai", "anthropic"]
-HEADERS = {
-    "openai": {"authorization": "Bearer any"},
-    "anthropic": {"x-api-key": "any", "anthropic-version": "2023-06-01"},
-}
-PATHS = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}
 LAST_CHUNK = b"0\r\n\r\n"
-TERMINAL = {"openai": b"data: [DONE]\n\n", "anthropic": b"event: message_stop\n"}
+TERMINAL = {name: dialect.terminal for name, dialect in DIALECTS.items()}
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,7 @@ class Seen:
 
     @property
     def events(self) -> list[bytes]:
-        return [event for event in self.stream.split(b"\n\n") if event]
+        return events_of(self.stream)
 
 
 @pytest.fixture
@@ -75,12 +70,18 @@ async def call(
     patience_s: float = 5.0,
 ) -> Seen:
     """One request on a connection of its own, read to its end, or until nothing more comes for `patience_s`."""
-    content = {"model": model, "messages": [{"role": "user", "content": prompt}], "stream": stream, "max_tokens": 500}
-    data = json.dumps(content).encode()
-    headers = {**HEADERS[dialect], "host": "localhost", "connection": "close", "content-length": str(len(data))}
+    data = json.dumps(body_of(dialect, prompt, model=model, stream=stream)).encode()
+    headers = {
+        **DIALECTS[dialect].headers,
+        "host": "localhost",
+        "connection": "close",
+        "content-length": str(len(data)),
+    }
     if fault is not None:
         headers["x-waypost-simulate"] = json.dumps(fault)
-    head = f"POST {PATHS[dialect]} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    head = f"POST {path_of(dialect, model, stream=stream)} HTTP/1.1\r\n" + "".join(
+        f"{name}: {value}\r\n" for name, value in headers.items()
+    )
     reader, writer = await asyncio.open_connection("127.0.0.1", int(simulator.url.rpartition(":")[2]))
     writer.write(head.encode() + b"\r\n" + data)
     received, end = await _read_to_the_end(reader, first_byte_s, patience_s)
@@ -110,7 +111,7 @@ async def outcome(simulator: Simulator) -> str:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", NAMES)
 async def test_without_a_fault_the_reply_is_whole(simulator: Simulator, dialect: str, stream: bool) -> None:
     seen = await call(simulator, dialect, stream=stream)
     assert (seen.status, seen.end) == (200, "closed")
@@ -123,22 +124,17 @@ async def test_without_a_fault_the_reply_is_whole(simulator: Simulator, dialect:
     assert await outcome(simulator) == "completed"
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", NAMES)
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_status_comes_with_the_dialects_own_body(simulator: Simulator, dialect: str, stream: bool) -> None:
     for status in [*range(400, 419), 422, 429, 431, 451, 499, *range(500, 505), 529, 599]:
         seen = await call(simulator, dialect, stream=stream, fault={"status": status})
         assert seen.status == status
-        assert seen.headers["content-type"] == "application/json"
+        assert seen.headers["content-type"].startswith("application/json")
         error = json.loads(seen.body)
-        if dialect == "openai":
-            assert set(error) == {"error"}
-            assert set(error["error"]) == {"message", "type", "param", "code"}
-            assert seen.headers["x-request-id"].startswith("req_")
-        else:
-            assert error["type"] == "error"
-            assert set(error["error"]) == {"type", "message"}
-            assert error["request_id"] == seen.headers["request-id"]
+        top, within = DIALECTS[dialect].error_shape
+        assert set(error) == set(top)
+        assert set(error["error"]) - {"details"} == set(within)
         assert error["error"]["message"]
         assert await outcome(simulator) == "fault"
 
@@ -160,6 +156,25 @@ TYPES = {
 }
 
 
+async def test_the_requests_id_is_where_the_provider_has_it(simulator: Simulator) -> None:
+    for dialect in ("openai", "openai_responses"):
+        seen = await call(simulator, dialect, stream=True)
+        assert seen.headers["x-request-id"].startswith("req_")
+    seen = await call(simulator, "anthropic", stream=False, model="status-500")
+    assert json.loads(seen.body)["request_id"] == seen.headers["request-id"]
+    assert not {"request-id", "x-request-id"} & set((await call(simulator, "gemini", stream=True)).headers)
+
+
+GOOGLE = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED"}
+GOOGLE |= {400: "INVALID_ARGUMENT", 500: "INTERNAL", 502: "INTERNAL", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}
+
+
+async def test_googles_status_goes_with_the_code(simulator: Simulator) -> None:
+    for status, name in GOOGLE.items():
+        error = json.loads((await call(simulator, "gemini", stream=False, model=f"status-{status}")).body)["error"]
+        assert (error["code"], error["status"]) == (status, name)
+
+
 async def test_anthropics_type_goes_with_the_status(simulator: Simulator) -> None:
     for status, kind in TYPES.items():
         seen = await call(simulator, "anthropic", stream=False, model=f"status-{status}")
@@ -179,7 +194,13 @@ NAMED = {
         "too_large": (413, "type", "request_too_large"),
         "context_length": (400, "type", "invalid_request_error"),
     },
+    "gemini": {
+        "context_length": (400, "status", "INVALID_ARGUMENT"),
+        "quota": (429, "status", "RESOURCE_EXHAUSTED"),
+        "overloaded": (503, "status", "UNAVAILABLE"),
+    },
 }
+NAMED["openai_responses"] = NAMED["openai"]
 
 
 @pytest.mark.parametrize(
@@ -207,20 +228,24 @@ async def test_the_wait_is_told_in_each_of_three_forms(simulator: Simulator) -> 
     assert "retry-after" not in (await call(simulator, "openai", stream=False, fault={"status": 429})).headers
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", NAMES)
 async def test_a_page_in_place_of_an_answer(simulator: Simulator, dialect: str) -> None:
     seen = await call(simulator, dialect, stream=False, fault={"status": 200, "body": "html"})
     assert (seen.status, seen.headers["content-type"]) == (200, "text/html")
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", NAMES)
 async def test_a_code_of_ones_own(simulator: Simulator, dialect: str) -> None:
     seen = await call(simulator, dialect, stream=False, fault={"status": 429, "code": "ramp_limit_exceeded"})
     error = json.loads(seen.body)["error"]
-    assert (error["code"] if dialect == "openai" else error["details"]["error_code"]) == "ramp_limit_exceeded"
+    where = {
+        "anthropic": lambda: error["details"]["error_code"],
+        "gemini": lambda: error["details"][0]["reason"],
+    }
+    assert where.get(dialect, lambda: error["code"])() == "ramp_limit_exceeded"
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", NAMES)
 async def test_a_proxys_page_and_an_empty_body(simulator: Simulator, dialect: str) -> None:
     seen = await call(simulator, dialect, stream=True, model="html-502")
     assert (seen.status, seen.headers["content-type"]) == (502, "text/html")
@@ -229,7 +254,7 @@ async def test_a_proxys_page_and_an_empty_body(simulator: Simulator, dialect: st
     assert (seen.status, seen.body) == (503, b"")
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", NAMES)
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_reset_before_the_headers_leaves_no_byte(simulator: Simulator, dialect: str, stream: bool) -> None:
     for seen in (
@@ -240,7 +265,7 @@ async def test_a_reset_before_the_headers_leaves_no_byte(simulator: Simulator, d
     assert await outcome(simulator) == "fault"
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", NAMES)
 async def test_silence_lasts_until_the_client_leaves(simulator: Simulator, dialect: str) -> None:
     seen = await call(simulator, dialect, stream=True, model="silence", first_byte_s=0.3)
     assert (seen.head, seen.end) == ("", "silent")
@@ -249,7 +274,7 @@ async def test_silence_lasts_until_the_client_leaves(simulator: Simulator, diale
 
 
 @pytest.mark.parametrize("count", [0, 1, 4])
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", NAMES)
 async def test_a_stream_is_cut_by_a_reset_after_exactly_so_many_events(
     simulator: Simulator, dialect: str, count: int
 ) -> None:
@@ -263,7 +288,7 @@ async def test_a_stream_is_cut_by_a_reset_after_exactly_so_many_events(
     assert simulator.requests[-1].events_sent == count
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", NAMES)
 async def test_a_stream_is_cut_inside_an_event_and_inside_a_character(simulator: Simulator, dialect: str) -> None:
     fault = {"cut_after_events": 3, "inside": "event"}
     seen = await call(simulator, dialect, stream=True, fault=fault)
@@ -278,7 +303,7 @@ async def test_a_stream_is_cut_inside_an_event_and_inside_a_character(simulator:
     assert seen.end == "closed", "no character of several bytes: nothing to cut"
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", NAMES)
 async def test_a_stream_ends_in_order_but_too_early(simulator: Simulator, dialect: str) -> None:
     seen = await call(simulator, dialect, stream=True, model="end-3")
     assert (seen.end, len(seen.events)) == ("closed", 3)
@@ -286,48 +311,58 @@ async def test_a_stream_ends_in_order_but_too_early(simulator: Simulator, dialec
     assert TERMINAL[dialect] not in seen.stream
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", NAMES)
 async def test_a_stream_stalls_with_the_connection_open(simulator: Simulator, dialect: str) -> None:
     seen = await call(simulator, dialect, stream=True, model="stall-2", patience_s=0.3)
     assert (seen.end, len(seen.events)) == ("silent", 2)
     assert await outcome(simulator) == "client_closed"
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+IN_BAND = {
+    "openai": (b"", "code", "rate_limit_exceeded"),
+    "openai_responses": (b"event: error\n", "code", "rate_limit_exceeded"),
+    "anthropic": (b"event: error\n", "type", "rate_limit_error"),
+    "gemini": (b"", "status", "RESOURCE_EXHAUSTED"),
+}
+
+
+@pytest.mark.parametrize("dialect", NAMES)
 async def test_an_error_is_reported_inside_the_stream(simulator: Simulator, dialect: str) -> None:
+    line, member, word = IN_BAND[dialect]
     fault = {"error_after_events": 3, "error": "rate_limit"}
     seen = await call(simulator, dialect, stream=True, fault=fault)
     assert (seen.status, seen.end, len(seen.events)) == (200, "closed", 4)
     assert TERMINAL[dialect] not in seen.stream
     name, _, data = seen.events[-1].rpartition(b"data: ")
-    error = json.loads(data)["error"]
-    if dialect == "openai":
-        assert (name, error["code"]) == (b"", "rate_limit_exceeded")
-    else:
-        assert (name, error["type"]) == (b"event: error\n", "rate_limit_error")
+    found = json.loads(data)
+    error = found.get("error", found)
+    assert (name, error[member]) == (line, word)
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_response_fails_as_a_response_if_so_asked(simulator: Simulator) -> None:
+    fault = {"error_after_events": 3, "error": "rate_limit", "in_response": True}
+    seen = await call(simulator, "openai_responses", stream=True, fault=fault)
+    name, _, data = seen.events[-1].partition(b"\ndata: ")
+    failed = json.loads(data)
+    assert (name, failed["sequence_number"], failed["response"]["status"]) == (b"event: response.failed", 3, "failed")
+    assert failed["response"]["error"]["code"] == "rate_limit_exceeded"
+    assert failed["response"]["id"] == json.loads(seen.events[0].partition(b"data: ")[2])["response"]["id"]
+    assert TERMINAL["openai_responses"] not in seen.stream
+
+
+@pytest.mark.parametrize("dialect", NAMES)
 @pytest.mark.parametrize("count", [0, 2, 5])
 async def test_one_event_is_malformed_and_the_rest_are_whole(simulator: Simulator, dialect: str, count: int) -> None:
     whole = await call(simulator, dialect, stream=True)
     seen = await call(simulator, dialect, stream=True, fault={"malformed_after_events": count})
     assert (seen.end, len(seen.events)) == ("closed", len(whole.events))
-    assert [place for place, event in enumerate(seen.events) if not _is_whole(event)] == [
+    assert [place for place, event in enumerate(seen.events) if not is_whole(event)] == [
         count + (dialect == "anthropic" and count == 2)  # the third event there is a ping, which is left alone
     ]
     assert TERMINAL[dialect] in seen.stream
 
 
-def _is_whole(event: bytes) -> bool:
-    data = event.rpartition(b"data: ")[2]
-    try:
-        return data == b"[DONE]" or bool(json.loads(data))
-    except json.JSONDecodeError:
-        return False
-
-
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", NAMES)
 @pytest.mark.parametrize("kind", ["cut", "end", "stall", "error", "malformed"])
 async def test_a_stream_shorter_than_the_faults_count_ends_well(simulator: Simulator, dialect: str, kind: str) -> None:
     seen = await call(simulator, dialect, stream=True, model=f"{kind}-900")
@@ -336,7 +371,7 @@ async def test_a_stream_shorter_than_the_faults_count_ends_well(simulator: Simul
     assert await outcome(simulator) == "completed"
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", NAMES)
 @pytest.mark.parametrize(("kind", "end"), [("cut", "reset"), ("end", "closed"), ("stall", "silent")])
 async def test_a_whole_answer_breaks_off_in_its_middle(simulator: Simulator, dialect: str, kind: str, end: str) -> None:
     seen = await call(simulator, dialect, stream=False, model=f"{kind}-1", patience_s=0.5)
@@ -344,10 +379,10 @@ async def test_a_whole_answer_breaks_off_in_its_middle(simulator: Simulator, dia
     assert len(seen.body) == int(seen.headers["content-length"]) // 2
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", NAMES)
 async def test_a_whole_answer_becomes_an_error_or_half_a_body(simulator: Simulator, dialect: str) -> None:
     seen = await call(simulator, dialect, stream=False, model="error-1")
-    assert seen.status == {"openai": 503, "anthropic": 529}[dialect]
+    assert seen.status == DIALECTS[dialect].overloaded
     assert json.loads(seen.body)["error"]
     seen = await call(simulator, dialect, stream=False, model="malformed-1")
     assert (seen.status, len(seen.body)) == (200, int(seen.headers["content-length"]))
@@ -360,6 +395,10 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "reset_before_headers": {"reset_before_headers": True},
     "silence": {"silence": True},
     **{kind: {kind: 1} for kind in FAULT_KINDS if kind.endswith("_after_events")},
+    "named_error": {"named_error": "overloaded"},
+    "first_token_s": {"first_token_s": 0.1},
+    "content_type": {"content_type": "text/plain"},
+    "refuse_prefill": {"refuse_prefill": True},
 }
 
 
@@ -372,7 +411,7 @@ async def test_a_rules_fault_strikes_as_often_as_the_rule_may_and_is_in_the_ledg
         assert [(seen.rule, seen.fault) for seen in simulator.requests] == [(1, kind), (None, None)]
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", NAMES)
 @pytest.mark.parametrize(
     ("header", "problem"),
     [

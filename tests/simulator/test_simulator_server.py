@@ -277,7 +277,11 @@ async def test_another_script_can_be_used_at_any_time(simulator: Simulator, sess
 
 async def test_the_first_page_tells_where_to_go(simulator: Simulator, session: aiohttp.ClientSession) -> None:
     _, page = await fetch(session, "GET", simulator.url, {})
-    assert page["base_urls"] == {"openai": f"{simulator.url}/v1", "anthropic": simulator.url}
+    assert page["base_urls"] == {
+        "openai": f"{simulator.url}/v1",
+        "anthropic": simulator.url,
+        "gemini": simulator.url,
+    }
     assert f"POST {CHAT}" in page["endpoints"]
 
 

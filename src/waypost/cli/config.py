@@ -83,11 +83,13 @@ def effective_settings(loaded: LoadedSettings) -> dict[str, Any]:
 
 
 def _without_secrets(value: Any, path: tuple[str | int, ...], loaded: LoadedSettings) -> Any:
-    from waypost.settings.models import HIDDEN
+    from waypost.settings.fields import HIDDEN, MASKED
 
     if isinstance(value, dict):
         return {key: _without_secrets(item, (*path, key), loaded) for key, item in value.items()}
-    if value == HIDDEN or (path[-1] == "api_key" and value is not None):
+    if isinstance(value, list):
+        return [_without_secrets(item, (*path, index), loaded) for index, item in enumerate(value)]
+    if value in (HIDDEN, MASKED):
         return f"(set, from {loaded.variables[path]})" if path in loaded.variables else HIDDEN
     return value
 

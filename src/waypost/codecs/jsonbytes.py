@@ -37,7 +37,7 @@ def parse_request(body: bytes) -> Json:
         raise JsonError("it begins with a byte order mark, which must be left out")
     _check_count(body)
     try:
-        value = json.loads(body.decode(), object_pairs_hook=_unique, parse_float=_finite, parse_constant=_refuse)
+        value = _STRICT.decode(body.decode())
         if b"\\ud" in body or b"\\uD" in body:
             msgspec.json.decode(body)  # knows a lone surrogate, which `json` lets through
     except json.JSONDecodeError as error:
@@ -142,6 +142,10 @@ def _finite(text: str) -> float:
 
 def _refuse(name: str) -> NoReturn:
     raise JsonError(f"{name} is not a JSON number")
+
+
+# Made once: `json.loads` with hooks builds a decoder for each call.
+_STRICT: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_refuse)
 
 
 def _check_count(body: bytes) -> None:

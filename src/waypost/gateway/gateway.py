@@ -1,61 +1,69 @@
-"""The gateway: a canonical request in, an answer from one of its route's targets out.
+"""The gateway: a request in, an answer from one of its route's targets out.
 
 It knows no wire format and no HTTP. Every front door, and the AI service of the library's face, goes through here.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import Final, cast
 
-from waypost.chat import CitationDelta, Event, PartDelta, PartStart, Request, Response, ResponseStart
-from waypost.errors import Attempt
+from waypost.catalogue import Capabilities, capabilities_of
+from waypost.gateway.balance import LatencyBoard, order
 from waypost.gateway.breaker import HealthBoard
-from waypost.gateway.fallback import Answered, first_answer, first_stream
+from waypost.gateway.call_record import current_record
+from waypost.gateway.fallback import FirstStream, first_answer, first_stream
+from waypost.gateway.fitting import fit
 from waypost.gateway.policy import Policy
+from waypost.gateway.recovering import RecoveringStream, RecoveryPlan
+from waypost.gateway.recovery import RecoveryTarget
 from waypost.gateway.router import ConfiguredProvider, Router
-from waypost.gateway.schedule import Candidate, ProviderT, Schedule
+from waypost.gateway.schedule import Candidate, Effects, Schedule
+from waypost.gateway.served import Served, ServedStream
+from waypost.providers.answers import Answer, AnswerStream, Batch
+from waypost.providers.asked import Asked
 from waypost.providers.provider import Provider, ProviderState
 from waypost.settings.references import Target
 
-LONG_INPUT_CHARACTERS = 100_000
+LOCAL_KIND: Final = "llama_cpp"
+MOST_TARGETS: Final = 10_000
+"""Callers may name any model, and what is remembered of each must end somewhere."""
+LONG_INPUT_BYTES = 100_000
 """From here on the prompt alone takes a provider long to read."""
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
-    """A whole answer: from whom, after which attempts, and what the caller should know."""
+class Traits:
+    """What is known of a target by its kind and model."""
 
-    response: Response
-    provider: str
-    attempts: tuple[Attempt, ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def model(self) -> str:
-        """The model that really answered, as the provider names it."""
-        return self.response.model or self.attempts[-1].model or ""
+    capabilities: Capabilities
+    is_local: bool
 
 
 @dataclass(frozen=True, slots=True)
-class ServedStream:
-    """An answer under way. `events` holds all of them, the start too; the last is Finish, or it raises."""
+class Planned:
+    """Whom one request asks, in order, and by which policy."""
 
-    start: ResponseStart
-    events: AsyncIterator[Event]
-    provider: str
-    attempts: tuple[Attempt, ...]
-    notes: tuple[str, ...] = ()
+    candidates: Sequence[Candidate[Provider]]
+    policy: Policy
+    notes: tuple[str, ...]
+    route: str | None
+    requests: Mapping[tuple[str, str | None], Asked]
+    """What is asked of targets that get another request than the caller's."""
 
-    @property
-    def model(self) -> str:
-        """The model that really answers, as the provider names it."""
-        return self.start.model or self.attempts[-1].model or ""
+    def asked_of(self, candidate: Candidate[Provider], asked: Asked) -> Asked:
+        """What is asked of this target."""
+        return self.requests.get(candidate.target, asked) if self.requests else asked
+
+    def notes_of(self, candidate: Candidate[Provider]) -> tuple[str, ...]:
+        """What the caller should know if this target answers."""
+        return (*self.notes, candidate.note) if candidate.note else self.notes
 
 
 class Gateway:
-    """Routes and policies over providers. `policies` are those of the routes that have one of their own."""
+    """Routes and policies over providers. `policies` and `shares` (of the requests) are those of the routes."""
 
     def __init__(
         self,
@@ -63,29 +71,68 @@ class Gateway:
         kinds: Mapping[str, str],
         routes: Mapping[str, tuple[Target, ...]],
         policies: Mapping[str, Policy] | None = None,
+        shares: Mapping[str, Mapping[Target, float]] | None = None,
     ) -> None:
         self._providers = providers
+        self._kinds = kinds
         self.router = Router({name: ConfiguredProvider(kinds[name], providers[name]) for name in providers}, routes)
         self.board = HealthBoard()
+        self.latencies: LatencyBoard[Target] = LatencyBoard()
         self._policies = policies or {}
+        self._shares = shares or {}
+        self._effects = Effects()
+        self._candidates: dict[tuple[Target, bool], Candidate[Provider]] = {}
+        self._traits: dict[tuple[str, str | None], Traits] = {}
 
-    async def generate(self, request: Request) -> Served:
+    async def generate(self, asked: Asked) -> Served:
         """The whole answer. Raises AllTargetsFailed, or at once what no other target could mend, or UnknownModel."""
-        schedule, notes = self._schedule(request)
+        planned = self._planned(asked)
+        schedule = self._schedule(planned)
         answered = await first_answer(
-            schedule, lambda candidate: candidate.provider.generate(_asked_of(request, candidate))
+            schedule, lambda candidate: self._generated(planned.asked_of(candidate, asked), candidate)
         )
-        response = answered.answer
-        return Served(response, answered.candidate.name, answered.attempts, (*notes, *response.notes))
+        answer, candidate = answered.answer, answered.candidate
+        notes = (*planned.notes_of(candidate), *answer.notes)
+        served = Served(answer, candidate.name, answered.attempts, notes, self._kinds[candidate.name])
+        _note_served(served, served.model)
+        return served
 
     @asynccontextmanager
-    async def stream(self, request: Request) -> AsyncIterator[ServedStream]:
-        """The answer as events, with fallback before the first token; leaving the block ends the call."""
-        schedule, notes = self._schedule(request)
-        async with first_stream(
-            schedule, lambda candidate: candidate.provider.stream(_asked_of(request, candidate)), is_token
-        ) as answered:
-            yield await served_stream(answered, notes)
+    async def stream(self, asked: Asked) -> AsyncIterator[ServedStream]:
+        """The answer in batches, with fallback before the first token and recovery after it.
+
+        Leaving the block ends the call.
+        """
+        planned = self._planned(asked)
+        first = self._open_stream(self._schedule(planned), lambda candidate: planned.asked_of(candidate, asked))
+        async with first as answered:
+            plan = RecoveryPlan(
+                asked,
+                planned.policy,
+                planned.candidates,
+                self._recovery_target,
+                self._open_stream,
+                lambda candidates, before: self._schedule(replace(planned, candidates=candidates), before),
+            )
+            stream = cast("AnswerStream", first.opened)
+            async with RecoveringStream(plan, first, stream, answered.candidate) as recovering:
+                notes = planned.notes_of(answered.candidate)
+                name = answered.candidate.name
+                served = ServedStream(recovering, name, notes, self._kinds[name])
+                _note_served(served, served.model)
+                yield served
+
+    async def _generated(self, asked: Asked, candidate: Candidate[Provider]) -> Answer:
+        return await candidate.provider.generate(asked, candidate.model or "")
+
+    def _open_stream(
+        self, schedule: Schedule[Provider], asked_of: Callable[[Candidate[Provider]], Asked]
+    ) -> FirstStream[Provider, Batch]:
+        return first_stream(
+            schedule,
+            lambda candidate: candidate.provider.stream(asked_of(candidate), candidate.model or ""),
+            _has_token,
+        )
 
     @property
     def names(self) -> Mapping[str, str]:
@@ -98,6 +145,14 @@ class Gateway:
         }
         return {**routed, **models}
 
+    @property
+    def targets(self) -> Sequence[tuple[str, str, str | None]]:
+        """Provider, kind and model of every target that is configured, each once."""
+        routed = (target for targets in self.router.routes.values() for target in targets)
+        named = [(target.provider, target.model or self._providers[target.provider].default_model) for target in routed]
+        named += [(name, provider.default_model) for name, provider in self._providers.items()]
+        return [(provider, self._kinds[provider], model) for provider, model in dict.fromkeys(named)]
+
     def states(self) -> Mapping[str, ProviderState]:
         """How each provider is, from what is known now."""
         return {name: provider.state() for name, provider in self._providers.items()}
@@ -107,53 +162,73 @@ class Gateway:
         for provider in self._providers.values():
             await provider.close()
 
-    def _schedule(self, request: Request) -> tuple[Schedule[Provider], tuple[str, ...]]:
-        plan = self.router.plan(request.model)
-        slow = request.reasoning is not None or _is_long(request)
-        candidates = [self._candidate(target, slow=slow) for target in plan.targets]
+    def _planned(self, asked: Asked) -> Planned:
+        record = current_record()
+        if record is not None:
+            record.asked_model = asked.model
+        plan = self.router.plan(asked.model)
         policy = self._policies.get(plan.route or "", DEFAULT_POLICY)
-        return Schedule(candidates, policy, self.board), plan.notes
+        slow = asked.thinks or asked.size_bytes >= LONG_INPUT_BYTES
+        targets = self._ordered(plan.targets, policy, plan.route)
+        candidates = [self._candidate(target, slow=slow) for target in targets]
+        if record is not None:
+            record.route = plan.route
+            record.retry_after_limit_ms = round(policy.retry_after_limit_s * 1000)
+        fitted = fit(asked, candidates, self._capabilities, policy.unsupported)
+        return Planned(fitted.candidates, policy, plan.notes, plan.route, fitted.requests)
+
+    def _ordered(self, targets: Sequence[Target], policy: Policy, route: str | None) -> Sequence[Target]:
+        if policy.balance == "priority" or len(targets) == 1:
+            return targets
+        shares = self._shares.get(route or "", {})
+        weights = [shares.get(target, 0.0) for target in targets] if shares else ()
+        return order(targets, policy.balance, self._effects.chance, weights, self.latencies.latencies())
+
+    def _schedule(self, planned: Planned, before: Schedule[Provider] | None = None) -> Schedule[Provider]:
+        return Schedule(planned.candidates, planned.policy, self.board, self._effects, before=before)
 
     def _candidate(self, target: Target, *, slow: bool) -> Candidate[Provider]:
-        provider = self._providers[target.provider]
-        model = target.model or provider.default_model
-        return Candidate(target.provider, provider, model, slow_start=slow or provider.slow_start)
+        known = self._candidates.get((target, slow))
+        if known is None:
+            provider = self._providers[target.provider]
+            model = target.model or provider.default_model
+            window = self.traits_of(target.provider, model).capabilities.context_window_tokens
+            known = Candidate(
+                target.provider, provider, model, slow_start=slow or provider.slow_start, window_tokens=window
+            )
+            if len(self._candidates) >= MOST_TARGETS:
+                self._candidates.clear()
+            self._candidates[target, slow] = known
+        return known
+
+    def traits_of(self, provider: str, model: str | None) -> Traits:
+        """What is known of a target. Kept, since every request asks."""
+        known = self._traits.get((provider, model))
+        if known is None:
+            kind = self._kinds[provider]
+            known = Traits(capabilities_of(kind, model), kind == LOCAL_KIND)
+            if len(self._traits) >= MOST_TARGETS:
+                self._traits.clear()
+            self._traits[provider, model] = known
+        return known
+
+    def _capabilities(self, candidate: Candidate[Provider]) -> Capabilities:
+        return self.traits_of(candidate.name, candidate.model).capabilities
+
+    def _recovery_target(self, candidate: Candidate[Provider]) -> RecoveryTarget:
+        traits = self.traits_of(candidate.name, candidate.model)
+        prefill = traits.capabilities.prefill is True
+        return RecoveryTarget(candidate.name, candidate.model, takes_prefill=prefill, is_local=traits.is_local)
 
 
 DEFAULT_POLICY = Policy()
 
 
-def is_token(event: Event) -> bool:
-    """Content of any kind: from here on the caller has seen something."""
-    match event:
-        case PartDelta():
-            return bool(event.text)
-        case PartStart():
-            return bool(getattr(event.part, "text", True))
-        case CitationDelta():
-            return True
-        case _:
-            return False
+def _has_token(batch: Batch) -> bool:
+    return batch.token
 
 
-async def served_stream(answered: Answered[ProviderT, AsyncIterator[Event]], notes: tuple[str, ...]) -> ServedStream:
-    """With its start read, so that it is known who answers before the events are."""
-    start = await anext(answered.answer)
-    if not isinstance(start, ResponseStart):
-        raise TypeError(f"{answered.candidate.name} began its stream with {type(start).__name__}")
-    events = _with_first(start, answered.answer)
-    return ServedStream(start, events, answered.candidate.name, answered.attempts, (*notes, *start.notes))
-
-
-async def _with_first(start: ResponseStart, rest: AsyncIterator[Event]) -> AsyncIterator[Event]:
-    yield start
-    async for event in rest:
-        yield event
-
-
-def _asked_of(request: Request, candidate: Candidate[Provider]) -> Request:
-    return replace(request, model=candidate.model or "")
-
-
-def _is_long(request: Request) -> bool:
-    return sum(len(message.text) for message in request.messages) >= LONG_INPUT_CHARACTERS
+def _note_served(served: Served | ServedStream, model: str) -> None:
+    record = current_record()
+    if record is not None:
+        record.provider, record.model, record.notes, record.told = served.provider, model, served.notes, served

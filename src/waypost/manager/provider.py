@@ -10,11 +10,14 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from waypost.chat import Event, Finish, PartDelta, PartEnd, PartStart, ResponseStart, Text
 from waypost.manager.arguments import to_request
 from waypost.manager.response import AIResponse, to_ai_response
+from waypost.providers.answers import AnswerStream
+from waypost.providers.asked import Asked
 from waypost.providers.provider import Provider, ProviderState
 
 
@@ -66,7 +69,8 @@ class ModelProvider(AIServiceProvider):
     async def generate_response(self, prompt: str, **kwargs: Any) -> AIResponse:
         """The whole answer. Raises InvalidRequest or ProviderError."""
         request = to_request(prompt, kwargs, default_model=self._provider.default_model)
-        return to_ai_response(await self._provider.generate(request), self._provider.name)
+        answer = await self._provider.generate(Asked.of(request), request.model)
+        return to_ai_response(answer.response, self._provider.name)
 
     async def stream_response(self, prompt: str, **kwargs: Any) -> AsyncGenerator[str]:
         """The answer's text. Raises as `generate_response` does, also in the middle."""
@@ -74,9 +78,15 @@ class ModelProvider(AIServiceProvider):
             async for event in text_of(events):
                 yield event
 
-    def stream_events(self, prompt: str, **kwargs: Any) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
+    @asynccontextmanager
+    async def stream_events(self, prompt: str, **kwargs: Any) -> AsyncIterator[AsyncIterator[Event]]:
         """The answer as the provider's own events."""
-        return self._provider.stream(to_request(prompt, kwargs, default_model=self._provider.default_model))
+        request = to_request(prompt, kwargs, default_model=self._provider.default_model)
+        async with (
+            self._provider.stream(Asked.of(request, stream=True), request.model) as stream,
+            aclosing(_events_of(stream)) as events,
+        ):
+            yield events
 
     def serves(self, model: str) -> bool | None:
         """Does it have a model of that name? None: unknown."""
@@ -89,6 +99,13 @@ class ModelProvider(AIServiceProvider):
     async def close(self) -> None:
         """Close the connection pool, end the child process."""
         await self._provider.close()
+
+
+async def _events_of(stream: AnswerStream) -> AsyncGenerator[Event]:
+    notes = stream.notes
+    async for batch in stream:
+        for event in batch.events:
+            yield replace(event, notes=notes) if notes and isinstance(event, ResponseStart) else event
 
 
 async def text_of(events: AsyncIterator[Event]) -> AsyncGenerator[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from waypost.gateway.gateway import Gateway
 from waypost.manager.arguments import to_request
 from waypost.manager.response import AIResponse, to_ai_response
-from waypost.manager.service import AIStream, StreamingAIService
+from waypost.manager.service import AIStream, StreamingAIService, opened_stream
+from waypost.providers.asked import Asked
 from waypost.providers.provider import ProviderState
 
 
@@ -21,7 +22,7 @@ class RoutedAIService(StreamingAIService):
 
     async def generate_response(self, prompt: str, **kwargs: Any) -> AIResponse:
         """The whole answer, by the route's policy. Raises as the manager does, and UnknownModel."""
-        served = await self.gateway.generate(to_request(prompt, kwargs))
+        served = await self.gateway.generate(Asked.of(to_request(prompt, kwargs)))
         response = to_ai_response(served.response, served.provider)
         response.attempts, response.warnings = served.attempts, served.notes
         return response
@@ -29,8 +30,9 @@ class RoutedAIService(StreamingAIService):
     @asynccontextmanager
     async def stream_events(self, prompt: str, **kwargs: Any) -> AsyncIterator[AIStream]:
         """The answer as events, by the route's policy; leaving the block ends the call."""
-        async with self.gateway.stream(to_request(prompt, kwargs)) as served:
-            yield AIStream(served)
+        asked = Asked.of(to_request(prompt, kwargs), stream=True)
+        async with self.gateway.stream(asked) as served, aclosing(served.events()) as events:
+            yield await opened_stream(events, served.provider, served.attempts, served.notes)
 
     def states(self) -> Mapping[str, ProviderState]:
         """How each provider is, from what is known now."""

@@ -8,9 +8,9 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
-from waypost.chat import Event
+from waypost.chat import Event, ResponseStart, is_token
+from waypost.errors import Attempt
 from waypost.gateway.fallback import first_answer, first_stream
-from waypost.gateway.gateway import ServedStream, is_token, served_stream
 from waypost.gateway.schedule import Candidate, Schedule
 from waypost.manager.provider import AIServiceProvider, text_as_events, text_of
 from waypost.manager.response import AIResponse
@@ -22,16 +22,36 @@ ServiceCandidate: TypeAlias = Candidate[AIServiceProvider]
 class AIStream:
     """An answer under way: who gives it, and its events. Iterate it once; the last event is Finish, or it raises."""
 
-    def __init__(self, served: ServedStream) -> None:
-        self.id = served.start.id
-        self.provider = served.provider
-        self.model = served.model
-        self.attempts = served.attempts
-        self.warnings = served.notes
-        self._events = served.events
+    def __init__(
+        self,
+        start: ResponseStart,
+        rest: AsyncIterator[Event],
+        provider: str,
+        attempts: tuple[Attempt, ...],
+        warnings: tuple[str, ...],
+    ) -> None:
+        self.id = start.id
+        self.provider = provider
+        self.model = start.model or (attempts[-1].model if attempts else None) or ""
+        self.attempts = attempts
+        self.warnings = warnings
+        self._start = start
+        self._rest = rest
 
-    def __aiter__(self) -> AsyncIterator[Event]:
-        return self._events
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        yield self._start
+        async for event in self._rest:
+            yield event
+
+
+async def opened_stream(
+    events: AsyncIterator[Event], provider: str, attempts: tuple[Attempt, ...], notes: tuple[str, ...]
+) -> AIStream:
+    """With its start read, so that it is known who answers before the events are."""
+    start = await anext(events)
+    if not isinstance(start, ResponseStart):
+        raise TypeError(f"{provider} began its stream with {type(start).__name__}")
+    return AIStream(start, events, provider, attempts, (*notes, *start.notes))
 
 
 class StreamingAIService(ABC):
@@ -113,7 +133,8 @@ class AIServiceManager(StreamingAIService):
             lambda candidate: _open(candidate.provider, prompt, _arguments(kwargs, candidate)),
             is_token,
         ) as answered:
-            yield AIStream(await served_stream(answered, _notes(answered.candidate)))
+            candidate = answered.candidate
+            yield await opened_stream(answered.answer, candidate.name, answered.attempts, _notes(candidate))
 
     def states(self) -> Mapping[str, ProviderState]:
         """How each provider is, from what is known now; a double that does not say is taken to be ready."""

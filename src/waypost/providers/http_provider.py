@@ -1,49 +1,33 @@
 """A provider reached over HTTP: one codec, one connection pool, one place that says where and with which headers.
 
-Vendors differ only in their table row (`vendor.py`) and in where their endpoint comes from; nothing here knows any
-of them. Holds no retries: those are the gateway's.
+Vendors differ only in their table row (`vendor.py`) and in the way into their account (`access.py`); nothing here
+knows any of them. Holds no retries: those are the gateway's.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
-from urllib.parse import quote, urlsplit
+from typing import Final, TypeAlias
+from urllib.parse import urlsplit
 
-from waypost.chat import Event, Failed, Finish, Request, Response, ResponseStart
-from waypost.codecs.codec import Codec, Encoded, StreamDecoder
-from waypost.codecs.sse import SseDecoder
-from waypost.errors import MalformedResponse, ProviderConnectionLost, ProviderError
+from waypost.chat import Response
+from waypost.codecs.codec import Codec
+from waypost.errors import MalformedResponse, ProviderError
+from waypost.providers.access import ProviderAccess
+from waypost.providers.answers import Answer, AnswerStream
+from waypost.providers.asked import Asked
+from waypost.providers.http_stream import DecodedStream, PassedStream, WireStream
 from waypost.providers.provider import ProviderState
 from waypost.providers.secrets import clean
 from waypost.transport import Deadlines, HttpClient, Reply
 
 _MAX_ERROR_BODY_BYTES = 64 * 1024
-_DRAIN_S = 0.5
-"""How long the end of the body may take after the terminal event, so that the connection can be used again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where to send a request, and the headers that authorize it. "{model}" in a URL stands for the model.
-
-    `stream_url` is for streams; None: they are asked for at `url`.
-    """
-
-    url: str
-    headers: Mapping[str, str] = field(repr=False)
-    stream_url: str | None = None
-
-    def url_for(self, model: str, *, stream: bool) -> str:
-        """The address for one request."""
-        url = self.stream_url if stream and self.stream_url is not None else self.url
-        return url.replace("{model}", quote(model, safe=""))
-
-
-EndpointSource: TypeAlias = Callable[[], Awaitable[Endpoint]]
+AccessSource: TypeAlias = Callable[[], Awaitable[ProviderAccess]]
+"""Gives the way into the account; a local model's is known only once its process runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +36,7 @@ class HttpProviderOptions:
 
     name: str
     codec: Codec
-    endpoint: EndpointSource
+    access: AccessSource
     default_model: str | None = None
     deadlines: Deadlines = field(default_factory=Deadlines)
     serves: Callable[[str], bool | None] = lambda _model: None
@@ -84,77 +68,90 @@ class HttpProvider:
         """Close the connection pool."""
         await self._client.close()
 
-    async def generate(self, request: Request) -> Response:
+    async def generate(self, asked: Asked, model: str = "") -> Answer:
         """The whole answer. Raises ProviderError."""
-        request = self._with_model(request)
-        encoded = self._codec.encode_request(request, stream=False)
+        model = model or self.default_model or ""
         with self._named_errors():
-            async with self._send(request.model, encoded.body, stream=False) as reply:
-                response = self._codec.decode_response(await reply.read())
-        return replace(response, notes=_notes(encoded)) if encoded.losses else response
+            sending = self._sending(asked, model, stream=False)
+            async with self._send(model, sending, stream=False) as reply:
+                body = await reply.read()
+                headers = shown_headers(reply.headers)
+                if not sending.passed:
+                    return Answer.of(self._noted(self._codec.decode_response(body), sending), headers)
+                seen = self._codec.watch_response(body)
+                decode = self._codec.decode_response
+                return Answer(seen.model, seen.usage, body=body, decode=decode, headers=headers)
 
     @asynccontextmanager
-    async def stream(self, request: Request) -> AsyncIterator[AsyncIterator[Event]]:
-        """The answer as events. Raises ProviderError, also in the middle."""
-        request = self._with_model(request)
-        encoded = self._codec.encode_request(request, stream=True)
+    async def stream(self, asked: Asked, model: str = "") -> AsyncIterator[AnswerStream]:
+        """The answer as batches of events. Raises ProviderError, also in the middle."""
+        model = model or self.default_model or ""
         with self._named_errors():
-            async with self._send(request.model, encoded.body, stream=True) as reply:
+            sending = self._sending(asked, model, stream=True)
+            async with self._send(model, sending, stream=True) as reply:
                 _demand_event_stream(reply)
-                decoder = self._codec.stream_decoder(choices=request.sampling.choices or 1)
-                events = self._events(reply, decoder)
-                noted = _noted(events, _notes(encoded)) if encoded.losses else events
-                async with aclosing(events), aclosing(noted):
-                    yield noted
+                yield self._wire_stream(reply, sending, asked)
+
+    def _wire_stream(self, reply: Reply, sending: _Sending, asked: Asked) -> WireStream:
+        headers = shown_headers(reply.headers)
+        if not sending.passed:
+            return DecodedStream(reply, headers, sending.notes, self._codec.stream_decoder(choices=asked.choices))
+        watch = self._codec.stream_watch(choices=asked.choices)
+        tell_usage = asked.written is None or asked.written.seen.include_usage
+        return PassedStream(reply, headers, self._codec, watch, usage=tell_usage)
+
+    def _sending(self, asked: Asked, model: str, *, stream: bool) -> _Sending:
+        """The caller's own bytes where they fit, else the canonical request encoded."""
+        written = asked.written_in(self._codec.name)
+        if written is not None:
+            return _Sending(written.body_for(model), written.headers, passed=True)
+        encoded = self._codec.encode_request(replace(asked.request, model=model), stream=stream)
+        return _Sending(encoded.body, {}, tuple(str(loss) for loss in encoded.losses))
 
     @asynccontextmanager
-    async def _send(self, model: str, body: bytes, *, stream: bool) -> AsyncIterator[Reply]:
-        endpoint = await self._options.endpoint()
-        headers = {"content-type": "application/json", **endpoint.headers}
+    async def _send(self, model: str, sending: _Sending, *, stream: bool) -> AsyncIterator[Reply]:
+        access = await self._options.access()
+        url = access.url_for(model, stream=stream)
+        authorized, key = await access.authorize("POST", url, sending.body)
+        headers = {"content-type": "application/json", **sending.headers, **authorized}
         async with self._client.send(
-            "POST",
-            endpoint.url_for(model, stream=stream),
-            headers=headers,
-            body=body,
-            deadlines=self._options.deadlines,
+            "POST", url, headers=headers, body=sending.body, deadlines=self._options.deadlines
         ) as reply:
             if 300 <= reply.status < 400:
                 raise _redirected(reply)
             if reply.status >= 400:
                 error_body = await reply.read(_MAX_ERROR_BODY_BYTES)
-                raise self._codec.decode_error(reply.status, reply.headers, error_body)
+                error = self._codec.decode_error(reply.status, reply.headers, error_body)
+                error.key_label = key.label if key else None
+                error.another_key = access.report(key, error)
+                raise error
+            access.report(key, None)
             yield reply
 
-    def _with_model(self, request: Request) -> Request:
-        return request if request.model or not self.default_model else replace(request, model=self.default_model)
-
-    async def _events(self, reply: Reply, decoder: StreamDecoder) -> AsyncGenerator[Event]:
-        sse = SseDecoder()
-        with self._named_errors():
-            chunks = reply.chunks()
-            try:
-                async for chunk in chunks:
-                    finished = False
-                    for wire_event in sse.feed(chunk):
-                        for event in decoder.feed(wire_event):
-                            finished = _raise_if_failed(event)
-                            yield event
-                    if finished:
-                        await _drain(chunks)
-                        return
-            except ProviderConnectionLost:
-                # A provider that has said it was finished owes nothing more; else finish() fails.
-                rest = decoder.finish()
-                if any(isinstance(event, Failed) for event in rest):
-                    raise
-            else:
-                rest = decoder.finish()
-            for event in rest:
-                _raise_if_failed(event)
-                yield event
+    def _noted(self, response: Response, sending: _Sending) -> Response:
+        return replace(response, notes=sending.notes) if sending.notes else response
 
     def _named_errors(self) -> _NamedErrors:
         return _NamedErrors(self.name, self._options.secrets)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    """A request's body as it goes out. `passed`: it is the caller's own, and so is the answer."""
+
+    body: bytes
+    headers: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+    passed: bool = False
+
+
+SHOWN_HEADERS: Final = ("x-ratelimit-", "anthropic-ratelimit-")
+"""How the names of a provider's headers begin that its callers know and may see."""
+
+
+def shown_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Those of a reply that are passed on."""
+    return {name: value for name, value in headers.items() if name.startswith(SHOWN_HEADERS)}
 
 
 class _NamedErrors:
@@ -176,23 +173,6 @@ class _NamedErrors:
             error.args = (error.message,)
 
 
-def _notes(encoded: Encoded) -> tuple[str, ...]:
-    return tuple(str(loss) for loss in encoded.losses)
-
-
-async def _noted(events: AsyncIterator[Event], notes: tuple[str, ...]) -> AsyncGenerator[Event]:
-    """The events, with the notes on their start. Closing `events` is left to whoever opened them."""
-    async for event in events:
-        yield replace(event, notes=notes) if isinstance(event, ResponseStart) else event
-
-
-def _raise_if_failed(event: Event) -> bool:
-    """Is this event the Finish of a choice? Raises what a Failed carries."""
-    if isinstance(event, Failed):
-        raise event.error
-    return isinstance(event, Finish)
-
-
 def _redirected(reply: Reply) -> MalformedResponse:
     """A redirect is never followed: it would take the key along."""
     place = urlsplit(reply.headers.get("location", ""))
@@ -211,13 +191,3 @@ def _demand_event_stream(reply: Reply) -> None:
             f"A stream was asked for and the reply is {content_type or 'without a content type'}.",
             hint="Check that base_url points to the provider's API.",
         )
-
-
-async def _drain(chunks: AsyncIterator[bytes]) -> None:
-    """Read the end of the body, so that the connection goes back to the pool; what fails here fails nobody."""
-    try:
-        async with asyncio.timeout(_DRAIN_S):
-            async for _chunk in chunks:
-                pass
-    except (TimeoutError, ProviderError):
-        return

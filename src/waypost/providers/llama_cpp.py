@@ -6,19 +6,23 @@ a word. What a file of the user's own can do is not known here, so it is asked f
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, Self, TypeAlias
 
-from waypost.chat import Event, Media, Part, Request, Response, ToolResult
+from waypost.chat import Media, Part, Request, ToolResult, Usage
 from waypost.codecs.openai_chat import compatible_codec
 from waypost.errors import ProviderConnectionLost, ProviderUnreachable, UnsupportedFeature
 from waypost.local.catalogue import CatalogueModel
 from waypost.local.process import LocalModelOptions, LocalModelServer
 from waypost.local.store import ModelStore
-from waypost.providers.http_provider import Endpoint, HttpProvider, HttpProviderOptions
+from waypost.providers.access import Addresses, ProviderAccess, SignedAccess
+from waypost.providers.answers import Answer, AnswerStream, Batch
+from waypost.providers.asked import Asked
+from waypost.providers.authorization import FixedHeaders
+from waypost.providers.http_provider import HttpProvider, HttpProviderOptions
 from waypost.providers.provider import ProviderState
 from waypost.settings import LlamaCppSettings
 from waypost.transport import Deadlines, HttpClient
@@ -46,7 +50,7 @@ class LlamaCppProvider:
             HttpProviderOptions(
                 name=name,
                 codec=compatible_codec,
-                endpoint=self._endpoint,
+                access=self._access,
                 default_model=self.default_model,
                 deadlines=_DEADLINES,
                 serves=lambda _model: False,
@@ -54,24 +58,24 @@ class LlamaCppProvider:
             HttpClient(),
         )
 
-    async def generate(self, request: Request) -> Response:
+    async def generate(self, asked: Asked, model: str = "") -> Answer:
         """The whole answer. Raises ProviderError, ModelError if the model cannot be run, and UnsupportedFeature."""
-        fitted, endings = self._fitted(request), self._server.endings
+        fitted, endings = self._fitted(asked), self._server.endings
         try:
-            return await self._http.generate(fitted)
+            return await self._http.generate(fitted, model)
         except _CONNECTION_ERRORS as error:
             raise await self._explained(error, endings) from error
 
     @asynccontextmanager
-    async def stream(self, request: Request) -> AsyncIterator[AsyncIterator[Event]]:
-        """The answer as events. Raises as `generate` does."""
-        fitted, endings = self._fitted(request), self._server.endings
+    async def stream(self, asked: Asked, model: str = "") -> AsyncIterator[AnswerStream]:
+        """The answer as batches. Raises as `generate` does."""
+        fitted, endings = self._fitted(asked), self._server.endings
         async with AsyncExitStack() as stack:
             try:
-                events = await stack.enter_async_context(self._http.stream(fitted))
+                answer = await stack.enter_async_context(self._http.stream(fitted, model))
             except _CONNECTION_ERRORS as error:
                 raise await self._explained(error, endings) from error
-            yield await stack.enter_async_context(aclosing(self._explaining(events, endings)))
+            yield _ExplainedStream(answer, lambda error: self._explained(error, endings))
 
     def serves(self, model: str) -> bool | None:
         """It has exactly one model."""
@@ -87,22 +91,16 @@ class LlamaCppProvider:
         await self._http.close()
         await self._server.close()
 
-    def _fitted(self, request: Request) -> Request:
+    def _fitted(self, asked: Asked) -> Asked:
         """With the model's own length of an answer, where the request names none. Raises UnsupportedFeature."""
         if self._known is None:
-            return request
+            return asked
+        request = asked.request
         demand_abilities(request, self._known)
-        if self._known.default_max_tokens is None or request.sampling.max_tokens is not None:
-            return request
-        return replace(request, sampling=replace(request.sampling, max_tokens=self._known.default_max_tokens))
-
-    async def _explaining(self, events: AsyncIterator[Event], endings: int) -> AsyncGenerator[Event]:
-        """The events. Closing them is left to whoever opened them."""
-        try:
-            async for event in events:
-                yield event
-        except _CONNECTION_ERRORS as error:
-            raise await self._explained(error, endings) from error
+        if self._known.default_max_tokens is not None and request.sampling.max_tokens is None:
+            sampling = replace(request.sampling, max_tokens=self._known.default_max_tokens)
+            request = replace(request, sampling=sampling)
+        return Asked.of(request, stream=asked.stream)
 
     async def _explained(self, error: _ConnectionError, endings: int) -> _ConnectionError:
         """The same error in terms of the process, which people know of; its port is nobody's business."""
@@ -114,9 +112,40 @@ class LlamaCppProvider:
             hint = "Ask again: the next request starts it anew."
         return type(error)(message, hint=hint, provider=self.name)
 
-    async def _endpoint(self) -> Endpoint:
+    async def _access(self) -> ProviderAccess:
         endpoint = await self._server.endpoint()
-        return Endpoint(f"{endpoint.base_url}/v1/chat/completions", {"authorization": f"Bearer {endpoint.api_key}"})
+        addresses = Addresses(f"{endpoint.base_url}/v1", "/chat/completions")
+        return SignedAccess(addresses, FixedHeaders({}), {"authorization": f"Bearer {endpoint.api_key}"})
+
+
+class _ExplainedStream:
+    """The same stream; where its connection breaks, the error tells of the process."""
+
+    def __init__(self, answer: AnswerStream, explain: Callable[[_ConnectionError], Awaitable[_ConnectionError]]):
+        self._answer = answer
+        self._batches = aiter(answer)
+        self._explain = explain
+        self.notes = answer.notes
+        self.headers = answer.headers
+
+    @property
+    def usage(self) -> Usage:
+        """The usage so far."""
+        return self._answer.usage
+
+    @property
+    def model(self) -> str:
+        """The model, as llama.cpp names it."""
+        return self._answer.model
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Batch:
+        try:
+            return await anext(self._batches)
+        except _CONNECTION_ERRORS as error:
+            raise await self._explain(error) from error
 
 
 def demand_abilities(request: Request, model: CatalogueModel) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from waypost.chat import Event, Request, Response
+from waypost.providers.answers import Answer, StreamOpening
+from waypost.providers.asked import Asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +27,11 @@ class Provider(Protocol):
     slow_start: bool
     """May its first token take long, as on a machine without a graphics processor?"""
 
-    async def generate(self, request: Request) -> Response:
-        """The whole answer."""
+    async def generate(self, asked: Asked, model: str = "") -> Answer:
+        """The whole answer, by its `model` ("" is the default one)."""
 
-    def stream(self, request: Request) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
-        """The answer as events: `async with provider.stream(request) as events`. The last is Finish, or it raises.
+    def stream(self, asked: Asked, model: str = "") -> StreamOpening:
+        """The answer as batches: `async with provider.stream(asked, model) as stream`. They end well, or it raises.
 
         Leaving the block closes the connection to the provider, finished or not.
         """

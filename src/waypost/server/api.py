@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from waypost import __version__
-from waypost.server import assets, generate, health, home
+from waypost.server import assets, capabilities, explain, generate, health, home
 from waypost.server.application import ServedApplication
-from waypost.server.doors.routes import door_routes
+from waypost.server.doors.routes import Dispatcher, door_routes
 from waypost.server.handlers import add_handlers
 from waypost.server.lifecycle import Lifecycle
 from waypost.server.middleware.access_log import AccessLog
+from waypost.server.middleware.authenticate import Authenticate
 from waypost.server.middleware.body_limit import BodyLimit
 from waypost.server.middleware.boundary import Boundary
 from waypost.server.middleware.cors import Cors
@@ -32,12 +35,24 @@ DESCRIPTION = (
     "and `request_id`, which is also in the header `x-request-id`."
 )
 
-MODULES = (generate, health, home, assets)
+MODULES = (generate, explain, capabilities, health, home, assets)
 """What has routes."""
 
 
 class WaypostApi(FastAPI):
-    """FastAPI with our OpenAPI document, made when it is first asked for."""
+    """FastAPI with our OpenAPI document, made when it is first asked for, and the front doors beside its router."""
+
+    chain: tuple[Middleware, ...] = ()
+    """What holds for every request, from the outside in."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """The whole application: the chain around the front doors, and around all that FastAPI serves."""
+        # Starlette's outermost layer answers unexpected errors with plain text; here `Boundary` does.
+        served = cast("ServerErrorMiddleware", super().build_middleware_stack()).app
+        stack: ASGIApp = Dispatcher(served)
+        for each in reversed(self.chain):
+            stack = each.cls(stack, *each.args, **each.kwargs)
+        return stack
 
     def openapi(self) -> dict[str, Any]:
         """The document."""
@@ -69,8 +84,8 @@ def create_app(application: ServedApplication) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
-        middleware=_middleware(application, lifecycle),
     )
+    app.chain = _chain(application, lifecycle)
     app.state.served = application
     app.state.lifecycle = lifecycle
     add_handlers(app)
@@ -83,22 +98,23 @@ def create_app(application: ServedApplication) -> FastAPI:
     return app
 
 
-def _middleware(application: ServedApplication, lifecycle: Lifecycle) -> list[Middleware]:
-    """From the outside in."""
-    return [
+def _chain(application: ServedApplication, lifecycle: Lifecycle) -> tuple[Middleware, ...]:
+    return (
         # The start and end of the server pass here too.
         Middleware(PlainStart),
         # Every reply has an id and a line in the log, refusals too.
         Middleware(RequestId),
-        Middleware(AccessLog),
+        Middleware(AccessLog, served=application),
         # Outside of all that may refuse, so that the refusal is in the caller's dialect.
         Middleware(Dialect),
         # Before anything is done or told; a refused page gets no CORS headers.
         Middleware(Guard, served=application),
         # Outside of all that may answer with an error, so that pages can read it.
         Middleware(Cors, served=application),
+        # Within CORS: a preflight carries no key.
+        Middleware(Authenticate, served=application),
         Middleware(Boundary),
         Middleware(Draining, lifecycle=lifecycle),
         Middleware(JsonOnly),
         Middleware(BodyLimit, served=application),
-    ]
+    )

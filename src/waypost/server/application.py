@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Protocol, cast
 
 from starlette.requests import Request
+from starlette.types import Scope
 
 from waypost.gateway.gateway import Gateway
+from waypost.gateway.story import StoryBook
 from waypost.manager.service import StreamingAIService
+from waypost.server.callers import Callers
 from waypost.server.lifecycle import Lifecycle
 from waypost.settings import Settings
 
@@ -27,15 +30,33 @@ class ServedApplication(Protocol):
     def gateway(self) -> Gateway:
         """What every front door asks."""
 
+    @property
+    def callers(self) -> Callers:
+        """Who may call."""
+
+    @property
+    def stories(self) -> StoryBook:
+        """What became of the last requests."""
+
     async def close(self) -> None:
         """Let go of connections and child processes."""
 
 
+def served_in(scope: Scope) -> ServedApplication:
+    """What the application serves that this scope was given to."""
+    return cast("ServedApplication", scope["app"].state.served)
+
+
+def lifecycle_in(scope: Scope) -> Lifecycle:
+    """The state of the server that this scope was given to."""
+    return cast("Lifecycle", scope["app"].state.lifecycle)
+
+
 def served_by(request: Request) -> ServedApplication:
     """What the application that got this request serves."""
-    return cast("ServedApplication", request.app.state.served)
+    return served_in(request.scope)
 
 
 def lifecycle_of(request: Request) -> Lifecycle:
     """The state of the server that got this request."""
-    return cast("Lifecycle", request.app.state.lifecycle)
+    return lifecycle_in(request.scope)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from pydantic import BaseModel
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive
 
 from waypost.codecs.jsonbytes import JsonError, parse_request
 from waypost.errors import InvalidRequest
@@ -23,6 +24,18 @@ async def read_body(request: Request, model: type[ModelT]) -> ModelT:
     """The body as `model`. Raises InvalidRequest, naming line and column or the field."""
     body = await request.body()
     return await off_loop_if_large(len(body), lambda: parse_body(body, model))
+
+
+async def read_whole(receive: Receive) -> bytes:
+    """The request's body. Raises ClientDisconnect if the caller leaves within it."""
+    pieces: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        pieces.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 async def off_loop_if_large(size_bytes: int, work: Callable[[], ResultT]) -> ResultT:

@@ -1,51 +1,100 @@
-"""Work that ends when its caller goes away. Whichever ends first, work or watcher, cancels the other."""
+"""Work that ends when its caller goes away, or when the shutdown's grace time is over."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol, TypeVar, cast
 
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 
 from waypost.errors import ServerBusy
 from waypost.server.lifecycle import Lifecycle
 
 ResultT = TypeVar("ResultT")
+CONNECTION = "waypost.connection"
+"""The ASGI extension under which our own server puts the connection into the scope."""
 
 
 class CallerGone(Exception):
     """The caller closed the connection; nobody reads a reply any more."""
 
 
-async def while_connected(work: Awaitable[ResultT], receive: Receive, lifecycle: Lifecycle) -> ResultT:
-    """The result of `work`. The request's body must have been read.
+class Connection(Protocol):
+    """What our own server knows of a request's connection beyond ASGI."""
+
+    disconnected: bool
+    on_disconnect: Callable[[], None] | None
+    """Called when the caller closes it; others have to wait in `receive` for that."""
+    more_body: bool
+    """Is some of the request's body still to come?"""
+
+
+def connection_of(scope: Scope) -> Connection | None:
+    """The request's connection; None under a server that is not ours."""
+    return cast("Connection | None", (scope.get("extensions") or {}).get(CONNECTION))
+
+
+async def while_connected(
+    work: Awaitable[ResultT], receive: Receive, lifecycle: Lifecycle, connection: Connection | None = None
+) -> ResultT:
+    """The result of `work`, which runs in this task. The request's body must have been read.
 
     Raises CallerGone on a disconnect and ServerBusy when the shutdown's grace time is over, both after `work` was
     cancelled and has ended; else whatever `work` raises.
     """
-    task = asyncio.ensure_future(work)
-    watcher = asyncio.create_task(_disconnected(receive))
-    with lifecycle.expiry() as expired:
+    ending = _Ending()
+    with lifecycle.on_expiry(ending.expire), _watching(connection, receive, ending):
         try:
-            await asyncio.wait((task, watcher, expired), return_when=asyncio.FIRST_COMPLETED)
-            finished, gone = task.done(), watcher.done()
+            return await work
+        except asyncio.CancelledError:
+            # As asyncio.timeout does: a cancellation that was not only ours passes.
+            if ending.reason is None or ending.task.uncancel() > 0:
+                raise
+            raise ending.reason from None
+
+
+class _Ending:
+    """Cancels the task that made it, once, and remembers why."""
+
+    def __init__(self) -> None:
+        self.task = cast("asyncio.Task[object]", asyncio.current_task())
+        self.reason: Exception | None = None
+
+    def leave(self) -> None:
+        """The caller has gone."""
+        self._end(CallerGone())
+
+    def expire(self) -> None:
+        """The shutdown waits no longer."""
+        self._end(ServerBusy("The server was stopped before the answer was complete.", hint="Send the request again."))
+
+    def _end(self, reason: Exception) -> None:
+        if self.reason is None:
+            self.reason = reason
+            self.task.cancel()
+
+
+@contextmanager
+def _watching(connection: Connection | None, receive: Receive, ending: _Ending) -> Iterator[None]:
+    if connection is None:
+        watcher = asyncio.create_task(_disconnected(receive, ending))
+        try:
+            yield
         finally:
-            await _end(task, watcher)
-    if finished:
-        return task.result()
-    if gone:
-        raise CallerGone
-    raise ServerBusy("The server was stopped before the answer was complete.", hint="Send the request again.")
+            watcher.cancel()
+        return
+    if connection.disconnected:
+        ending.leave()
+    connection.on_disconnect = ending.leave
+    try:
+        yield
+    finally:
+        connection.on_disconnect = None
 
 
-async def _disconnected(receive: Receive) -> None:
+async def _disconnected(receive: Receive, ending: _Ending) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def _end(*tasks: asyncio.Future[Any]) -> None:
-    for task in tasks:
-        task.cancel()
-    # Their exceptions are told by `result()`, or nobody is left to be told.
-    await asyncio.gather(*tasks, return_exceptions=True)
+    ending.leave()

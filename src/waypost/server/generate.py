@@ -8,10 +8,11 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
+from waypost.gateway.call_record import note_answer
 from waypost.server.application import lifecycle_of
 from waypost.server.body import read_body
-from waypost.server.call_record import note_answer
-from waypost.server.disconnect import CallerGone, while_connected
+from waypost.server.callers import caller_of
+from waypost.server.disconnect import CallerGone, connection_of, while_connected
 from waypost.server.documentation import GENERATE_REQUEST, GENERATE_RESPONSES
 from waypost.server.jsonwire import json_bytes
 from waypost.server.middleware.access_log import NO_REPLY
@@ -45,11 +46,14 @@ async def generate(
     Without a model the default route answers. If a provider fails, the next one of the route is asked; `attempts`
     lists every call. Closing the connection cancels the call to the provider.
     """
+    caller_of(request.scope).demand(asked.model or "")
     prompt, arguments, lifecycle = asked.prompt or "", asked.arguments(), lifecycle_of(request)
     if asked.stream:
         return EventStream(service, prompt, arguments, lifecycle)
     try:
-        response = await while_connected(service.generate_response(prompt, **arguments), request.receive, lifecycle)
+        response = await while_connected(
+            service.generate_response(prompt, **arguments), request.receive, lifecycle, connection_of(request.scope)
+        )
     except CallerGone:
         return Response(status_code=NO_REPLY)
     note_answer(response.provider, response.model, response.attempts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,9 +13,7 @@ class Lifecycle:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._started_at = clock()
-        # Futures rather than one asyncio.Event, which would belong to the first event loop that waits on it; test
-        # clients run each request in a loop of its own.
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: set[Callable[[], None]] = set()
         self.draining = False
         """New requests are refused from now on; those in flight go on."""
         self.in_flight = 0
@@ -27,18 +24,15 @@ class Lifecycle:
         return self._clock() - self._started_at
 
     @contextmanager
-    def expiry(self) -> Iterator[asyncio.Future[None]]:
-        """A future that is done when the grace time is over: whoever holds it ends now, with an error."""
-        future = asyncio.get_running_loop().create_future()
-        self._waiting.add(future)
+    def on_expiry(self, end: Callable[[], None]) -> Iterator[None]:
+        """Inside the block, `end` is called when the grace time is over: whoever works now ends with an error."""
+        self._waiting.add(end)
         try:
-            yield future
+            yield
         finally:
-            self._waiting.discard(future)
-            future.cancel()
+            self._waiting.discard(end)
 
     def expire(self) -> None:
         """End the grace time. Call it in the server's event loop."""
-        for future in self._waiting:
-            if not future.done():
-                future.set_result(None)
+        for end in tuple(self._waiting):
+            end()

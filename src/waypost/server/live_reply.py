@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
@@ -18,8 +17,8 @@ from starlette.types import Receive, Scope, Send
 
 from waypost.codecs.sse import encode_comment
 from waypost.errors import WaypostError
-from waypost.server.call_record import note_failure
-from waypost.server.disconnect import CallerGone, while_connected
+from waypost.gateway.call_record import note_failure
+from waypost.server.disconnect import CallerGone, connection_of, while_connected
 from waypost.server.lifecycle import Lifecycle
 from waypost.server.middleware.request_id import request_id_of
 
@@ -41,32 +40,47 @@ class Wire:
         self._keep_alive = keep_alive
         self._keep_alive_s = keep_alive_s
         self._ended = False
-        self._sent_at = time.monotonic()
-        # Two tasks write: the answer and the keep-alive.
-        self._lock = asyncio.Lock()
+        self._loop = asyncio.get_running_loop()
+        self._sent_at = self._loop.time()
+        self._timer = self._loop.call_later(keep_alive_s, self._look)
+        self._beats: set[asyncio.Task[None]] = set()
 
     async def send(self, body: bytes, *, last: bool = False) -> None:
         """Send whole events in one write; the last ends the reply."""
         if not body and not last:
             return
-        async with self._lock:
-            if not self.started:
-                self.started = True
-                await self._send({"type": "http.response.start", "status": 200, "headers": self.headers})
-            self._ended = last
-            self._sent_at = time.monotonic()
-            await self._send({"type": "http.response.body", "body": body, "more_body": not last})
+        self._sent_at = self._loop.time()
+        if not self.started:
+            self.started = True
+            await self._send({"type": "http.response.start", "status": 200, "headers": self.headers})
+        self._ended = last
+        await self._send({"type": "http.response.body", "body": body, "more_body": not last})
 
-    async def keep_alive(self) -> None:
-        """Say something without meaning whenever the wire was silent for too long, until cancelled."""
-        while True:
-            await asyncio.sleep(self._sent_at + self._keep_alive_s - time.monotonic())
-            async with self._lock:
-                if time.monotonic() - self._sent_at < self._keep_alive_s:
-                    continue
-                self._sent_at = time.monotonic()
-                if self.started and not self._ended:
-                    await self._send({"type": "http.response.body", "body": self._keep_alive, "more_body": True})
+    def close(self) -> None:
+        """Nothing more is sent."""
+        self._ended = True
+        self._timer.cancel()
+        for beat in self._beats:
+            beat.cancel()
+
+    def _look(self) -> None:
+        """Has the wire been silent for too long? One timer looks again when that may be so, however much is sent."""
+        if self._ended:
+            return
+        silent_s = self._loop.time() - self._sent_at
+        if silent_s >= self._keep_alive_s:
+            silent_s = 0.0
+            if self.started:
+                beat = self._loop.create_task(self._beat())
+                self._beats.add(beat)
+                beat.add_done_callback(self._beats.discard)
+        self._timer = self._loop.call_later(self._keep_alive_s - silent_s, self._look)
+
+    async def _beat(self) -> None:
+        """Something without meaning. Whole messages may come between those of the answer."""
+        if not self._ended:
+            self._sent_at = self._loop.time()
+            await self._send({"type": "http.response.body", "body": self._keep_alive, "more_body": True})
 
 
 class LiveReply(Response, ABC):
@@ -96,9 +110,8 @@ class LiveReply(Response, ABC):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it. Raises what went wrong before the first bytes."""
         wire = Wire(send, [*self.raw_headers], self._keep_alive, self._keep_alive_s)
-        beat = asyncio.create_task(wire.keep_alive())
         try:
-            await while_connected(self.answer(wire), receive, self._lifecycle)
+            await while_connected(self.answer(wire), receive, self._lifecycle, connection_of(scope))
         except CallerGone:
             return
         except Exception as error:
@@ -109,5 +122,4 @@ class LiveReply(Response, ABC):
                 logger.exception("the stream of request %s broke", request_id_of(scope))
             await wire.send(self.broken(error, scope), last=True)
         finally:
-            beat.cancel()
-            await asyncio.gather(beat, return_exceptions=True)
+            wire.close()

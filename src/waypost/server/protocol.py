@@ -8,12 +8,16 @@ uvicorn's own to close.
 from __future__ import annotations
 
 import uuid
-from asyncio import TimerHandle, Transport
+from asyncio import Event, TimerHandle, Transport
 from http import HTTPStatus
+from urllib.parse import unquote
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from waypost.errors import InvalidRequest
+from waypost.server.cycle import Cycle
+from waypost.server.disconnect import CONNECTION
 from waypost.server.envelope import envelope
 from waypost.server.jsonwire import json_bytes
 
@@ -80,6 +84,8 @@ class EnvelopeProtocol(HttpToolsProtocol):
         """Nothing is awaited any more."""
         self._head_came()
         super().connection_lost(exc)
+        if isinstance(self.cycle, Cycle) and not self.cycle.response_complete:
+            self.cycle.disconnect()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; look after heads that it does not tell about yet."""
@@ -118,7 +124,39 @@ class EnvelopeProtocol(HttpToolsProtocol):
         """The head has come; the body is next."""
         self._in_head, self._in_body = False, True
         self._head_came()
-        super().on_headers_complete()
+        address = httptools.parse_url(self.url)
+        path = address.path.decode("ascii")
+        version = self.parser.get_http_version()
+        self.scope["method"] = self.parser.get_method().decode("ascii")
+        self.scope["http_version"] = version
+        self.scope["path"] = unquote(path) if "%" in path else path
+        self.scope["raw_path"] = address.path
+        self.scope["query_string"] = address.query or b""
+        self._begin_cycle(keep_alive=version != "1.0" and self.parser.should_keep_alive())
+
+    def _begin_cycle(self, *, keep_alive: bool) -> None:
+        """As uvicorn's, with our cycle, which is in the scope too."""
+        before: RequestResponseCycle | None = self.cycle
+        cycle = self.cycle = Cycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=keep_alive,
+            on_response=self.on_response_complete,
+        )
+        self.scope["extensions"] = {CONNECTION: cycle}  # type: ignore[dict-item]
+        if before is None or before.response_complete:
+            self._start_asgi_task(cycle, self.app)
+        else:
+            # A pipelined request waits for the answer to the one before it.
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self.app))
 
     def on_message_complete(self) -> None:
         """The body has come."""

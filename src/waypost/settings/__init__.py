@@ -5,29 +5,41 @@ use them find that out. Nothing in this package does I/O but reading the one fil
 """
 
 from waypost.settings.environment import OVERRIDES, Override, unknown_variables
+from waypost.settings.keys import KeySettings
 from waypost.settings.load import LoadedSettings, load_settings, read_settings
-from waypost.settings.models import (
+from waypost.settings.models import Settings
+from waypost.settings.problems import InvalidSettings, Problem
+from waypost.settings.providers import (
+    AzureOpenAISettings,
+    BedrockSettings,
     Deadlines,
     HttpProviderSettings,
+    KeyedProviderSettings,
     LlamaCppSettings,
+    OpenAISettings,
     PluginProviderSettings,
-    PolicySettings,
     ProviderSettings,
-    RouteSettings,
-    ServerSettings,
-    Settings,
+    VendorSettings,
+    VertexSettings,
 )
-from waypost.settings.problems import InvalidSettings, Problem
 from waypost.settings.references import Target
+from waypost.settings.routes import CacheSettings, PolicySettings, RouteSettings, TargetSettings
 from waypost.settings.schema import json_schema
+from waypost.settings.server import ServerSettings
 
 __all__ = [
     "OVERRIDES",
+    "AzureOpenAISettings",
+    "BedrockSettings",
+    "CacheSettings",
     "Deadlines",
     "HttpProviderSettings",
     "InvalidSettings",
+    "KeySettings",
+    "KeyedProviderSettings",
     "LlamaCppSettings",
     "LoadedSettings",
+    "OpenAISettings",
     "Override",
     "PluginProviderSettings",
     "PolicySettings",
@@ -37,6 +49,9 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "Target",
+    "TargetSettings",
+    "VendorSettings",
+    "VertexSettings",
     "json_schema",
     "load_settings",
     "read_settings",

@@ -31,6 +31,7 @@ OVERRIDES: tuple[Override, ...] = (
     Override(CONFIG_VARIABLE, None, "Path of the settings file; --config comes before it, ./waypost.yaml after it."),
     Override("WAYPOST_HOST", ("server", "host"), "Address to listen on."),
     Override("WAYPOST_PORT", ("server", "port"), "Port to listen on."),
+    Override("WAYPOST_WORKERS", ("server", "workers"), "Processes that answer requests at the same port."),
     Override("WAYPOST_DATA_DIR", ("data_dir",), "Folder for models and state."),
     Override("WAYPOST_LOG_LEVEL", ("server", "log_level"), "How much is logged: debug, info, warning or error."),
     Override(

@@ -19,12 +19,16 @@ from waypost.settings.environment import (
     overrides_from,
     providers_from,
 )
-from waypost.settings.models import BUILT_IN_KINDS, Settings, kind_of
+from waypost.settings.models import Settings
 from waypost.settings.problems import InvalidSettings, KeyPath, Place, Problem, key_text, listed, nearest
+from waypost.settings.providers import BUILT_IN_KINDS, kind_of
 from waypost.settings.references import Finding, Names
 from waypost.settings.sentences import sentence
+from waypost.settings.server import ServerSettings, exposure
 
 USUAL_FILE = Path("waypost.yaml")
+PATH_KEYS = ("ca_file", "api_key_file", "credentials_file")
+"""A provider's keys whose values are paths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +141,7 @@ class _Draft:
     def _file_paths(self) -> Iterator[KeyPath]:
         yield ("data_dir",)
         for name, provider in self._mapping("providers").items():
-            yield ("providers", name, "ca_file")
+            yield from (("providers", name, key) for key in PATH_KEYS)
             if isinstance(provider, dict) and str(provider.get("model", "")).endswith(".gguf"):
                 yield ("providers", name, "model")
 
@@ -147,13 +151,13 @@ class _Draft:
 
     def settings(self) -> Settings:
         """Raises InvalidSettings with every problem."""
-        for path, text in [*self._unknown_kinds(), *self._references()]:
+        for path, text in [*self._unknown_kinds(), *self._references(), *self._exposure()]:
             self._problem(path, text)
         try:
             settings = Settings.model_validate(self._document.data)
         except ValidationError as error:
-            for detail in error.errors(include_url=False):
-                self._finding(dict(detail))
+            for detail in _without_echoes([dict(detail) for detail in error.errors(include_url=False)]):
+                self._finding(detail)
             settings = None
         if self._document.problems or settings is None:
             raise InvalidSettings(self._document.problems)
@@ -179,13 +183,19 @@ class _Draft:
                 self._settled.add(("providers", name))
                 yield ("providers", name, "kind"), f'providers.{name} has the unknown kind "{kind}"; {mend}'
 
+    def _exposure(self) -> Iterator[Finding]:
+        path = ("server", "host")
+        host = self._mapping("server").get("host", ServerSettings().host)
+        exposed = exposure(host, has_keys=bool(self._mapping("keys"))) if isinstance(host, str) else None
+        if exposed and not self._is_settled(path):
+            yield path, f"{key_text(path)} {exposed}"
+
     def _references(self) -> list[Finding]:
         routes: dict[str, list[str]] = {}
         for name, route in self._mapping("routes").items():
             targets = route.get("targets") if isinstance(route, dict) else None
-            routes[name] = (
-                [target for target in targets if isinstance(target, str)] if isinstance(targets, list) else []
-            )
+            texts = [_target_text(target) for target in targets] if isinstance(targets, list) else []
+            routes[name] = [text for text in texts if text is not None]
         aliases = {name: target for name, target in self._mapping("aliases").items() if isinstance(target, str)}
         providers = frozenset(self._mapping("providers"))
         findings = Names(providers, routes, aliases).findings()
@@ -206,3 +216,18 @@ class _Draft:
 
     def _problem(self, path: KeyPath, text: str) -> None:
         self._document.problems.append(Problem(text, self._document.place(path)))
+
+
+def _without_echoes(details: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Pydantic counts only the good entries of a list: one whose entries are all wrong is not also too short."""
+    for detail in details:
+        place = detail["loc"]
+        inside = (other["loc"] for other in details if len(other["loc"]) > len(place))
+        if detail["type"] != "too_short" or all(other[: len(place)] != place for other in inside):
+            yield detail
+
+
+def _target_text(target: Any) -> str | None:
+    """The target of an entry in a route's list, None if it has none that is text."""
+    text = target.get("target") if isinstance(target, dict) else target
+    return text if isinstance(text, str) else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from typing import TypeAlias
 
 from waypost.settings.problems import KeyPath, key_text, nearest
@@ -31,6 +32,11 @@ class Target:
         return f"{self.provider}/{self.model}" if self.model else self.provider
 
 
+def _target(text: str) -> Target:
+    provider, _, model = text.partition("/")
+    return Target(provider, model or None)
+
+
 @dataclass(frozen=True, slots=True)
 class Names:
     """The names of one settings file and what each leads to."""
@@ -38,6 +44,8 @@ class Names:
     providers: frozenset[str]
     routes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
+    weights: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """For a route, one number for each of its targets; a route without has equal ones."""
 
     def leads_to(self, name: str) -> Sequence[str]:
         """What a route or alias stands for; empty for anything else."""
@@ -56,9 +64,34 @@ class Names:
                 seen.add(step)
                 waiting.extend(reversed(following))
             elif not following:
-                provider, _, model = step.partition("/")
-                targets[Target(provider, model or None)] = None
+                targets[_target(step)] = None
         return tuple(targets)
+
+    def shares(self, name: str) -> dict[Target, float]:
+        """What part of the requests for `name` each target gets by weight. Sum 1; in the order of `resolve`."""
+        order = self._reachable(name)
+        shares = {**dict.fromkeys(order, 0.0), name: 1.0}
+        for step in order:
+            following = self.leads_to(step)
+            weights = self.weights.get(step) or (1,) * len(following)
+            for target, weight in zip(following, weights, strict=True):
+                shares[target] += shares[step] * weight / sum(weights)
+        targets = dict.fromkeys(self.resolve(name), 0.0)
+        for step, share in shares.items():
+            if not self.leads_to(step):
+                targets[_target(step)] += share
+        return targets
+
+    def _reachable(self, name: str) -> tuple[str, ...]:
+        """`name` and all it leads to, each after everything that leads to it."""
+        graph: dict[str, Sequence[str]] = {}
+        waiting = [name]
+        while waiting:
+            step = waiting.pop()
+            if step not in graph:
+                graph[step] = self.leads_to(step)
+                waiting.extend(graph[step])
+        return tuple(reversed(list(TopologicalSorter(graph).static_order())))
 
     def findings(self) -> list[Finding]:
         """Everything wrong with these names."""

@@ -9,32 +9,43 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from waypost.settings.models import (
-    BUILT_IN_KINDS,
-    REFERENCE_ERROR,
-    TAGS,
-    Deadlines,
-    Part,
+from waypost.settings.fields import Part
+from waypost.settings.keys import KeySettings
+from waypost.settings.models import REFERENCE_ERROR, Settings
+from waypost.settings.problems import KeyPath, key_text, listed, nearest
+from waypost.settings.providers import BUILT_IN_KINDS, PROVIDER_TAGS, Deadlines, HttpProviderSettings
+from waypost.settings.routes import (
+    TEXT_TAG,
+    WEIGHTED_TAG,
+    CacheSettings,
     PolicySettings,
     RouteSettings,
-    ServerSettings,
-    Settings,
+    TargetSettings,
 )
-from waypost.settings.problems import KeyPath, key_text, listed, nearest
+from waypost.settings.server import ServerSettings
 
-SECRET_KEYS = frozenset({"api_key", "headers", "proxy", "options"})
+SECRET_KEYS = frozenset({"api_key", "api_keys", "headers", "keys", "options", "proxy"})
 LONGEST_SHOWN = 80
 SELF_EXPLAINING = ("value_error", "string_too_short", "too_short", "missing")
 
 PARTS: Mapping[KeyPath, type[Part]] = {
     (): Settings,
     ("server",): ServerSettings,
+    ("keys", "*"): KeySettings,
     ("routes", "*"): RouteSettings,
     ("routes", "*", "policy"): PolicySettings,
-    **{("providers", "*", tag): part for tag, part in TAGS.items()},
-    ("providers", "*", "(http)", "deadlines"): Deadlines,
+    ("routes", "*", "cache"): CacheSettings,
+    ("routes", "*", "targets", "*", WEIGHTED_TAG): TargetSettings,
+    **{("providers", "*", tag): part for tag, part in PROVIDER_TAGS.items()},
+    **{
+        ("providers", "*", tag, "deadlines"): Deadlines
+        for tag, part in PROVIDER_TAGS.items()
+        if issubclass(part, HttpProviderSettings)
+    },
 }
-"""Which class reads which part of the file; "*" is a name of the user's choice."""
+"""Which class reads which part of the file; "*" is a name of the user's choice, or a number in a list."""
+
+TAGS = frozenset({*PROVIDER_TAGS, TEXT_TAG, WEIGHTED_TAG})
 
 
 def _too_small(error: Mapping[str, Any]) -> str:
@@ -65,6 +76,7 @@ NUMBER = _always("must be a number")
 TEXT = _always("must be text (put it in quotes)")
 MAPPING = _always("must hold keys with values")
 LIST = _always("must be a list")
+YES_OR_NO = _always("must be true or false")
 
 SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "int_type": WHOLE_NUMBER,
@@ -74,6 +86,8 @@ SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "float_type": NUMBER,
     "float_parsing": NUMBER,
     "finite_number": NUMBER,
+    "bool_type": YES_OR_NO,
+    "bool_parsing": YES_OR_NO,
     "string_type": TEXT,
     "path_type": TEXT,
     "literal_error": _choice,
@@ -113,8 +127,8 @@ def sentence(error: Mapping[str, Any], shows: Callable[[KeyPath], bool]) -> tupl
 
 
 def _right_keys(location: KeyPath) -> str:
-    steps = list(location[:-1])
-    if len(steps) > 1 and steps[0] in ("providers", "routes"):
+    steps = ["*" if isinstance(step, int) else step for step in location[:-1]]
+    if len(steps) > 1 and steps[0] in ("providers", "routes", "keys"):
         steps[1] = "*"
     known = list(PARTS[tuple(steps)].model_fields)
     guess = nearest(str(location[-1]), known)

@@ -22,34 +22,41 @@ from waypost.chat import (
     ToolCall,
     Usage,
 )
-from waypost.simulator.dialect import Dialect, Ids, dump
-from waypost.simulator.invention import call_of, invented_parts, offered_functions
+from waypost.simulator.dialect import Context, Dialect, Ids, dump
+from waypost.simulator.invention import call_of, invented_parts, offered_tools
 from waypost.simulator.limits import shortened, stopped
+from waypost.simulator.prefill import prefill_of, prefilled
 from waypost.simulator.script import Plan, Reply, ScriptedCall, last_user_text
 from waypost.simulator.tokens import count_answer
 
-_RESPONSE_ID = {"openai": ("chatcmpl-", 29), "anthropic": ("msg_01", 22)}
-_CALL_ID = {"openai": ("call_", 24), "anthropic": ("toolu_01", 22)}
 
-
-def answer(request: Request, plan: Plan, dialect: Dialect, ids: Ids, *, created: int) -> Response:
+def answer(context: Context, plan: Plan, dialect: Dialect, ids: Ids, *, created: int) -> Response:
     """The answer, with usage counted over all of it, hidden reasoning too."""
-    scripted = plan.reply != Reply()
-    choices = tuple(
-        _choice(index, request, plan, dialect, ids, scripted=scripted) for index in range(request.sampling.choices or 1)
-    )
+    request = context.request
+    choices = tuple(_choice(index, context, plan, dialect, ids) for index in range(request.sampling.choices or 1))
     response = Response(
-        id=ids.make(*_RESPONSE_ID[dialect.name]),
+        id=dialect.response_id(ids),
         model=request.model,
         choices=choices,
         usage=_overridden(count_answer(choices, request), plan),
         created=created,
     )
-    return dialect.told(response, invented=not scripted)
+    return dialect.told(response, context, ids)
 
 
-def _choice(index: int, request: Request, plan: Plan, dialect: Dialect, ids: Ids, *, scripted: bool) -> Choice:
-    parts = _scripted_parts(plan.reply, request, dialect, ids) if scripted else invented_parts(request, dialect, ids)
+def is_invented(reply: Reply) -> bool:
+    """Does the script leave it to the simulator what to say?"""
+    return replace(reply, prefill=None) == Reply()
+
+
+def _choice(index: int, context: Context, plan: Plan, dialect: Dialect, ids: Ids) -> Choice:
+    request = context.request
+    parts = (
+        invented_parts(request, dialect, ids)
+        if context.invented
+        else _scripted_parts(plan.reply, request, dialect, ids)
+    )
+    parts = prefilled(parts, prefill_of(request), plan.reply.prefill or dialect.prefill)
     parts = [_with_call_id(part, dialect, ids, index * 1000 + place) for place, part in enumerate(parts)]
     parts, stop_sequence = stopped(parts, request.sampling.stop_sequences)
     parts, cut = shortened(parts, request.sampling.max_tokens)
@@ -82,16 +89,16 @@ def _scripted_parts(reply: Reply, request: Request, dialect: Dialect, ids: Ids) 
 
 
 def _scripted_call(call: ScriptedCall, request: Request) -> ToolCall:
-    if isinstance(call.arguments, str):
-        return ToolCall("", call.name, call.arguments)
-    if call.arguments is not None:
-        return ToolCall("", call.name, dump(call.arguments).decode())
-    offered = next((tool for tool in offered_functions(request) if tool.name == call.name), FunctionTool(call.name))
-    return call_of(offered, request)
+    offered = next((tool for tool in offered_tools(request) if tool.name == call.name), FunctionTool(call.name))
+    made = call_of(offered, request)
+    if call.arguments is None:
+        return made
+    written = call.arguments if isinstance(call.arguments, str) else dump(call.arguments).decode()
+    return replace(made, arguments=written)
 
 
 def _with_call_id(part: Part, dialect: Dialect, ids: Ids, index: int) -> Part:
-    return replace(part, call_id=ids.make(*_CALL_ID[dialect.name], index)) if isinstance(part, ToolCall) else part
+    return replace(part, call_id=dialect.call_id(ids, index)) if isinstance(part, ToolCall) else part
 
 
 def _overridden(usage: Usage, plan: Plan) -> Usage:

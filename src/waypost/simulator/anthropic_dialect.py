@@ -5,15 +5,18 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from waypost.chat import FinishReason, Json, Opaque, Response, Usage
 from waypost.codecs.anthropic_messages import codec
 from waypost.codecs.codec import Codec
 from waypost.codecs.sse import encode_event
-from waypost.simulator.dialect import INVALID_KEY, Ids, Refused, WireError, bearer_token, dump
+from waypost.simulator.credentials import INVALID_KEY, Credentials
+from waypost.simulator.details import Detail, anthropic_details
+from waypost.simulator.dialect import Broken, Context, Head, Ids, ProviderFields, Refused, WireError, dump
 from waypost.simulator.faults import ErrorName
-from waypost.simulator.script import DialectName
+from waypost.simulator.script import DialectName, Prefill
 
 _REQUEST = "invalid_request_error"
 
@@ -34,25 +37,65 @@ ERRORS: Mapping[ErrorName, WireError] = {
 }
 
 
+LIMITS: Final = {"requests": 4_000, "tokens": 480_000, "input-tokens": 400_000, "output-tokens": 80_000}
+"""An account's limits a minute. Source: API reference, rate limits, response headers."""
+RESET_S: Final = 60
+ORGANIZATION: Final = "00000000-0000-4000-8000-000000000000"
+
+
 class AnthropicDialect:
     """`POST /v1/messages`, `POST /v1/messages/count_tokens`, `GET /v1/models`."""
 
     name: DialectName = "anthropic"
     codec: Codec = codec
-    request_id_header = "request-id"
     errors = ERRORS
     refusal_reason: FinishReason = "content_filter"
+    prefill: Prefill = "continue"
     ping = encode_event(b'{"type": "ping"}', event="ping")
+    opening = b""
+    json_type = "application/json"
+    details: Detail | None = staticmethod(anthropic_details)
+    tells_opaque_first = False
 
-    def authenticate(self, headers: Mapping[str, str]) -> None:
+    def key(self, credentials: Credentials) -> str:
+        """From `x-api-key`, or a bearer token."""
+        return credentials.header("x-api-key") or credentials.bearer()
+
+    def authenticate(self, credentials: Credentials) -> None:
         """Raises Refused if there is no key, the one that is refused, or no version."""
-        key = headers.get("x-api-key", "").strip() or bearer_token(headers)
+        key = self.key(credentials)
         if not key:
             raise Refused(WireError(401, "authentication_error", "x-api-key header is required"))
         if key == INVALID_KEY:
             raise Refused(ERRORS["authentication"])
-        if not headers.get("anthropic-version"):
+        if not credentials.header("anthropic-version"):
             raise Refused(WireError(400, _REQUEST, "anthropic-version: header is required"))
+
+    def headers(self, head: Head) -> dict[str, str]:
+        """The id, the organization, and the limits; the time of reset is RFC 3339."""
+        wait_s = RESET_S if head.retry_after_s is None else head.retry_after_s
+        reset = (datetime.now(UTC) + timedelta(seconds=wait_s)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        told = {"request-id": head.request_id, "anthropic-organization-id": ORGANIZATION}
+        for what, limit in LIMITS.items():
+            left = 0 if head.is_limited else limit - head.used % limit
+            told |= {
+                f"anthropic-ratelimit-{what}-limit": str(limit),
+                f"anthropic-ratelimit-{what}-remaining": str(left),
+                f"anthropic-ratelimit-{what}-reset": reset,
+            }
+        return told
+
+    def request_id(self, ids: Ids) -> str:
+        """`req_01…`."""
+        return ids.make("req_01", 22)
+
+    def response_id(self, ids: Ids) -> str:
+        """`msg_01…`."""
+        return ids.make("msg_01", 22)
+
+    def call_id(self, ids: Ids, index: int) -> str:
+        """`toolu_01…`."""
+        return ids.make("toolu_01", 22, index)
 
     def error_body(self, error: WireError, request_id: str) -> bytes:
         """The JSON body of an error reply."""
@@ -61,9 +104,9 @@ class AnthropicDialect:
             told["details"] = {"error_code": error.code}
         return dump({"type": "error", "error": told, "request_id": request_id})
 
-    def error_event(self, error: WireError, request_id: str) -> bytes:
+    def error_event(self, error: WireError, broken: Broken) -> bytes:
         """An event named `error`."""
-        return encode_event(self.error_body(error, request_id), event="error")
+        return encode_event(self.error_body(error, broken.request_id), event="error")
 
     def unknown_path(self, method: str, path: str) -> WireError:  # noqa: ARG002 - not told by this provider
         """No such endpoint."""
@@ -86,9 +129,13 @@ class AnthropicDialect:
             "last_id": names[-1] if names else None,
         }
 
-    def told(self, response: Response, *, invented: bool) -> Response:  # noqa: ARG002 - thinking is shown either way
+    def told(self, response: Response, context: Context, ids: Ids) -> Response:  # noqa: ARG002 - all alike
         """Without the time, and with thinking counted as output only."""
         return replace(response, created=None, usage=replace(response.usage, output_reasoning_tokens=None))
+
+    def first_fields(self, response: Response) -> ProviderFields:
+        """All that are told at the end."""
+        return response.provider_fields
 
     def first_usage(self, usage: Usage) -> Usage | None:
         """`message_start` tells the input, and one token of output."""

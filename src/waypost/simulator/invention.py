@@ -6,11 +6,25 @@ says "tool"); structured output fits its schema; otherwise the prompt is repeate
 
 from __future__ import annotations
 
-from waypost.chat import FunctionTool, InlineData, Media, Part, Reasoning, Request, Text, ToolCall, ToolResult
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from waypost.chat import FunctionTool, InlineData, Media, Part, Reasoning, Request, Text, ToolCall, ToolResult, Unknown
 from waypost.simulator.dialect import Dialect, Ids, dump
 from waypost.simulator.schema import value_for
 from waypost.simulator.script import last_user_message, last_user_text
 from waypost.simulator.tokens import count_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class CustomTool:
+    """A tool that takes plain text."""
+
+    name: str
+
+
+OfferedTool: TypeAlias = FunctionTool | CustomTool
 
 
 def invented_parts(request: Request, dialect: Dialect, ids: Ids) -> list[Part]:
@@ -33,7 +47,7 @@ def _thinks(request: Request) -> bool:
 def _calls(request: Request) -> list[ToolCall]:
     choice = request.tool_choice
     mode = choice.mode if choice else "auto"
-    offered = offered_functions(request)
+    offered = offered_tools(request)
     if mode == "none" or not offered or (_results(request) and mode == "auto"):
         return []
     if mode == "tool":
@@ -45,7 +59,7 @@ def _calls(request: Request) -> list[ToolCall]:
     return [call_of(tool, request) for tool in chosen]
 
 
-def _asked_for(offered: list[FunctionTool], prompt: str) -> list[FunctionTool]:
+def _asked_for(offered: list[OfferedTool], prompt: str) -> list[OfferedTool]:
     prompt = prompt.casefold()
     named = [
         tool
@@ -55,8 +69,10 @@ def _asked_for(offered: list[FunctionTool], prompt: str) -> list[FunctionTool]:
     return named or (offered[:1] if "tool" in prompt else [])
 
 
-def call_of(tool: FunctionTool, request: Request) -> ToolCall:
-    """A call of the tool with arguments that fit its schema, without an id."""
+def call_of(tool: OfferedTool, request: Request) -> ToolCall:
+    """A call of the tool with arguments that fit its schema, or with plain text, without an id."""
+    if isinstance(tool, CustomTool):
+        return ToolCall("", tool.name, _word(request), kind="custom")
     arguments = value_for(tool.parameters, text=_word(request)) if tool.parameters else {}
     return ToolCall("", tool.name, dump(arguments).decode())
 
@@ -102,6 +118,14 @@ def _word(request: Request) -> str:
     return last_user_text(request)[:40].strip() or "text"
 
 
-def offered_functions(request: Request) -> list[FunctionTool]:
+def offered_tools(request: Request) -> list[OfferedTool]:
     """The tools that can be called here: a provider's own tools run there and are left alone."""
-    return [tool for tool in request.tools if isinstance(tool, FunctionTool)]
+    offered = (tool if isinstance(tool, FunctionTool) else _custom(tool) for tool in request.tools)
+    return [tool for tool in offered if tool is not None]
+
+
+def _custom(tool: Unknown) -> CustomTool | None:
+    """OpenAI's tool that takes plain text, which both of its formats decode to the same value."""
+    custom = tool.data.get("custom")
+    name = custom.get("name") if tool.data.get("type") == "custom" and isinstance(custom, Mapping) else None
+    return CustomTool(name) if isinstance(name, str) else None

@@ -64,12 +64,18 @@ class SeenRequest:
     client_address: str = ""
     """The client's host and port: the same for all requests that came over one connection."""
     dialect: DialectName | None = None
+    key_hash: str = ""
+    """By what API keys are told apart (`credentials.key_hash`); empty if there was none."""
     body: Json = None
+    body_sha256: str | None = None
+    """Of the body's bytes, of any length and kind."""
     model: str | None = None
     streamed: bool | None = None
     rule: int | None = None
     fault: str | None = None
     status: int | None = None
+    retry_after_s: float | None = None
+    """The wait that was asked for."""
     outcome: Outcome = "open"
     events_sent: int = 0
     duration_ms: int | None = None

@@ -20,10 +20,15 @@ import yaml
 from waypost.chat import FinishReason
 from waypost.errors import ConfigurationError
 from waypost.simulator.faults import FAULT_KINDS, Fault, StatusFault
-from waypost.simulator.script import Delivery, Match, Pacing, Reply, Rule, Script, ScriptedCall, UsageOverride
+from waypost.simulator.script import Delivery, Match, Pacing, Reply, Rule, Script, ScriptedCall, UsageOverride, Window
 
 MAX_SCRIPT_BYTES = 4 * 1024 * 1024
 _NOT_THE_PROVIDER = ((200, "html"), (200, "empty"))
+_FAULT_LIMITS = {
+    "retry_after_s": (0, 86400, "seconds"),
+    "first_token_s": (0, 3600, "seconds"),
+    "size_bytes": (1, 256 * 1024 * 1024, "bytes"),
+}
 _AT = re.compile(r"(?P<problem>.*?)(?: - at `\$(?P<path>.*)`)?", re.DOTALL)
 
 
@@ -85,6 +90,7 @@ class _Reader:
             "fault": lambda value, place: self.fault(value, f"{place}."),
             "finish_reason": partial(self._value, kind=FinishReason),
             "times": self._times,
+            "window": self._window,
         }
         return Rule(**{key: readers[key](value, f"{where}{key}") for key, value in given.items()})
 
@@ -93,6 +99,12 @@ class _Reader:
         if times < 1:
             raise self._error(where, "must be 1 or more")
         return times
+
+    def _window(self, content: object, where: str) -> Window:
+        window: Window = self._section(content, where, Window)
+        if window.on_s <= 0 or window.after_s < 0 or (window.off_s is not None and window.off_s <= 0):
+            raise self._error(where, "must be of seconds above 0 (after_s: 0 or more)")
+        return window
 
     def _reply(self, content: object, where: str) -> Reply:
         if isinstance(content, str):
@@ -118,6 +130,8 @@ class _Reader:
         delivery: Delivery = self._section(content, where, Delivery)
         if delivery.write_bytes < 0:
             raise self._error(f"{where}.write_bytes", "must be 0 (one write an event) or more")
+        if delivery.events_per_write < 1:
+            raise self._error(f"{where}.events_per_write", "must be 1 or more")
         return delivery
 
     def fault(self, content: object, where: str) -> Fault:
@@ -135,13 +149,14 @@ class _Reader:
         return fault
 
     def _check_fault(self, fault: Fault, kind: str, where: str) -> None:
-        if isinstance(fault, StatusFault):
-            if not 400 <= fault.status <= 599 and (fault.status, fault.body) not in _NOT_THE_PROVIDER:
-                problem = f"must be between 400 and 599, or 200 with a body of html, not {fault.status}"
-                raise self._error(f"{where}status", problem)
-            if fault.retry_after_s is not None and not 0 <= fault.retry_after_s <= 86400:
-                raise self._error(f"{where}retry_after_s", "must be seconds between 0 and 86400")
-        elif kind.endswith("_after_events") and getattr(fault, kind) < 0:
+        if isinstance(fault, StatusFault) and not _may_be_told(fault):
+            problem = f"must be between 400 and 599, or 200 with a body of html, not {fault.status}"
+            raise self._error(f"{where}status", problem)
+        for name, (least, most, unit) in _FAULT_LIMITS.items():
+            value = getattr(fault, name, None)
+            if value is not None and not least <= value <= most:
+                raise self._error(f"{where}{name}", f"must be {unit} between {least} and {most}")
+        if kind.endswith("_after_events") and getattr(fault, kind) < 0:
             raise self._error(f"{where}{kind}", "must be 0 or more")
 
     def _section(self, content: object, where: str, kind: Any) -> Any:
@@ -173,6 +188,10 @@ class _Reader:
     def _error(self, where: str, problem: str, hint: str = "") -> ConfigurationError:
         place = f"{where}: " if where else ""
         return ConfigurationError(f"{self._source}: {place}{problem}.", hint=hint)
+
+
+def _may_be_told(fault: StatusFault) -> bool:
+    return 400 <= fault.status <= 599 or (fault.status, fault.body) in _NOT_THE_PROVIDER
 
 
 def _told(error: msgspec.ValidationError) -> tuple[str, str]:

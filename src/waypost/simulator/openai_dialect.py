@@ -10,9 +10,21 @@ from waypost.chat import FinishReason, Json, Opaque, Reasoning, Response, Usage
 from waypost.codecs.codec import Codec
 from waypost.codecs.openai_chat import codec
 from waypost.codecs.sse import encode_event
-from waypost.simulator.dialect import INVALID_KEY, MODELS_CREATED, Ids, Refused, WireError, bearer_token, dump
+from waypost.simulator.credentials import INVALID_KEY, Credentials
+from waypost.simulator.details import Detail, openai_details
+from waypost.simulator.dialect import (
+    MODELS_CREATED,
+    Broken,
+    Context,
+    Head,
+    Ids,
+    ProviderFields,
+    Refused,
+    WireError,
+    dump,
+)
 from waypost.simulator.faults import ErrorName
-from waypost.simulator.script import DialectName
+from waypost.simulator.script import DialectName, Prefill
 
 _REQUEST = "invalid_request_error"
 _SERVER = "server_error"
@@ -42,31 +54,73 @@ ERRORS: Mapping[ErrorName, WireError] = {
 }
 
 
+LIMITS: Final = {"requests": 10_000, "tokens": 2_000_000}
+"""An account's limits a minute. Source: guide to rate limits, headers."""
+
+
 class OpenAIDialect:
-    """`POST /v1/chat/completions`, `GET /v1/models`."""
+    """`POST /v1/chat/completions`, `/v1/embeddings`, `/v1/moderations`, `/v1/files`, `GET /v1/models`."""
 
     name: DialectName = "openai"
     codec: Codec = codec
-    request_id_header = "x-request-id"
     errors = ERRORS
     refusal_reason: FinishReason = "stop"
+    prefill: Prefill = "ignore"
     ping = b""
+    opening = b""
+    json_type = "application/json"
+    details: Detail | None = staticmethod(openai_details)
+    tells_opaque_first = False
 
-    def authenticate(self, headers: Mapping[str, str]) -> None:
+    def key(self, credentials: Credentials) -> str:
+        """The bearer token."""
+        return credentials.bearer()
+
+    def authenticate(self, credentials: Credentials) -> None:
         """Raises Refused if there is no key, or the one that is refused."""
-        key = bearer_token(headers)
+        key = self.key(credentials)
         if not key:
             raise Refused(WireError(401, _REQUEST, "No API key was provided in an Authorization header (Bearer)."))
         if key == INVALID_KEY:
             raise Refused(ERRORS["authentication"])
 
+    def headers(self, head: Head) -> dict[str, str]:
+        """The id, the version, the time taken, and the limits; the time until reset is a duration such as `1m2.5s`."""
+        told = {
+            "x-request-id": head.request_id,
+            "openai-version": "2020-10-01",
+            "openai-organization": "simulated",
+            "openai-processing-ms": "20",
+        }
+        for what, limit in LIMITS.items():
+            left = 0 if head.is_limited else limit - head.used % limit
+            wait_s = 0.006 if head.retry_after_s is None else head.retry_after_s
+            told |= {
+                f"x-ratelimit-limit-{what}": str(limit),
+                f"x-ratelimit-remaining-{what}": str(left),
+                f"x-ratelimit-reset-{what}": duration_text(wait_s),
+            }
+        return told
+
+    def request_id(self, ids: Ids) -> str:
+        """`req_…`."""
+        return ids.hexadecimal("req_", 32)
+
+    def response_id(self, ids: Ids) -> str:
+        """`chatcmpl-…`."""
+        return ids.make("chatcmpl-", 29)
+
+    def call_id(self, ids: Ids, index: int) -> str:
+        """`call_…`."""
+        return ids.make("call_", 24, index)
+
     def error_body(self, error: WireError, request_id: str) -> bytes:  # noqa: ARG002 - the id is in a header only
         """The JSON body of an error reply."""
         return dump({"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}})
 
-    def error_event(self, error: WireError, request_id: str) -> bytes:
+    def error_event(self, error: WireError, broken: Broken) -> bytes:
         """An unnamed event whose data is the body of the error."""
-        return encode_event(self.error_body(error, request_id))
+        return encode_event(self.error_body(error, broken.request_id))
 
     def unknown_path(self, method: str, path: str) -> WireError:
         """No such endpoint."""
@@ -85,17 +139,21 @@ class OpenAIDialect:
         """The list of models."""
         return {"object": "list", "data": [self.model(name) for name in names]}
 
-    def told(self, response: Response, *, invented: bool) -> Response:
+    def told(self, response: Response, context: Context, ids: Ids) -> Response:  # noqa: ARG002 - as they are
         """Without the stop sequence that was hit; thinking is counted and not shown, unless the script has some."""
         choices = (
             replace(
                 choice,
-                parts=tuple(part for part in choice.parts if not (invented and isinstance(part, Reasoning))),
+                parts=tuple(part for part in choice.parts if not (context.invented and isinstance(part, Reasoning))),
                 stop_sequence=None,
             )
             for choice in response.choices
         )
         return replace(response, choices=tuple(choices))
+
+    def first_fields(self, response: Response) -> ProviderFields:
+        """All that are told at the end."""
+        return response.provider_fields
 
     def first_usage(self, usage: Usage) -> Usage | None:  # noqa: ARG002 - the other dialect says some
         """Usage comes in one chunk at the end."""
@@ -104,6 +162,14 @@ class OpenAIDialect:
     def reasoning_opaque(self, ids: Ids) -> Opaque:  # noqa: ARG002 - the other dialect signs
         """Nothing."""
         return {}
+
+
+def duration_text(wait_s: float) -> str:
+    """A duration as OpenAI's headers have it: `6ms`, `1.5s`, `1m2s`."""
+    if wait_s < 1:
+        return f"{round(wait_s * 1000)}ms"
+    minutes, seconds = divmod(round(wait_s, 3), 60)
+    return (f"{minutes:.0f}m" if minutes else "") + f"{seconds:g}s"
 
 
 OPENAI: Final = OpenAIDialect()

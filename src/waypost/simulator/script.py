@@ -6,7 +6,8 @@ changed by being used: how often a rule has applied is kept in `Playbook`, one f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -14,15 +15,17 @@ from typing import Literal
 from waypost.chat import FinishReason, Json, Message, Request
 from waypost.simulator.faults import Fault
 
-DialectName = Literal["openai", "anthropic"]
+DialectName = Literal["openai", "openai_responses", "anthropic", "gemini"]
+Prefill = Literal["continue", "repeat", "ignore", "refuse"]
+"""What a conversation that ends with the assistant's own words leads to; see `Reply`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
     """Which requests a rule is for; what is None or empty matches all.
 
-    `model` is a glob; `contains` is text within the last user message, upper and lower case alike; `header` names
-    headers and a glob for the value of each.
+    `model` is a glob; `contains` is text within the last user message, upper and lower case alike; `path` a glob for
+    the URL's path; `key` one for the API key; `header` names headers and a glob for the value of each.
     """
 
     model: str | None = None
@@ -30,6 +33,8 @@ class Match:
     format: DialectName | None = None
     streamed: bool | None = None
     header: Mapping[str, str] = field(default_factory=dict)
+    path: str | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,10 @@ class ScriptedCall:
 class Reply:
     """What is answered. `echo` answers with the last user message and nothing else.
 
-    All empty: the simulator thinks of an answer itself (see `answers`).
+    All empty: the simulator thinks of an answer itself (see `answers`). `prefill` says what is done if the conversation
+    ends with the assistant's own words and those begin the text to answer with: only the rest is said (`continue`), or
+    they are said again and then the rest (`repeat`); `ignore` answers as if they were not there, `refuse` with an
+    error. None: as the provider does.
     """
 
     text: str | None = None
@@ -52,6 +60,7 @@ class Reply:
     refusal: str | None = None
     tool_calls: tuple[ScriptedCall, ...] = ()
     echo: bool = False
+    prefill: Prefill | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +76,15 @@ class Pacing:
 class Delivery:
     """How a stream's bytes lie on the wire, within what the SSE standard allows.
 
-    `write_bytes` 0: one write an event; otherwise writes of that many bytes, wherever that cuts an event or a
-    character. `comments`: a comment before every event.
+    `line_end` None: the provider's own. `write_bytes` 0: one write an event; otherwise writes of that many bytes,
+    wherever that cuts an event or a character. `events_per_write`: so many events are sent as one. `comments`: a
+    comment before every event (a stream that is a JSON array has none).
     """
 
-    line_end: Literal["lf", "crlf"] = "lf"
+    line_end: Literal["lf", "crlf"] | None = None
     write_bytes: int = 0
     comments: bool = False
+    events_per_write: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +99,30 @@ class UsageOverride:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """When a rule applies, in seconds since the script came into use: from `after_s` for `on_s`.
+
+    With `off_s` it flaps: so long on, so long off, and again. Without, it is on once.
+    """
+
+    on_s: float
+    off_s: float | None = None
+    after_s: float = 0.0
+
+    def is_open(self, elapsed_s: float) -> bool:
+        """Does the rule apply at that time?"""
+        inside_s = elapsed_s - self.after_s
+        if inside_s < 0:
+            return False
+        return (inside_s if self.off_s is None else inside_s % (self.on_s + self.off_s)) < self.on_s
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
-    """One line of the script. `times` is how often it applies at most, then those after it have their turn."""
+    """One line of the script. `times` is how often it applies at most, then those after it have their turn.
+
+    `window` is when it applies; outside of it those after it have their turn.
+    """
 
     match: Match = field(default_factory=Match)
     reply: Reply = field(default_factory=Reply)
@@ -98,6 +131,7 @@ class Rule:
     usage: UsageOverride | None = None
     finish_reason: FinishReason | None = None
     times: int | None = None
+    window: Window | None = None
     fault: Fault | None = None
 
 
@@ -129,18 +163,34 @@ class Plan:
     fault: Fault | None
 
 
-class Playbook:
-    """A script in use: picks the rule for each request and counts."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What rules look at. Header names are lower-case."""
 
-    def __init__(self, script: Script) -> None:
+    request: Request
+    dialect: DialectName
+    streamed: bool = False
+    path: str = ""
+    key: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Playbook:
+    """A script in use: picks the rule for each request and counts. `clock` gives seconds."""
+
+    def __init__(self, script: Script, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.script = script
         self._used = [0] * len(script.rules)
+        self._clock = clock
+        self._began_s = clock()
 
-    def plan(self, request: Request, dialect: DialectName, *, streamed: bool, headers: Mapping[str, str]) -> Plan:
+    def plan(self, asked: Asked) -> Plan:
         """The first matching rule that has turns left; this takes one of its turns."""
+        elapsed_s = self._clock() - self._began_s
         for index, rule in enumerate(self.script.rules):
             spent = rule.times is not None and self._used[index] >= rule.times
-            if not spent and _matches(rule.match, request, dialect, streamed=streamed, headers=headers):
+            closed = rule.window is not None and not rule.window.is_open(elapsed_s)
+            if not spent and not closed and _matches(rule.match, asked):
                 self._used[index] += 1
                 return self._planned(index + 1, rule)
         return self._planned(None, Rule())
@@ -168,13 +218,12 @@ def last_user_text(request: Request) -> str:
     return message.text if message else ""
 
 
-def _matches(
-    match: Match, request: Request, dialect: DialectName, *, streamed: bool, headers: Mapping[str, str]
-) -> bool:
+def _matches(match: Match, asked: Asked) -> bool:
+    globs = ((match.model, asked.request.model), (match.path, asked.path), (match.key, asked.key))
     return (
-        (match.model is None or fnmatchcase(request.model, match.model))
-        and (match.contains is None or match.contains.casefold() in last_user_text(request).casefold())
-        and match.format in (None, dialect)
-        and match.streamed in (None, streamed)
-        and all(fnmatchcase(headers.get(name.lower(), ""), pattern) for name, pattern in match.header.items())
+        all(pattern is None or fnmatchcase(text, pattern) for pattern, text in globs)
+        and (match.contains is None or match.contains.casefold() in last_user_text(asked.request).casefold())
+        and match.format in (None, asked.dialect)
+        and match.streamed in (None, asked.streamed)
+        and all(fnmatchcase(asked.headers.get(name.lower(), ""), pattern) for name, pattern in match.header.items())
     )

@@ -13,34 +13,24 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Final
 
 import msgspec
 from aiohttp import web
 
 from waypost.errors import ConfigurationError
-from waypost.simulator.anthropic_dialect import ANTHROPIC
-from waypost.simulator.dialect import Dialect
-from waypost.simulator.exchange import FAULT_HEADER, Endpoint, Exchange
+from waypost.simulator.exchange import FAULT_HEADER, Exchange, House
 from waypost.simulator.faults import ANY_MODEL
 from waypost.simulator.guard import refusal
 from waypost.simulator.ledger import Ledger, SeenRequest
 from waypost.simulator.loading import load_script, script_from
-from waypost.simulator.openai_dialect import OPENAI
+from waypost.simulator.routes import ROUTES, call_of
 from waypost.simulator.script import Playbook, Script
+from waypost.simulator.stored import ResponseStore
+from waypost.simulator.verdict import Verdict, verdicts
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 """Anthropic's limit for a request."""
 SHUTDOWN_S = 0.5
-
-_PATHS: Final[Mapping[str, tuple[str, Dialect | None, Endpoint]]] = {
-    "/v1/chat/completions": ("POST", OPENAI, Exchange.chat),
-    "/v1/messages": ("POST", ANTHROPIC, Exchange.chat),
-    "/v1/messages/count_tokens": ("POST", ANTHROPIC, Exchange.count_tokens),
-    "/v1/models": ("GET", None, Exchange.models),
-    "/v1/models/": ("GET", None, Exchange.model),
-}
-"""Path (the last one: with a name behind it) to method, dialect (None: told by the headers) and endpoint."""
 
 
 class Simulator:
@@ -57,12 +47,13 @@ class Simulator:
         self._port = port
         self._playbook = Playbook(_script(script))
         self._ledger = Ledger()
+        self._stored = ResponseStore()
         self._closing = asyncio.Event()
         self._runner: web.AppRunner | None = None
 
     @property
     def url(self) -> str:
-        """The address, as Anthropic's clients take it for their base URL."""
+        """The address: scheme, host and port."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._port}"
 
@@ -72,9 +63,29 @@ class Simulator:
         return f"{self.url}/v1"
 
     @property
+    def anthropic_url(self) -> str:
+        """The address as Anthropic's clients take it."""
+        return self.url
+
+    @property
+    def gemini_url(self) -> str:
+        """The address as Google's clients take it; they add the version to the path."""
+        return self.url
+
+    @property
+    def azure_url(self) -> str:
+        """The address as clients of Azure OpenAI take it for their endpoint."""
+        return self.url
+
+    @property
     def requests(self) -> tuple[SeenRequest, ...]:
         """What it was asked, in order."""
         return self._ledger.requests
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """What is known of the manners of each client: retries that came too early, storms, broken streams."""
+        return verdicts(self._ledger.requests)
 
     async def request(self, number: int, *, ended: bool = True) -> SeenRequest:
         """The request of that number (the first is 1), as soon as it is over, or has come if not `ended`."""
@@ -124,8 +135,8 @@ class Simulator:
             return _json({"error": {"type": "origin_refused", "message": told}}, status=403)
         if own := self._own_page(request):
             return own
-        dialect, endpoint = _route(request)
-        return await Exchange(request, dialect, self._playbook, self._ledger, self._closing).run(endpoint)
+        house = House(self._playbook, self._ledger, self._closing, self._stored)
+        return await Exchange(request, call_of(request), house).run()
 
     def _own_page(self, request: web.Request) -> web.Response | None:
         match request.method, request.path:
@@ -133,6 +144,8 @@ class Simulator:
                 return _json(_welcome(self.url, self.openai_url))
             case "GET", "/simulator/requests":
                 return _json({"requests": self.requests})
+            case "GET", "/simulator/verdict":
+                return _json({"clients": self.verdicts})
             case "DELETE", "/simulator/requests":
                 self.clear()
                 return web.Response(status=204)
@@ -156,6 +169,7 @@ async def _serve(simulator: Simulator) -> None:
             f"Simulating providers on {simulator.url} (Ctrl-C ends it)\n"
             f"  OpenAI clients:    base_url={simulator.openai_url}\n"
             f"  Anthropic clients: base_url={simulator.url}\n"
+            f"  Gemini clients:    base_url={simulator.url}\n"
             f"  any API key; requests seen: {simulator.url}/simulator/requests\n"
         )
         sys.stdout.flush()
@@ -168,21 +182,6 @@ def _script(script: Script | Mapping[str, object] | Path | None) -> Script:
     return load_script(script) if isinstance(script, Path) else script_from(script or {})
 
 
-def _route(request: web.Request) -> tuple[Dialect, Endpoint]:
-    path = request.path
-    found = _PATHS.get("/v1/models/" if path.startswith("/v1/models/") else path)
-    if found is None:
-        return _dialect_of(request), Exchange.unknown_path
-    method, dialect, endpoint = found
-    return dialect or _dialect_of(request), endpoint if request.method == method else Exchange.wrong_method
-
-
-def _dialect_of(request: web.Request) -> Dialect:
-    """Where the path does not tell: only Anthropic's clients send these."""
-    anthropic = {"anthropic-version", "x-api-key"} & {name.lower() for name in request.headers}
-    return ANTHROPIC if anthropic or request.path.startswith("/v1/messages") else OPENAI
-
-
 def _json(content: object, status: int = 200) -> web.Response:
     return web.Response(status=status, body=msgspec.json.encode(content), content_type="application/json")
 
@@ -190,9 +189,10 @@ def _json(content: object, status: int = 200) -> web.Response:
 def _welcome(url: str, openai_url: str) -> dict[str, object]:
     return {
         "name": "waypost simulator",
-        "base_urls": {"openai": openai_url, "anthropic": url},
-        "endpoints": [f"{method} {path}" for path, (method, _, _) in _PATHS.items()],
+        "base_urls": {"openai": openai_url, "anthropic": url, "gemini": url},
+        "endpoints": [f"{route.method} {route.path}" for route in ROUTES],
         "requests_seen": f"{url}/simulator/requests",
+        "verdict": f"{url}/simulator/verdict",
         "faults": {"model_names": ANY_MODEL, "header": f'{FAULT_HEADER}: {{"status": 429, "retry_after_s": 2}}'},
     }
 

@@ -7,26 +7,28 @@ import math
 import socket
 import struct
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 from aiohttp import web
 
-from waypost.simulator.dialect import Dialect, WireError, error_for
-from waypost.simulator.events import WireEvent, delivered
+from waypost.simulator.dialect import Broken, Dialect, Head, WireError, error_for
+from waypost.simulator.events import WireEvent
 from waypost.simulator.faults import (
     CutAfter,
     EndAfter,
     ErrorAfter,
+    HugeAfter,
     MalformedAfter,
+    NamedError,
     StallAfter,
     StatusFault,
     StreamFault,
 )
+from waypost.simulator.framing import EVENT_STREAM, Framing
 from waypost.simulator.script import Delivery
 
-JSON_TYPE = "application/json"
-EVENT_STREAM_TYPE = "text/event-stream; charset=utf-8"
 SETTLE_S = 0.02
 """How long the peer gets to read what was sent before a reset: some systems drop unread bytes when one comes."""
 FLUSH_LIMIT_S = 1.0
@@ -35,26 +37,37 @@ _HTML = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center
 
 
 class Line:
-    """The connection one request came on, and the reply's own headers."""
+    """The connection one request came on, and the manners of the reply. `head` is what its headers tell."""
 
-    def __init__(self, request: web.Request, headers: Mapping[str, str], closing: asyncio.Event) -> None:
+    def __init__(self, request: web.Request, dialect: Dialect, head: Head, closing: asyncio.Event) -> None:
+        self.dialect = dialect
+        self.head = head
+        self.framing: Framing = EVENT_STREAM
+        self.content_type: str | None = None
+        """Told in place of the true one, if set."""
         self._request = request
-        self._headers = headers
         self._closing = closing
 
     def reply(self, status: int, body: bytes, extra: Mapping[str, str] | None = None) -> web.Response:
         """A whole JSON reply."""
-        headers = {"content-type": JSON_TYPE, **self._headers, **(extra or {})}
-        return web.Response(status=status, body=body, headers=headers)
+        return web.Response(status=status, body=body, headers=self._headers(self.dialect.json_type, extra))
 
-    async def open(
-        self, content_type: str, *, size_bytes: int | None = None, extra: Mapping[str, str] | None = None
-    ) -> web.StreamResponse:
+    def refuse(self, error: WireError, extra: Mapping[str, str] | None = None) -> web.Response:
+        """An error in the dialect's own body."""
+        body = self.dialect.error_body(error, self.head.request_id)
+        return self.reply(error.status, self.framing.error_body(body), extra)
+
+    async def open(self, content_type: str, *, size_bytes: int | None = None) -> web.StreamResponse:
         """The head of a reply whose body follows."""
-        response = web.StreamResponse(headers={"content-type": content_type, **self._headers, **(extra or {})})
+        extra = {"cache-control": "no-cache"} if size_bytes is None else None
+        response = web.StreamResponse(headers=self._headers(content_type, extra))
         response.content_length = size_bytes
         await response.prepare(self._request)
         return response
+
+    def _headers(self, content_type: str, extra: Mapping[str, str] | None) -> dict[str, str]:
+        told = self.content_type or content_type
+        return {"content-type": told, **self.dialect.headers(self.head), **(extra or {})}
 
     async def reset(self) -> None:
         """End the connection with a TCP reset (RST), after what was written has been read."""
@@ -90,19 +103,20 @@ class Line:
 class StreamSender:
     """Sends a stream's events, until its end or its fault. `sent` counts the whole events so far."""
 
-    def __init__(self, line: Line, dialect: Dialect, delivery: Delivery, fault: StreamFault | None, request_id: str):
+    def __init__(self, line: Line, delivery: Delivery, fault: StreamFault | None) -> None:
         self._line = line
-        self._dialect = dialect
         self._delivery = delivery
         self._fault = fault
-        self._request_id = request_id
+        self._held = bytearray()
+        self._held_events = 0
+        self._first = b""
         self.sent = 0
 
     async def send(self, response: web.StreamResponse, events: Iterable[WireEvent]) -> bool:
         """True if the fault struck: a stream shorter than the fault's count ends well."""
         struck = False
         for event in events:
-            data = delivered(event.data, self._delivery)
+            data = event.data
             if not struck and self._is_due(event):
                 struck = True
                 changed = await self._strike(response, data)
@@ -110,9 +124,14 @@ class StreamSender:
                     return True
                 data = changed
             await asyncio.sleep(event.wait_s)
-            await self._write(response, data)
+            await self._write(response, self._framed(data))
+            self._first = self._first or data
             self.sent += 1
+        await self._write(response, self._line.framing.closing(self.sent), flush=True)
         return struck
+
+    def _framed(self, event: bytes) -> bytes:
+        return self._line.framing.frame(event, self.sent, self._delivery)
 
     def _is_due(self, event: WireEvent) -> bool:
         match self._fault:
@@ -120,29 +139,45 @@ class StreamSender:
                 return False
             case CutAfter(count, inside):
                 return self.sent >= count and cut_position(event.data, inside) is not None
-            case MalformedAfter(count):
+            case MalformedAfter(count) | HugeAfter(count):
                 # A ping is what no client reads.
-                return self.sent >= count and event.data != self._dialect.ping
+                return self.sent >= count and event.data != self._line.dialect.ping and b"{" in event.data
             case EndAfter(count) | StallAfter(count) | ErrorAfter(count):
                 return self.sent >= count
 
-    async def _strike(self, response: web.StreamResponse, data: bytes) -> bytes | None:
+    async def _strike(self, response: web.StreamResponse, event: bytes) -> bytes | None:
         """The event as it is to be sent instead; None: nothing more is to be sent."""
         match self._fault:
             case CutAfter(_, inside):
-                await self._write(response, data[: cut_position(data, inside)])
+                data = self._framed(event)
+                await self._write(response, data[: cut_position(data, inside)], flush=True)
                 await self._line.reset()
+            case EndAfter():
+                await self._write(response, b"", flush=True)
             case StallAfter():
+                await self._write(response, b"", flush=True)
                 await self._line.hold()
-            case ErrorAfter(_, name, message):
-                error = error_for(self._dialect, name=name, message=message)
-                told = self._dialect.error_event(error, self._request_id)
-                await self._write(response, delivered(told, self._delivery))
+            case ErrorAfter(_, name, message, in_response):
+                error = error_for(self._line.dialect, name=name, message=message)
+                broken = Broken(self._line.head.request_id, self.sent, self._first, in_response)
+                told = self._line.dialect.error_event(error, broken)
+                closing = self._line.framing.closing(self.sent + 1)
+                await self._write(response, self._framed(told) + closing, flush=True)
             case MalformedAfter():
-                return halved(data)
+                return halved(event)
+            case HugeAfter(_, size_bytes):
+                return padded(event, size_bytes)
         return None
 
-    async def _write(self, response: web.StreamResponse, data: bytes) -> None:
+    async def _write(self, response: web.StreamResponse, data: bytes, *, flush: bool = False) -> None:
+        """Write what is held and this; or hold it, if more events are to go with it."""
+        self._held += data
+        self._held_events += 1
+        if self._held_events < self._delivery.events_per_write and not flush:
+            return
+        data = bytes(self._held)
+        self._held.clear()
+        self._held_events = 0
         size = self._delivery.write_bytes or len(data)
         for start in range(0, len(data), max(size, 1)):
             await response.write(data[start : start + size])
@@ -160,28 +195,39 @@ def cut_position(event: bytes, inside: str) -> int | None:
 
 def halved(event: bytes) -> bytes:
     """The event with half its data, so that it is an event still but no JSON."""
-    head, mark, data = event.partition(b"data: ")
-    kept = data.rstrip(b"\r\n")
+    start = event.index(b"{")
+    kept = event[start:].rstrip()
     half = kept[: len(kept) // 2].decode(errors="ignore").encode()
-    return head + mark + half + data[len(kept) :]
+    return event[:start] + half + event[start + len(kept) :]
 
 
-def status_reply(line: Line, dialect: Dialect, fault: StatusFault, request_id: str) -> web.Response:
-    """The reply a status fault asks for."""
-    error = error_for(dialect, status=fault.status, name=fault.error, message=fault.message, code=fault.code)
+def padded(event: bytes, size_bytes: int) -> bytes:
+    """The event with one more member, which makes it that long; OpenAI pads its events under this name too."""
+    head, brace, data = event.partition(b"{")
+    missing = max(0, size_bytes - len(event) - len(_PADDING % b""))
+    return head + brace + _PADDING % (b"x" * missing) + data
+
+
+_PADDING = b'"obfuscation":"%s",'
+
+
+def fault_reply(line: Line, fault: StatusFault | NamedError) -> web.Response:
+    """The error reply that a fault asks for."""
+    if isinstance(fault, NamedError):
+        error = error_for(line.dialect, name=fault.named_error, message=fault.message)
+        body = "json"
+    else:
+        error = error_for(line.dialect, status=fault.status, name=fault.error, message=fault.message, code=fault.code)
+        body = fault.body
     extra = retry_after(fault)
-    if fault.body == "json":
-        return line.reply(fault.status, dialect.error_body(error, request_id), extra)
-    page = _HTML.format(f"{fault.status} {_PHRASES.get(fault.status, 'Error')}") if fault.body == "html" else ""
-    return line.reply(fault.status, page.encode(), {**extra, "content-type": "text/html"})
+    line.head = replace(line.head, is_limited=error.status == 429, retry_after_s=fault.retry_after_s)
+    if body == "json":
+        return line.refuse(replace(error, retry_after_s=fault.retry_after_s), extra)
+    page = _HTML.format(f"{error.status} {_PHRASES.get(error.status, 'Error')}") if body == "html" else ""
+    return line.reply(error.status, page.encode(), {**extra, "content-type": "text/html"})
 
 
-def error_reply(line: Line, dialect: Dialect, error: WireError, request_id: str) -> web.Response:
-    """An error in the dialect's own body."""
-    return line.reply(error.status, dialect.error_body(error, request_id))
-
-
-def retry_after(fault: StatusFault) -> dict[str, str]:
+def retry_after(fault: StatusFault | NamedError) -> dict[str, str]:
     """The header that asks to wait. Source: RFC 9110, 10.2.3; `retry-after-ms` is OpenAI's and Azure's own."""
     if fault.retry_after_s is None:
         return {}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
-from waypost.chat import Event, Finish, PartDelta, PartEnd, PartStart, ResponseStart, Text, collect
-from waypost.codecs.codec import DecodedRequest
+from waypost.chat import Event, Finish, PartDelta, PartEnd, PartStart, ResponseStart, Text, Usage, collect, is_token
 from waypost.codecs.openai_chat import codec
 from waypost.errors import (
     AllTargetsFailed,
@@ -21,7 +21,10 @@ from waypost.errors import (
     ServerBusy,
     WaypostError,
 )
-from waypost.gateway.gateway import Gateway, ServedStream
+from waypost.gateway.gateway import Gateway
+from waypost.gateway.served import ServedStream
+from waypost.providers.answers import Batch
+from waypost.providers.asked import Asked
 from waypost.server.doors.anthropic_messages import ANTHROPIC_MESSAGES
 from waypost.server.doors.door import Door
 from waypost.server.doors.errors import told_error
@@ -104,20 +107,38 @@ class Playing(Gateway):
         self._script = script
 
     @asynccontextmanager
-    async def stream(self, request: object) -> AsyncIterator[ServedStream]:
-        start = ResponseStart("id-1", "")
+    async def stream(self, asked: object) -> AsyncIterator[ServedStream]:
+        yield ServedStream(Told(self._play()), "p", ("a note",))
 
-        async def play() -> AsyncIterator[Event]:
-            yield start
-            for step in self._script:
-                if isinstance(step, Exception):
-                    raise step
-                if isinstance(step, float):
-                    await asyncio.sleep(step)
-                else:
-                    yield step
+    async def _play(self) -> AsyncIterator[Batch]:
+        yield Batch(events=(ResponseStart("id-1", ""),))
+        for step in self._script:
+            if isinstance(step, Exception):
+                raise step
+            if isinstance(step, float):
+                await asyncio.sleep(step)
+            else:
+                yield Batch(events=(step,), token=is_token(step))
 
-        yield ServedStream(start, play(), "p", (Attempt("p", "asked-model", None, 1),), ("a note",))
+
+class Told:
+    """What is known of a stream whose provider tells nothing."""
+
+    usage = Usage()
+    model = ""
+    notes: tuple[str, ...] = ()
+    headers: Mapping[str, str] = MappingProxyType({})
+    attempts = (Attempt("p", "asked-model", None, 1),)
+    incomplete_usage: frozenset[str] = frozenset()
+
+    def __init__(self, batches: AsyncIterator[Batch]) -> None:
+        self._batches = batches
+
+    def __aiter__(self) -> AsyncIterator[Batch]:
+        return self._batches
+
+    def sent_events(self) -> tuple[Event, ...]:
+        return ()
 
 
 async def sent_by(door: Door, gateway: Gateway, lifecycle: Lifecycle | None = None) -> list[dict[str, Any]]:
@@ -129,8 +150,8 @@ async def sent_by(door: Door, gateway: Gateway, lifecycle: Lifecycle | None = No
     async def send(message: Any) -> None:
         sent.append(message)
 
-    decoded: DecodedRequest = codec.decode_request(b'{"model": "m", "messages": [{"role": "user", "content": "x"}]}')
-    stream = DoorStream(door, gateway, decoded, lifecycle or Lifecycle(), keep_alive_s=0.03)
+    asked = Asked.of(codec.decode_request(b'{"model": "m", "messages": [{"role": "user", "content": "x"}]}').request)
+    stream = DoorStream(door, gateway, asked, lifecycle or Lifecycle(), keep_alive_s=0.03)
     await stream({"type": "http", "state": {}}, receive, send)
     return sent
 

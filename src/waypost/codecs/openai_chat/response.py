@@ -77,6 +77,11 @@ def watch_response(body: bytes) -> ResponseSight:
 def _read(body: bytes) -> Completion:
     """The typed answer, once it is known to be whole."""
     try:
+        # The typed decoder steps over what it does not read, without a look at its characters.
+        body.decode()
+    except UnicodeDecodeError as problem:
+        raise _malformed(f"it is not UTF-8 (byte {problem.start})") from problem
+    try:
         completion = parse_reply(body, _COMPLETIONS)
         body.decode()  # members that are not read are not looked into otherwise
     except (JsonError, UnicodeDecodeError) as problem:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from typing import Final
 
-from starlette.requests import Request
+from starlette.types import Scope
 
 from waypost.codecs.anthropic_messages import codec
-from waypost.codecs.codec import DecodedRequest
 from waypost.codecs.jsonbytes import dump, parse_reply
 from waypost.codecs.sse import encode_event
-from waypost.server.doors.door import Door
+from waypost.providers.asked import Asked
+from waypost.server.doors.door import Door, read_written
 
 # Source: Anthropic's guide to streaming: "Event streams may also include any number of ping events."
 PING: Final = encode_event(b'{"type": "ping"}', event="ping")
 
 
-def decode(_request: Request, body: bytes) -> DecodedRequest:
+FORWARDED: Final = ("anthropic-beta", "anthropic-version")
+
+
+def read(scope: Scope, body: bytes) -> Asked:
     """Everything stands in the body. Raises InvalidRequest."""
-    return codec.decode_request(body)
+    return read_written(codec, scope, body, FORWARDED)
 
 
 def with_request_id(body: bytes, request_id: str) -> bytes:
@@ -27,5 +30,5 @@ def with_request_id(body: bytes, request_id: str) -> bytes:
 
 
 ANTHROPIC_MESSAGES: Final = Door(
-    codec, decode, keep_alive=PING, request_id_header="request-id", with_request_id=with_request_id
+    codec, read, keep_alive=PING, request_id_header="request-id", with_request_id=with_request_id
 )

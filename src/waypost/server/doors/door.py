@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from starlette.requests import Request
+from starlette.types import Scope
 
-from waypost.codecs.codec import Codec, DecodedRequest
+from waypost.codecs.codec import Codec
+from waypost.codecs.passing import glance
+from waypost.providers.asked import Asked, Written
 from waypost.server.live_reply import COMMENT
+from waypost.server.middleware.headers import header_value
 
 
 def _as_it_is(body: bytes, _request_id: str) -> bytes:
@@ -20,13 +23,24 @@ def _as_it_is(body: bytes, _request_id: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """One dialect. `decode` gets the body and, for what stands in the URL, the request it came with."""
+    """One dialect. `read` gets the body and, for what stands in the URL, the scope of the request it came with."""
 
     codec: Codec
-    decode: Callable[[Request, bytes], DecodedRequest]
+    read: Callable[[Scope, bytes], Asked]
     keep_alive: bytes = COMMENT
     """What breaks a stream's silence without meaning anything to this dialect's clients."""
     request_id_header: str = "x-request-id"
     """Where this dialect's clients look for the request's id."""
     with_request_id: Callable[[bytes, str], bytes] = _as_it_is
     """Writes the request's id into the body of an error, where the dialect has a place for it."""
+
+
+def read_written(codec: Codec, scope: Scope, body: bytes, forwarded: tuple[str, ...] = ()) -> Asked:
+    """A request that names its model in the body. `forwarded` are headers that the format's providers may see.
+
+    Raises InvalidRequest: no sound JSON object, no model, a wrong type.
+    """
+    seen = glance(codec.name, body)
+    headers = {name: value for name in forwarded if (value := header_value(scope, name.encode())) is not None}
+    written = Written(codec.name, body, seen, headers)
+    return Asked(seen.model, written=written, decode=lambda: codec.decode_request(body).request, stream=seen.stream)

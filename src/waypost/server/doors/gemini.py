@@ -6,12 +6,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
+from urllib.parse import parse_qs
 
-from starlette.requests import Request
+from starlette.types import Scope
 
-from waypost.codecs.codec import DecodedRequest
 from waypost.codecs.gemini import codec
+from waypost.codecs.passing import glance
 from waypost.errors import InvalidRequest, UnknownPath
+from waypost.providers.asked import Asked, Written
 from waypost.server.doors.door import Door
 
 # A model's name may hold a colon itself: the method follows the last one.
@@ -21,21 +23,27 @@ STREAMED: Final[Mapping[str, bool]] = {"generateContent": False, "streamGenerate
 SHOWN: Final = 100
 
 
-def decode(request: Request, body: bytes) -> DecodedRequest:
+def read(scope: Scope, body: bytes) -> Asked:
     """The body, and what the path says. Raises InvalidRequest, and UnknownPath for a method that is not there."""
-    called = request.path_params["call"]
+    called = scope["path"].partition("/models/")[2]
     match = CALL.fullmatch(called)
     streamed = STREAMED.get(match["method"]) if match else None
     if match is None or streamed is None:
         raise UnknownPath(
             f'There is no method at "models/{called[:SHOWN]}".', hint=f"Methods of a model: {', '.join(STREAMED)}."
         )
-    if streamed and request.query_params.get("alt") != "sse":
+    if streamed and parse_qs(scope["query_string"].decode("latin-1")).get("alt") != ["sse"]:
         raise InvalidRequest(
             "Streams are server-sent events here, not a JSON array.", hint="Add alt=sse to the URL.", param="alt"
         )
-    decoded = codec.decode_request(body)
-    return replace(decoded, request=replace(decoded.request, model=match["model"]), stream=streamed)
+    model = match["model"]
+    written = Written(codec.name, body, glance(codec.name, body))
+    return Asked(
+        model,
+        written=written,
+        decode=lambda: replace(codec.decode_request(body).request, model=model),
+        stream=streamed,
+    )
 
 
-GEMINI: Final = Door(codec, decode)
+GEMINI: Final = Door(codec, read)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from starlette.requests import Request
+from starlette.types import Scope
 
-from waypost.codecs.codec import DecodedRequest
 from waypost.codecs.openai_chat import codec
-from waypost.server.doors.door import Door
+from waypost.providers.asked import Asked
+from waypost.server.doors.door import Door, read_written
+
+FORWARDED: Final = ("openai-beta",)
 
 
-def decode(_request: Request, body: bytes) -> DecodedRequest:
+def read(scope: Scope, body: bytes) -> Asked:
     """Everything stands in the body. Raises InvalidRequest."""
-    return codec.decode_request(body)
+    return read_written(codec, scope, body, FORWARDED)
 
 
-OPENAI_CHAT: Final = Door(codec, decode)
+OPENAI_CHAT: Final = Door(codec, read)

@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
-from starlette.requests import Request
+from starlette.types import Scope
 
-from waypost.codecs.codec import DecodedRequest
-from waypost.codecs.openai_responses import codec, needs_storage
+from waypost.chat import Json
+from waypost.codecs.openai_responses import codec
 from waypost.errors import UnsupportedFeature
-from waypost.server.doors.door import Door
+from waypost.providers.asked import Asked
+from waypost.server.doors.door import Door, read_written
+
+FORWARDED: Final = ("openai-beta",)
+STORED: Final = ("previous_response_id", "conversation", "background")
+"""Members that lean on what a server keeps between calls."""
 
 
-def decode(_request: Request, body: bytes) -> DecodedRequest:
+def read(scope: Scope, body: bytes) -> Asked:
     """Everything stands in the body. Raises InvalidRequest, and UnsupportedFeature if it needs what is not kept."""
-    decoded = codec.decode_request(body)
-    field = needs_storage(decoded.request)
+    asked = read_written(codec, scope, body, FORWARDED)
+    field = needs_storage(asked.written.seen.members) if asked.written else None
     if field is not None:
         raise UnsupportedFeature(
             f"{field} needs answers that a server has stored, and none are stored here.",
             hint="Send the whole conversation in input.",
             param=field,
         )
-    return decoded
+    return asked
 
 
-OPENAI_RESPONSES: Final = Door(codec, decode)
+def needs_storage(members: Mapping[str, Json]) -> str | None:
+    """What of the body leans on stored answers, None if nothing does."""
+    for name in STORED:
+        if members.get(name):
+            return name
+    items = members.get("input")
+    listed = items if isinstance(items, list) else []
+    referring = any(isinstance(item, dict) and item.get("type") == "item_reference" for item in listed)
+    return "item_reference" if referring else None
+
+
+OPENAI_RESPONSES: Final = Door(codec, read)

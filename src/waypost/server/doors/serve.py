@@ -7,56 +7,81 @@ dialect's own error and nothing after it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
 
-from starlette.requests import Request
-from starlette.responses import Response
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from waypost.chat import Failed, Finish
-from waypost.codecs.codec import DecodedRequest
+from waypost.chat import Failed, Finish, ResponseStart
 from waypost.errors import IncompleteStream, ProviderError
-from waypost.gateway.gateway import Gateway, Served
-from waypost.server.application import lifecycle_of, served_by
-from waypost.server.body import off_loop_if_large
-from waypost.server.call_record import note_answer
-from waypost.server.disconnect import CallerGone, while_connected
+from waypost.gateway.gateway import Gateway
+from waypost.gateway.served import Served, ServedStream
+from waypost.providers.answers import Batch
+from waypost.providers.asked import Asked
+from waypost.server.application import lifecycle_in, served_in
+from waypost.server.body import off_loop_if_large, read_whole
+from waypost.server.callers import caller_of
+from waypost.server.disconnect import CallerGone, connection_of, while_connected
 from waypost.server.doors.door import Door
 from waypost.server.doors.errors import told_error
 from waypost.server.doors.headers import reply_headers
 from waypost.server.lifecycle import Lifecycle
 from waypost.server.live_reply import KEEP_ALIVE_S, LiveReply, Wire
-from waypost.server.middleware.access_log import NO_REPLY
 from waypost.server.middleware.request_id import request_id_of
 
 logger = logging.getLogger("waypost.server")
 
 
-def endpoint(door: Door) -> Callable[[Request], Awaitable[Response]]:
-    """The handler of a door's path."""
+class DoorCall:
+    """The ASGI application at a door's path."""
 
-    async def call(request: Request) -> Response:
-        body = await request.body()
-        decoded = await off_loop_if_large(len(body), lambda: door.decode(request, body))
-        gateway, lifecycle = served_by(request).gateway, lifecycle_of(request)
-        if decoded.stream:
-            return DoorStream(door, gateway, decoded, lifecycle)
+    def __init__(self, door: Door) -> None:
+        self._door = door
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request. Raises what went wrong before the first bytes of the answer."""
+        door = self._door
         try:
-            served = await while_connected(gateway.generate(decoded.request), request.receive, lifecycle)
+            body = await read_whole(receive)
+        except ClientDisconnect:
+            return
+        asked = await off_loop_if_large(len(body), lambda: door.read(scope, body))
+        caller_of(scope).demand(asked.model)
+        gateway, lifecycle = served_in(scope).gateway, lifecycle_in(scope)
+        if asked.stream:
+            await DoorStream(door, gateway, asked, lifecycle)(scope, receive, send)
+            return
+        try:
+            served = await while_connected(gateway.generate(asked), receive, lifecycle, connection_of(scope))
         except CallerGone:
-            return Response(status_code=NO_REPLY)
-        return _whole(door, served, request_id_of(request.scope))
+            return
+        headers, content = whole_answer(door, served, request_id_of(scope))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
 
-    return call
+
+def whole_answer(door: Door, served: Served, request_id: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """The headers and the body of a whole answer: the provider's own body where it is in this dialect."""
+    content = served.answer.body
+    if content is not None:
+        headers = {**served.headers, **reply_headers(door, served, (), request_id)}
+    else:
+        encoded = door.codec.encode_response(replace(served.response, model=served.model))
+        content = encoded.body
+        headers = dict(reply_headers(door, served, encoded.losses, request_id))
+    headers |= {
+        "content-type": "application/json",
+        "content-length": str(len(content)),
+        "cache-control": "no-store",
+    }
+    return raw_headers(headers), content
 
 
-def _whole(door: Door, served: Served, request_id: str) -> Response:
-    note_answer(served.provider, served.model, served.attempts)
-    encoded = door.codec.encode_response(replace(served.response, model=served.model))
-    headers = reply_headers(door, served, encoded.losses, request_id)
-    return Response(encoded.body, media_type="application/json", headers={"cache-control": "no-store", **headers})
+def raw_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """As ASGI wants them."""
+    return [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
 
 
 class DoorStream(LiveReply):
@@ -66,7 +91,7 @@ class DoorStream(LiveReply):
         self,
         door: Door,
         gateway: Gateway,
-        decoded: DecodedRequest,
+        asked: Asked,
         lifecycle: Lifecycle,
         *,
         keep_alive_s: float = KEEP_ALIVE_S,
@@ -74,9 +99,14 @@ class DoorStream(LiveReply):
         super().__init__(lifecycle, keep_alive=door.keep_alive, keep_alive_s=keep_alive_s)
         self._door = door
         self._gateway = gateway
-        self._request = decoded.request
-        self._encoder = door.codec.stream_encoder(include_usage=decoded.include_usage)
+        self._asked = asked
+        include_usage = asked.written is None or asked.written.seen.include_usage
+        self._encoder = door.codec.stream_encoder(include_usage=include_usage)
         self._request_id = ""
+        self._served: ServedStream | None = None
+        self._passed = True
+        """Have all bytes so far been the provider's own?"""
+        self._finished = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it. Raises what went wrong before the first bytes."""
@@ -85,30 +115,49 @@ class DoorStream(LiveReply):
 
     async def answer(self, wire: Wire) -> None:
         """Ask the gateway and write what comes. Raises IncompleteStream if the last event is no Finish."""
-        encoder = self._encoder
-        async with self._gateway.stream(self._request) as served:
-            note_answer(served.provider, served.model, served.attempts)
-            finished = False
-            async for event in served.events:
-                if event is served.start:
-                    event = replace(served.start, model=served.model)
-                elif isinstance(event, Failed):
-                    raise event.error
-                finished = isinstance(event, Finish)
-                written = encoder.encode(event)
+        async with self._gateway.stream(self._asked) as served:
+            self._served = served
+            async for batch in served:
+                written = batch.raw if batch.raw is not None else self._translated(batch, served)
                 if written and not wire.started:
-                    headers = reply_headers(self._door, served, encoder.losses, self._request_id)
-                    wire.headers += [(name.encode(), value.encode()) for name, value in headers.items()]
+                    wire.headers += self._told_by(served, passed=batch.raw is not None)
                 await wire.send(written)
-            if not finished:
-                raise IncompleteStream("The stream ended before the provider said that it was finished.")
-            await wire.send(encoder.finish(), last=True)
-        if encoder.losses:
+            end = b""
+            if not self._passed:
+                if not self._finished:
+                    raise IncompleteStream("The stream ended before the provider said that it was finished.")
+                end = self._encoder.finish()
+            if not wire.started:
+                wire.headers += self._told_by(served, passed=self._passed)
+            await wire.send(end, last=True)
+        if self._encoder.losses:
             # Most of these are found after the headers were sent.
-            logger.info("not carried over to the caller: %s", "; ".join(loss.what for loss in encoder.losses))
+            logger.info("not carried over to the caller: %s", "; ".join(loss.what for loss in self._encoder.losses))
 
     def broken(self, error: Exception, scope: Scope) -> bytes:
         """The dialect's error event."""
         told = told_error(error, request_id_of(scope))
+        self._catch_up()
         # Decoders promise a ProviderError in Failed; encoders write any error of ours, such as the shutdown's.
         return self._encoder.encode(Failed(cast("ProviderError", told)))
+
+    def _translated(self, batch: Batch, served: ServedStream) -> bytes:
+        self._catch_up()
+        written = []
+        for event in batch.events:
+            if isinstance(event, ResponseStart):
+                event = replace(event, model=served.model)
+            self._finished = isinstance(event, Finish)
+            written.append(self._encoder.encode(event))
+        return b"".join(written)
+
+    def _catch_up(self) -> None:
+        """From here on we write ourselves: if it was the provider's own bytes before, the encoder must know them."""
+        if self._passed and self._served is not None:
+            for event in self._served.sent_events():
+                self._encoder.encode(event)
+        self._passed = False
+
+    def _told_by(self, served: ServedStream, *, passed: bool) -> list[tuple[bytes, bytes]]:
+        own = reply_headers(self._door, served, self._encoder.losses, self._request_id)
+        return raw_headers({**served.headers, **own} if passed else own)

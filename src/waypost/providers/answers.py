@@ -1,0 +1,107 @@
+"""What providers give back: a whole answer, or batches of a stream's events.
+
+Either is in one of two forms. In the caller's own wire format it is bytes to pass on, framed and checked, and decoded
+only if somebody asks; in another it is canonical values. Policies and records treat both alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from waypost.chat import Event, Response, Usage
+
+
+class Answer:
+    """A whole answer. `body` is None where it exists in canonical form only."""
+
+    __slots__ = ("_decode", "_response", "body", "headers", "model", "notes", "usage")
+
+    def __init__(
+        self,
+        model: str,
+        usage: Usage,
+        *,
+        response: Response | None = None,
+        body: bytes | None = None,
+        decode: Callable[[bytes], Response] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.model = model
+        self.usage = usage
+        self.body = body
+        self.headers = headers or {}
+        """Those of the provider's reply that a caller may see."""
+        self.notes: tuple[str, ...] = response.notes if response else ()
+        self._response = response
+        self._decode = decode
+
+    @classmethod
+    def of(cls, response: Response, headers: Mapping[str, str] | None = None) -> Answer:
+        """An answer in canonical form."""
+        return cls(response.model, response.usage, response=response, headers=headers)
+
+    @property
+    def response(self) -> Response:
+        """The canonical form. Raises MalformedResponse."""
+        if self._response is None:
+            if self._decode is None or self.body is None:
+                raise TypeError("an answer is given in canonical form, or with the means to decode it")
+            self._response = self._decode(self.body)
+        return self._response
+
+
+class Batch:
+    """The events that one read of the network completed. `raw` is what to pass on; None: only canonical events.
+
+    `token`: is there content among them?
+    """
+
+    __slots__ = ("_decode", "_events", "raw", "token")
+
+    def __init__(
+        self,
+        *,
+        raw: bytes | None = None,
+        token: bool = False,
+        events: Sequence[Event] | None = None,
+        decode: Callable[[], Sequence[Event]] | None = None,
+    ) -> None:
+        self.raw = raw
+        self.token = token
+        self._events = events
+        self._decode = decode
+
+    @property
+    def events(self) -> Sequence[Event]:
+        """The canonical events. A stream's batches are decoded in their order."""
+        if self._events is None:
+            self._events = self._decode() if self._decode else ()
+        return self._events
+
+
+class AnswerStream(Protocol):
+    """A stream under way. Its batches end when the provider has finished, or it raises a ProviderError.
+
+    What is known of the whole stream so far: `usage`, `model` as the provider names it ("" if not yet told), `notes`
+    of what of the request could not be carried, and the reply's `headers` that a caller may see.
+    """
+
+    notes: tuple[str, ...]
+    headers: Mapping[str, str]
+
+    @property
+    def usage(self) -> Usage:
+        """Counts so far."""
+
+    @property
+    def model(self) -> str:
+        """The model, as the provider names it."""
+
+    def __aiter__(self) -> AsyncIterator[Batch]:
+        """The batches; to be read once."""
+
+
+StreamOpening = AbstractAsyncContextManager[AnswerStream]
+"""`async with provider.stream(asked, model) as stream`: leaving the block ends the call, finished or not."""

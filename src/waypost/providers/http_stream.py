@@ -1,0 +1,206 @@
+"""A provider's streamed reply as batches of events: passed on in the caller's format, or decoded.
+
+Both forms see every event. What came before an error is given first, and the error is raised after it. A stream whose
+bytes end without the provider's terminal event raises IncompleteStream, whatever the connection said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Self
+
+from waypost.chat import Event, Failed, Finish, ResponseStart, Usage, UsageUpdate, is_token
+from waypost.codecs.codec import Codec, Sight, StreamDecoder, StreamWatch
+from waypost.codecs.passing import PASSING
+from waypost.codecs.sse import Frame, SseDecoder
+from waypost.errors import ProviderConnectionLost, ProviderError
+from waypost.providers.answers import Batch
+from waypost.transport import Reply
+
+_DRAIN_S = 0.5
+"""How long the end of the body may take after the terminal event, so that the connection can be used again."""
+_USAGE_UNASKED = b',"usage":null'
+"""What OpenAI adds to each event once usage is asked for. Within a JSON string the quotes would be escaped."""
+
+
+class WireStream(ABC):
+    """See `providers.answers.AnswerStream`. It reads `reply` and never closes it."""
+
+    def __init__(self, reply: Reply, headers: Mapping[str, str], notes: tuple[str, ...]) -> None:
+        self.usage = Usage()
+        self.model = ""
+        self.headers = headers
+        self.notes = notes
+        self._reply = reply
+        self._sse = SseDecoder()
+        self._error: ProviderError | None = None
+        self._ended = False
+        self._over = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Batch:
+        """The next batch; it has at least one event. Raises ProviderError."""
+        while not self._over:
+            if self._error is not None:
+                raise self._error
+            if self._ended:
+                self._over = True
+                await _drain(self._reply)
+                batch = self._tail()
+                if batch is None:
+                    break
+                return batch
+            batch = await self._read()
+            if batch is not None:
+                return batch
+        raise StopAsyncIteration
+
+    async def _read(self) -> Batch | None:
+        try:
+            chunk = await self._reply.next_chunk()
+        except ProviderConnectionLost as error:
+            return self._at_end(error)
+        if not chunk:
+            return self._at_end(None)
+        try:
+            frames = self._sse.frames(chunk)
+        except ProviderError as error:
+            self._error = error
+            return None
+        return self._batch(frames) if frames else None
+
+    def _at_end(self, lost: ProviderConnectionLost | None) -> Batch | None:
+        """A provider that has said it was finished owes nothing more: then a lost connection is no loss."""
+        self._over = True
+        try:
+            return self._finished()
+        except ProviderError as error:
+            raise (lost or error) from None
+
+    def _tail(self) -> Batch | None:
+        """What is left to be told after the provider's terminal event."""
+        return None
+
+    @abstractmethod
+    def _batch(self, frames: Sequence[Frame]) -> Batch | None:
+        """What these events say; an error among them goes to `_error`."""
+
+    @abstractmethod
+    def _finished(self) -> Batch | None:
+        """What the end of the bytes still gives. Raises IncompleteStream."""
+
+
+class PassedStream(WireStream):
+    """The provider's own bytes, for a caller who speaks its format."""
+
+    def __init__(self, reply: Reply, headers: Mapping[str, str], codec: Codec, watch: StreamWatch, *, usage: bool):
+        super().__init__(reply, headers, ())
+        self._watch = watch
+        self._tell_usage = usage
+        self._codec = codec
+        self._decoder: StreamDecoder | None = None
+        self._end_mark = PASSING[codec.name].end_mark
+        self._has_finished = False
+
+    def _batch(self, frames: Sequence[Frame]) -> Batch | None:
+        token = False
+        passed: list[Frame] = []
+        see = self._watch.see
+        try:
+            for frame in frames:
+                # The members of Sight are singletons, and nearly every event is one of the first two.
+                sight = Sight.NOTHING if frame.event is None else see(frame.event)
+                if sight is Sight.TOKEN:
+                    token = True
+                elif sight is not Sight.NOTHING:
+                    token = token or bool(sight & Sight.TOKEN)
+                    self._has_finished = self._has_finished or bool(sight & Sight.FINISHED)
+                    if sight & Sight.USAGE_ONLY and not self._tell_usage:
+                        continue
+                passed.append(frame)
+        except ProviderError as error:
+            self._error = error
+        self.usage, self.model = self._watch.usage, self._watch.model
+        self._ended = self._has_finished and self._is_last(frames)
+        if not passed:
+            return None
+        raw = b"".join([frame.raw for frame in passed])
+        if not self._tell_usage:
+            raw = raw.replace(_USAGE_UNASKED, b"")
+        # Decoded from the bytes, should anybody ask: batches are kept for recovery, and their events weigh more.
+        return Batch(raw=raw, token=token, decode=partial(self._decoded, raw))
+
+    def _is_last(self, frames: Sequence[Frame]) -> bool:
+        """After it has finished: is nothing more to come? Some formats tell usage then, and end with a mark."""
+        mark = self._end_mark
+        return not mark or any(frame.event is not None and frame.event.data == mark for frame in frames)
+
+    def _finished(self) -> Batch | None:
+        self._watch.finish()
+        self.usage = self._watch.usage
+        return self._tail()
+
+    def _tail(self) -> Batch | None:
+        """Where the stream is read as events, some formats' decoders tell the last of them at its end."""
+        events = self._decoder.finish() if self._decoder is not None else ()
+        return Batch(raw=b"", events=events) if events else None
+
+    def _decoded(self, raw: bytes) -> Sequence[Event]:
+        if self._decoder is None:
+            self._decoder = self._codec.stream_decoder()
+        return [event for wire_event in SseDecoder().feed(raw) for event in self._decoder.feed(wire_event)]
+
+
+class DecodedStream(WireStream):
+    """Canonical events, for everybody else."""
+
+    def __init__(self, reply: Reply, headers: Mapping[str, str], notes: tuple[str, ...], decoder: StreamDecoder):
+        super().__init__(reply, headers, notes)
+        self._decoder = decoder
+
+    def _batch(self, frames: Sequence[Frame]) -> Batch | None:
+        events: list[Event] = []
+        for frame in frames:
+            if frame.event is not None and not self._take(self._decoder.feed(frame.event), events):
+                break
+        return self._made(events)
+
+    def _finished(self) -> Batch | None:
+        events: list[Event] = []
+        self._take(self._decoder.finish(), events)
+        if self._error is not None:
+            raise self._error
+        return self._made(events)
+
+    def _made(self, events: list[Event]) -> Batch | None:
+        return Batch(events=events, token=any(map(is_token, events))) if events else None
+
+    def _take(self, given: Sequence[Event], events: list[Event]) -> bool:
+        """May more follow?"""
+        for event in given:
+            if isinstance(event, Failed):
+                self._error = event.error
+                return False
+            if isinstance(event, Finish):
+                self._ended = True
+            elif isinstance(event, UsageUpdate):
+                self.usage = self.usage.merge(event.usage)
+            elif isinstance(event, ResponseStart):
+                self.model = event.model
+            events.append(event)
+        return True
+
+
+async def _drain(reply: Reply) -> None:
+    """Read the end of the body, so that the connection goes back to the pool; what fails here fails nobody."""
+    try:
+        async with asyncio.timeout(_DRAIN_S):
+            while await reply.next_chunk():
+                pass
+    except (TimeoutError, ProviderError):
+        return

@@ -1,0 +1,103 @@
+"""One request and its reply on uvicorn's connection: as uvicorn's own, with one write for a reply's head and body.
+
+It is also the ASGI extension by which the application learns at once that the caller has gone (see `disconnect`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+# RFC 9110, 5.5: a field value holds no control characters but the tab; a name is a token.
+_UNSOUND: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_BODYLESS: Final = frozenset({204, 304})
+
+
+class Cycle(RequestResponseCycle):
+    """Takes ASGI's messages. The head waits for the first bytes of the body, at most until the loop's next turn."""
+
+    on_disconnect: Callable[[], None] | None = None
+    _head: bytes = b""
+
+    def disconnect(self) -> None:
+        """The connection was lost."""
+        if self.on_disconnect is not None:
+            self.on_disconnect()
+
+    async def send(self, message: Any) -> None:
+        """Send one message of the reply."""
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        if message["type"] == "http.response.start":
+            self._start(message)
+        elif message["type"] == "http.response.body":
+            self._body(message.get("body", b""), last=not message.get("more_body", False))
+        else:
+            raise RuntimeError(f"an HTTP reply takes no message {message['type']!r}")
+
+    def _start(self, message: Any) -> None:
+        if self.response_started:
+            raise RuntimeError("a reply is started once")
+        self.response_started = True
+        self.waiting_for_100_continue = False
+        status: int = message["status"]
+        headers = [*self.default_headers, *message.get("headers", ())]
+        lines = [STATUS_LINE[status]]
+        closes = False
+        for name, value in headers:
+            lowered = name.lower()
+            if lowered == b"content-length":
+                self.chunked_encoding = False
+                self.expected_content_length = int(value)
+            elif lowered == b"connection" and b"close" in value.lower():
+                self.keep_alive, closes = False, True
+            lines += (name, b": ", value, b"\r\n")
+        if _UNSOUND.search(b"".join([part for pair in headers for part in pair])):
+            raise RuntimeError("a header of the reply holds a control character")
+        if not self.keep_alive and not closes:
+            lines.append(b"connection: close\r\n")
+        if self.chunked_encoding is None and self.scope["method"] != "HEAD" and status not in _BODYLESS:
+            self.chunked_encoding = True
+            lines.append(b"transfer-encoding: chunked\r\n")
+        lines.append(b"\r\n")
+        self._head = b"".join(lines)
+        asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        if self._head and not self.disconnected and not self.transport.is_closing():
+            head, self._head = self._head, b""
+            self.transport.write(head)
+
+    def _body(self, body: bytes, *, last: bool) -> None:
+        if self.response_complete or not self.response_started:
+            raise RuntimeError("a body comes after its start, and not after its end")
+        head, self._head = self._head, b""
+        if self.scope["method"] == "HEAD":
+            self.expected_content_length = 0
+            body = b""
+        elif self.chunked_encoding:
+            end = b"0\r\n\r\n" if last else b""
+            body = b"".join((b"%x\r\n" % len(body), body, b"\r\n", end)) if body else end
+        else:
+            self.expected_content_length -= len(body)
+            if self.expected_content_length < 0:
+                raise RuntimeError("the body is longer than Content-Length says")
+        if head or body:
+            self.transport.write(head + body)
+        if last:
+            self._end()
+
+    def _end(self) -> None:
+        if self.expected_content_length:
+            raise RuntimeError("the body is shorter than Content-Length says")
+        self.response_complete = True
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
