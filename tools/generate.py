@@ -59,6 +59,7 @@ PART_TITLES = {
     "OpenAISettings": "providers.&lt;name&gt; of kind openai",
     "AzureOpenAISettings": "providers.&lt;name&gt; of kind azure_openai",
     "VertexSettings": "providers.&lt;name&gt; of kind vertex",
+    "BedrockSettings": "providers.&lt;name&gt; of kind bedrock",
     "Deadlines": "providers.&lt;name&gt;.deadlines",
     "LlamaCppSettings": "providers.&lt;name&gt; of kind llama_cpp",
     "PluginProviderSettings": "providers.&lt;name&gt; of a plugin's kind",

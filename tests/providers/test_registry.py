@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from waypost.errors import ConfigurationError
 from waypost.providers.registry import create_providers
 from waypost.settings import Settings
+from waypost.settings.providers import HTTP_TAGS
 
 PLUGIN = """
 LOADED = []
@@ -61,6 +63,30 @@ def test_built_in_kinds_keep_the_files_order_and_their_names() -> None:
         ("vllm", "vllm", None),
         ("small", "small", "my-model"),
     ]
+
+
+def test_every_kind_over_http_can_be_made() -> None:
+    needs = {
+        "openai_compatible": {"base_url": "http://127.0.0.1:9/v1"},
+        "azure_openai": {"base_url": "http://127.0.0.1:9"},
+        "vertex": {"project": "ours"},
+        "bedrock": {"region": "eu-central-1"},
+    }
+    made = create_providers(settings({f"a-{kind}": {"kind": kind, **needs.get(kind, {})} for kind in HTTP_TAGS}))
+    assert [provider.name for provider in made.values()] == [f"a-{kind}" for kind in HTTP_TAGS]
+
+
+def test_making_one_vendor_loads_no_other_and_nothing_of_the_clouds() -> None:
+    code = """
+import sys
+from waypost.providers.registry import create_providers
+from waypost.settings import Settings
+create_providers(Settings.model_validate({"providers": {"o": {"kind": "openai", "api_key": "k"}}}))
+print([name for name in sys.modules if name.startswith(("google", "waypost.providers.", "waypost.codecs."))])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    for absent in ("google", "gemini", "anthropic", "azure", "vertex", "bedrock", "responses"):
+        assert absent not in done.stdout
 
 
 def test_a_vendor_without_a_key_says_how_to_set_one() -> None:

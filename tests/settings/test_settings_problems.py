@@ -110,7 +110,7 @@ ROWS: list[tuple[str, str]] = [
         "providers: {o: {api_key: x}}",
         (
             "line 1: providers.o.kind is missing; it is anthropic, openai, gemini, openai_compatible, azure_openai, "
-            "vertex, llama_cpp or a plugin's"
+            "vertex, bedrock, llama_cpp or a plugin's"
         ),
     ),
     (
@@ -121,7 +121,7 @@ ROWS: list[tuple[str, str]] = [
         "providers: {o: {kind: zzz}}",
         (
             'line 1: providers.o has the unknown kind "zzz"; the kinds are anthropic, openai, gemini, '
-            "openai_compatible, azure_openai, vertex and llama_cpp; another's plugin must be named in plugins"
+            "openai_compatible, azure_openai, vertex, bedrock and llama_cpp; another's plugin must be named in plugins"
         ),
     ),
     ("providers: {o: {kind: 5}}", "line 1: providers.o.kind must be text (put it in quotes), not 5"),

@@ -21,7 +21,7 @@ from waypost.cli.output import color, print_json
 from waypost.errors import ConfigurationError, ModelError
 
 if TYPE_CHECKING:
-    from waypost.settings import HttpProviderSettings, KeyedProviderSettings, LoadedSettings, Settings
+    from waypost.settings import HttpProviderSettings, KeyedProviderSettings, LoadedSettings, Settings, VertexSettings
 
 Status = Literal["ok", "warn", "fail"]
 LOW_DISK_BYTES = 1_000_000_000
@@ -103,19 +103,22 @@ def _hosted(loaded: LoadedSettings) -> Iterator[Check]:
 
 
 def _examine_hosted(name: str, provider: HttpProviderSettings, loaded: LoadedSettings) -> Check:
-    from waypost.settings import KeyedProviderSettings
+    from waypost.providers.vendors import VENDORS
+    from waypost.settings import KeyedProviderSettings, VertexSettings
 
     title = f"provider {name}"
     where = provider.base_url or "the vendor's own address"
     if provider.ca_file and not provider.ca_file.is_file():
         return Check(title, "fail", f"the file {provider.ca_file} is not there", f"Correct providers.{name}.ca_file.")
+    if isinstance(provider, VertexSettings):
+        return _examine_vertex(name, provider, where)
     if not isinstance(provider, KeyedProviderSettings):
-        return Check(title, "ok", f"{where}, with the cloud's own credentials")
+        return Check(title, "ok", where)
     if not provider.has_key:
         # A server of one's own often wants none; the vendors always do.
         if provider.base_url and provider.kind != "azure_openai":
             return Check(title, "ok", f"{where}, without a key")
-        mend = f"Set providers.{name}.api_key, best as ${{{provider.kind.upper()}_API_KEY}}."
+        mend = f"Set providers.{name}.api_key, best as ${{{VENDORS[provider.kind].environment}}}."
         return Check(title, "fail", "has no key", mend)
     if provider.api_key_file and not provider.api_key_file.is_file():
         mend = f"Correct providers.{name}.api_key_file."
@@ -123,6 +126,15 @@ def _examine_hosted(name: str, provider: HttpProviderSettings, loaded: LoadedSet
     if _travels_in_the_open(provider.base_url):
         return Check(title, "warn", f"sends its key unencrypted to {where}", "Use an https address.")
     return Check(title, "ok", f"{where}, {_origin_of_keys(name, provider, loaded)}")
+
+
+def _examine_vertex(name: str, provider: VertexSettings, where: str) -> Check:
+    title, file = f"provider {name}", provider.credentials_file
+    if not (find_spec("google") and find_spec("google.auth")):
+        return Check(title, "fail", "google-auth is not installed", "Run: pip install 'waypost[vertex]'")
+    if file and not file.is_file():
+        return Check(title, "fail", f"the file {file} is not there", f"Correct providers.{name}.credentials_file.")
+    return Check(title, "ok", f"{where}, credentials from {file or 'this machine'}")
 
 
 def _origin_of_keys(name: str, provider: KeyedProviderSettings, loaded: LoadedSettings) -> str:

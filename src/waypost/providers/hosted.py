@@ -9,7 +9,10 @@ from pathlib import Path
 
 from waypost.codecs.codec import Codec
 from waypost.errors import ConfigurationError
+from waypost.providers.access import Addresses, KeyedAccess, ProviderAccess, SignedAccess
+from waypost.providers.authorization import Authorization, FixedHeaders
 from waypost.providers.http_provider import Endpoint, HttpProvider, HttpProviderOptions
+from waypost.providers.key_ring import KeyRing
 from waypost.providers.provider import ProviderState
 from waypost.providers.vendors import Vendor, serves
 from waypost.transport import Deadlines, HttpClient
@@ -17,7 +20,10 @@ from waypost.transport import Deadlines, HttpClient
 
 @dataclass(frozen=True, slots=True)
 class HostedOptions:
-    """A vendor account. `base_url` and `default_model` None take the vendor's own; paths are appended to base_url."""
+    """A vendor account. `base_url` and `default_model` None take the vendor's own; paths are appended to base_url.
+
+    `api_keys` are used in turn, after `api_key` if both are given.
+    """
 
     api_key: str | None = field(default=None, repr=False)
     base_url: str | None = None
@@ -26,39 +32,60 @@ class HostedOptions:
     deadlines: Deadlines = field(default_factory=Deadlines)
     proxy: str | None = field(default=None, repr=False)
     ca_file: Path | None = None
+    api_keys: tuple[str, ...] = field(default=(), repr=False)
+    key_cool_down_s: float = 60.0
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Every key there is."""
+        return (self.api_key, *self.api_keys) if self.api_key else self.api_keys
 
 
-def build(name: str, vendor: Vendor, codec: Codec, options: HostedOptions) -> HttpProvider:
-    """The provider. Raises ConfigurationError if no address is known."""
+def build(
+    name: str, vendor: Vendor, codec: Codec, options: HostedOptions, authorization: Authorization | None = None
+) -> HttpProvider:
+    """The provider. `authorization` takes the place of API keys. Raises ConfigurationError if no address is known."""
+    access = access_for(name, vendor, options, authorization)
+    return HttpProvider(
+        HttpProviderOptions(
+            name=name,
+            codec=codec,
+            endpoint=partial(_endpoint, access),
+            default_model=options.default_model or vendor.default_model,
+            deadlines=options.deadlines,
+            serves=partial(serves, vendor.kind),
+            state=partial(_state, name, vendor, has_key=bool(options.keys)),
+            secrets=tuple(secret for secret in (*options.keys, *options.headers.values()) if secret),
+        ),
+        HttpClient(proxy=options.proxy, ca_file=options.ca_file),
+    )
+
+
+def access_for(
+    name: str, vendor: Vendor, options: HostedOptions, authorization: Authorization | None = None
+) -> ProviderAccess:
+    """The way into the account. Raises ConfigurationError if no address is known."""
     base_url = (options.base_url or vendor.base_url).rstrip("/")
     if not base_url.startswith(("http://", "https://")):
         raise ConfigurationError(
             f"Provider {name} needs a base_url that begins with http:// or https://.",
             hint=f"Set providers.{name}.base_url.",
         )
-    authorization = vendor.authorize(options.api_key) if options.api_key else {}
-    endpoint = Endpoint(
-        url=base_url + vendor.path,
-        headers={**vendor.headers, **authorization, **options.headers},
-        stream_url=base_url + vendor.stream_path if vendor.stream_path else None,
-    )
+    addresses = Addresses(base_url, vendor.path, vendor.stream_path, vendor.raw_query)
+    if authorization is None and options.keys:
+        ring = KeyRing(options.keys, options.key_cool_down_s)
+        return KeyedAccess(
+            name, addresses, ring, lambda key: {**vendor.headers, **vendor.authorize(key), **options.headers}
+        )
+    fixed = {**vendor.headers, **options.headers}
+    return SignedAccess(addresses, authorization or FixedHeaders({}), fixed)
 
-    async def known_endpoint() -> Endpoint:
-        return endpoint
 
-    return HttpProvider(
-        HttpProviderOptions(
-            name=name,
-            codec=codec,
-            endpoint=known_endpoint,
-            default_model=options.default_model or vendor.default_model,
-            deadlines=options.deadlines,
-            serves=partial(serves, vendor.kind),
-            state=partial(_state, name, vendor, has_key=bool(options.api_key)),
-            secrets=tuple(secret for secret in (options.api_key, *options.headers.values()) if secret),
-        ),
-        HttpClient(proxy=options.proxy, ca_file=options.ca_file),
-    )
+async def _endpoint(access: ProviderAccess) -> Endpoint:
+    """Both addresses as patterns, and the headers of the key whose turn it is."""
+    marked = {stream: access.url_for("\0", stream=stream).replace("%00", "{model}") for stream in (False, True)}
+    headers, _key = await access.authorize("POST", marked[False], b"")
+    return Endpoint(marked[False], headers, marked[True])
 
 
 def _state(name: str, vendor: Vendor, *, has_key: bool) -> ProviderState:

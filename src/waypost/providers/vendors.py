@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,8 @@ class Vendor:
     environment: str
     stream_path: str | None = None
     """Where streams are asked for, if not at `path`. In both, "{model}" stands for the model."""
+    raw_query: Mapping[str, str] = field(default_factory=dict)
+    """Parameters for every other path of the vendor's."""
 
 
 def _bearer(key: str) -> Mapping[str, str]:
@@ -48,6 +50,8 @@ OPENAI = Vendor(
     environment="OPENAI_API_KEY",
 )
 
+OPENAI_RESPONSES = replace(OPENAI, path="/responses")
+
 GEMINI = Vendor(
     kind="gemini",
     base_url="https://generativelanguage.googleapis.com/v1beta",
@@ -71,7 +75,48 @@ OPENAI_COMPATIBLE = Vendor(
     environment="",
 )
 
-VENDORS: Mapping[str, Vendor] = {vendor.kind: vendor for vendor in (ANTHROPIC, OPENAI, GEMINI, OPENAI_COMPATIBLE)}
+AZURE_OPENAI = Vendor(
+    kind="azure_openai",
+    base_url="",
+    path="/chat/completions",
+    authorize=lambda key: {"api-key": key},
+    headers={},
+    default_model=None,
+    model_prefixes=(),
+    environment="AZURE_OPENAI_API_KEY",
+)
+"""Its models are deployments, which bear any name. The address is the resource's own."""
+
+VERTEX = Vendor(
+    kind="vertex",
+    base_url="",
+    path="/publishers/google/models/{model}:generateContent",
+    stream_path="/publishers/google/models/{model}:streamGenerateContent?alt=sse",
+    authorize=_bearer,
+    headers={},
+    default_model="gemini-2.5-flash",
+    model_prefixes=("gemini-", "gemma-"),
+    environment="",
+)
+"""The address names project and region. A Google Cloud token takes the place of a key."""
+
+BEDROCK = Vendor(
+    kind="bedrock",
+    base_url="",
+    path="/anthropic/v1/messages",
+    authorize=_bearer,
+    headers={"anthropic-version": "2023-06-01"},
+    default_model=None,
+    model_prefixes=(),
+    environment="AWS_BEARER_TOKEN_BEDROCK",
+)
+"""The address names the region. Its models bear many vendors' names."""
+
+BEDROCK_CHAT = replace(BEDROCK, path="/openai/v1/chat/completions", headers={})
+BEDROCK_RESPONSES = replace(BEDROCK, path="/openai/v1/responses", headers={})
+
+_ALL = (ANTHROPIC, OPENAI, GEMINI, OPENAI_COMPATIBLE, AZURE_OPENAI, VERTEX, BEDROCK)
+VENDORS: Mapping[str, Vendor] = {vendor.kind: vendor for vendor in _ALL}
 
 
 def serves(kind: str, model: str) -> bool | None:

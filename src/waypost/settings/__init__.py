@@ -11,6 +11,7 @@ from waypost.settings.models import Settings
 from waypost.settings.problems import InvalidSettings, Problem
 from waypost.settings.providers import (
     AzureOpenAISettings,
+    BedrockSettings,
     Deadlines,
     HttpProviderSettings,
     KeyedProviderSettings,
@@ -29,6 +30,7 @@ from waypost.settings.server import ServerSettings
 __all__ = [
     "OVERRIDES",
     "AzureOpenAISettings",
+    "BedrockSettings",
     "CacheSettings",
     "Deadlines",
     "HttpProviderSettings",

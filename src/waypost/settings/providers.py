@@ -156,6 +156,17 @@ class AzureOpenAISettings(KeyedProviderSettings):
     """The interface's date, such as 2024-10-21; null is the v1 interface, which has none."""
 
 
+class BedrockSettings(KeyedProviderSettings):
+    """Models at Amazon Bedrock, by one of its API keys."""
+
+    kind: Literal["bedrock"]
+    """Says that this provider is Amazon Bedrock."""
+    region: Word
+    """The AWS region, such as eu-central-1."""
+    wire: Literal["anthropic", "chat", "responses"] = "anthropic"
+    """Which of its interfaces is asked: Anthropic's Messages for Claude, or OpenAI's for the models that have it."""
+
+
 class VertexSettings(HttpProviderSettings):
     """Gemini models of Google Cloud's Vertex AI; needs the extra waypost[vertex]."""
 
@@ -166,7 +177,7 @@ class VertexSettings(HttpProviderSettings):
     region: Word = "global"
     """Where the models run, such as europe-west4; global is Google's choice."""
     credentials_file: AnchoredPath | None = None
-    """File with a service account's key or another credential; null is the machine's own (ADC)."""
+    """File with a service account's key or a user's credentials; null is the machine's own (ADC)."""
 
 
 class LlamaCppSettings(Part):
@@ -191,6 +202,7 @@ HTTP_TAGS: Mapping[str, str] = {
     "openai_compatible": "(vendor)",
     "azure_openai": "(azure_openai)",
     "vertex": "(vertex)",
+    "bedrock": "(bedrock)",
 }
 """Kind of a provider over HTTP -> the tag of the class that reads it."""
 BUILT_IN_KINDS = (*HTTP_TAGS, LOCAL_KIND)
@@ -218,6 +230,7 @@ PROVIDER_TAGS: Mapping[str, type[Part]] = {
     "(openai)": OpenAISettings,
     "(azure_openai)": AzureOpenAISettings,
     "(vertex)": VertexSettings,
+    "(bedrock)": BedrockSettings,
     "(llama_cpp)": LlamaCppSettings,
     PLUGIN_TAG: PluginProviderSettings,
 }
@@ -244,6 +257,7 @@ ProviderSettings: TypeAlias = Annotated[
     | Annotated[OpenAISettings, Tag("(openai)")]
     | Annotated[AzureOpenAISettings, Tag("(azure_openai)")]
     | Annotated[VertexSettings, Tag("(vertex)")]
+    | Annotated[BedrockSettings, Tag("(bedrock)")]
     | Annotated[LlamaCppSettings, Tag("(llama_cpp)")]
     | Annotated[PluginProviderSettings, Tag(PLUGIN_TAG)],
     Discriminator(_tag),
