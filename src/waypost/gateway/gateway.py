@@ -5,23 +5,27 @@ It knows no wire format and no HTTP. Every front door, and the AI service of the
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, TypeVar, cast
 
-from waypost.chat import Event, Response
-from waypost.errors import Attempt
+from waypost.chat import EmbeddingRequest, EmbeddingResponse, Event, Request, Response
+from waypost.errors import Attempt, UnknownPath, UnsupportedFeature
 from waypost.gateway.breaker import HealthBoard
-from waypost.gateway.fallback import first_answer, first_stream
+from waypost.gateway.fallback import Answered, first_answer, first_stream
+from waypost.gateway.inquiries import Inquired, count_at, embed_at, has_embeddings, no_embeddings
 from waypost.gateway.policy import Policy
 from waypost.gateway.router import ConfiguredProvider, Router
 from waypost.gateway.schedule import Candidate, Schedule
 from waypost.providers.answers import Answer, AnswerStream, Batch
 from waypost.providers.asked import Asked
+from waypost.providers.inquiry import Inquiry, InquiryAnswer
 from waypost.providers.provider import Provider, ProviderState
+from waypost.providers.raw import RawProvider
 from waypost.settings.references import Target
 
+ResultT = TypeVar("ResultT")
 LONG_INPUT_BYTES = 100_000
 """From here on the prompt alone takes a provider long to read."""
 
@@ -123,6 +127,31 @@ class Gateway:
             stream = cast("AnswerStream", first.opened)
             yield ServedStream(stream, answered.answer, answered.candidate.name, answered.attempts, notes)
 
+    async def embed(self, inquiry: Inquiry[EmbeddingRequest]) -> Inquired[EmbeddingResponse]:
+        """One vector for each input. Raises as `generate`, and UnsupportedFeature if no target has embeddings."""
+        if not any(
+            has_embeddings(self._providers[target.provider]) for target in self.router.plan(inquiry.model).targets
+        ):
+            raise no_embeddings(inquiry.model)
+        schedule, notes = self._schedule(inquiry, has_embeddings)
+        return _inquired(await first_answer(schedule, lambda candidate: embed_at(candidate, inquiry)), notes)
+
+    async def count_tokens(self, inquiry: Inquiry[Request]) -> Inquired[int]:
+        """How many tokens a prompt has at its first target that answers, or about how many. Raises as `generate`."""
+        schedule, notes = self._schedule(inquiry)
+        return _inquired(await first_answer(schedule, lambda candidate: count_at(candidate, inquiry)), notes)
+
+    def raw_provider(self, name: str) -> RawProvider:
+        """The provider of that name, for calls that are passed through. Raises UnknownPath, UnsupportedFeature."""
+        provider = self._providers.get(name)
+        if provider is None:
+            raise UnknownPath(
+                f'There is no provider named "{name[:200]}" here.', hint=f"There are {', '.join(self._providers)}."
+            )
+        if not isinstance(provider, RawProvider) or not provider.takes_raw:
+            raise UnsupportedFeature(f"{name} answers conversations only.", hint="Ask another provider.")
+        return provider
+
     @property
     def names(self) -> Mapping[str, str]:
         """Names that a request may ask for, each with whom it asks first: routes, aliases, default models."""
@@ -143,10 +172,13 @@ class Gateway:
         for provider in self._providers.values():
             await provider.close()
 
-    def _schedule(self, asked: Asked) -> tuple[Schedule[Provider], tuple[str, ...]]:
+    def _schedule(
+        self, asked: Asked | Inquiry[Any], able: Callable[[Provider], bool] = lambda _provider: True
+    ) -> tuple[Schedule[Provider], tuple[str, ...]]:
         plan = self.router.plan(asked.model)
         slow = asked.thinks or asked.size_bytes >= LONG_INPUT_BYTES
-        candidates = [self._candidate(target, slow=slow) for target in plan.targets]
+        targets = [target for target in plan.targets if able(self._providers[target.provider])]
+        candidates = [self._candidate(target, slow=slow) for target in targets]
         policy = self._policies.get(plan.route or "", DEFAULT_POLICY)
         return Schedule(candidates, policy, self.board), plan.notes
 
@@ -157,6 +189,11 @@ class Gateway:
 
 
 DEFAULT_POLICY = Policy()
+
+
+def _inquired(answered: Answered[Provider, InquiryAnswer[ResultT]], notes: tuple[str, ...]) -> Inquired[ResultT]:
+    answer = answered.answer
+    return Inquired(answer, answered.candidate.name, answered.attempts, (*notes, *answer.notes))
 
 
 def _has_token(batch: Batch) -> bool:

@@ -12,14 +12,19 @@ from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 from urllib.parse import quote, urlsplit
 
-from waypost.chat import Response
+from waypost.chat import EmbeddingRequest, EmbeddingResponse, Request, Response
 from waypost.codecs.codec import Codec
-from waypost.errors import MalformedResponse, ProviderError
+from waypost.errors import MalformedResponse, ProviderError, UnsupportedFeature
+from waypost.providers import http_inquiry
+from waypost.providers.access import ProviderAccess
 from waypost.providers.answers import Answer, AnswerStream
 from waypost.providers.asked import Asked
+from waypost.providers.http_inquiry import NO_PLACES, Places
 from waypost.providers.http_stream import DecodedStream, PassedStream, WireStream
+from waypost.providers.inquiry import Inquiry, InquiryAnswer
 from waypost.providers.provider import ProviderState
-from waypost.providers.secrets import clean
+from waypost.providers.raw import RawCall, RawError, RawReply
+from waypost.providers.secrets import clean, clean_body
 from waypost.transport import Deadlines, HttpClient, Reply
 
 _MAX_ERROR_BODY_BYTES = 64 * 1024
@@ -57,6 +62,10 @@ class HttpProviderOptions:
     serves: Callable[[str], bool | None] = lambda _model: None
     state: Callable[[], ProviderState] = lambda: ProviderState("ready")
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    access: ProviderAccess | None = None
+    """The way to what is no conversation; None: there is none."""
+    places: Places = NO_PLACES
+    """Where embeddings and counts are answered."""
 
 
 class HttpProvider:
@@ -67,6 +76,9 @@ class HttpProvider:
         self.default_model = options.default_model
         self.models: tuple[str, ...] | None = None
         self.slow_start = False
+        self.takes_raw = options.access is not None
+        self.embeds = self.takes_raw and bool(options.places.embeddings)
+        self.counts_tokens = self.takes_raw and options.places.count is not None
         self._options = options
         self._codec = options.codec
         self._client = client
@@ -134,12 +146,79 @@ class HttpProvider:
             body=sending.body,
             deadlines=self._options.deadlines,
         ) as reply:
-            if 300 <= reply.status < 400:
-                raise _redirected(reply)
-            if reply.status >= 400:
-                error_body = await reply.read(_MAX_ERROR_BODY_BYTES)
-                raise self._codec.decode_error(reply.status, reply.headers, error_body)
+            await self._demand_success(reply)
             yield reply
+
+    async def embed(self, inquiry: Inquiry[EmbeddingRequest], model: str = "") -> InquiryAnswer[EmbeddingResponse]:
+        """See `inquiry.EmbeddingProvider`."""
+        with self._named_errors():
+            return await http_inquiry.embed(
+                self._options.places, self._post, inquiry, model or self.default_model or ""
+            )
+
+    async def count_tokens(self, inquiry: Inquiry[Request], model: str = "") -> InquiryAnswer[int] | None:
+        """See `inquiry.CountingProvider`."""
+        place = self._options.places.count
+        if place is None:
+            return None
+        with self._named_errors():
+            return await http_inquiry.count_tokens(place, self._post, inquiry, model or self.default_model or "")
+
+    @asynccontextmanager
+    async def raw(self, call: RawCall) -> AsyncIterator[RawReply]:
+        """See `raw.RawProvider`. Only an error is read, so that it repeats no secret and its key can be judged."""
+        access = self._access()
+        with self._named_errors():
+            url = access.raw_url(call.path, call.query)
+            authorized, key = await access.authorize(call.method, url, call.body or b"")
+            async with self._client.send(
+                call.method,
+                url,
+                headers={**call.headers, **authorized},
+                body=call.body,
+                deadlines=self._options.deadlines,
+            ) as reply:
+                if reply.status < 400:
+                    access.report(key, None)
+                    yield reply
+                    return
+                body = await reply.read(_MAX_ERROR_BODY_BYTES)
+                access.report(key, self._codec.decode_error(reply.status, reply.headers, body))
+                yield RawError(reply.status, reply.headers, clean_body(body, self._options.secrets))
+
+    async def _post(
+        self, path: str, model: str, body: bytes, headers: Mapping[str, str]
+    ) -> tuple[bytes, Mapping[str, str]]:
+        """One exchange of an inquiry, with the account's next key if this one is refused. Raises ProviderError."""
+        access = self._access()
+        url = access.url_at(path, model)
+        while True:
+            authorized, key = await access.authorize("POST", url, body)
+            sent = {"content-type": "application/json", **headers, **authorized}
+            try:
+                async with self._client.send(
+                    "POST", url, headers=sent, body=body, deadlines=self._options.deadlines
+                ) as reply:
+                    await self._demand_success(reply)
+                    access.report(key, None)
+                    return await reply.read(), shown_headers(reply.headers)
+            except ProviderError as error:
+                # True only while another key is ready: each that is refused rests, so this ends.
+                if not access.report(key, error):
+                    raise
+
+    def _access(self) -> ProviderAccess:
+        if self._options.access is None:
+            raise UnsupportedFeature(f"{self.name} answers conversations only.", hint="Ask another provider.")
+        return self._options.access
+
+    async def _demand_success(self, reply: Reply) -> None:
+        """Raises the error that a reply tells of."""
+        if 300 <= reply.status < 400:
+            raise _redirected(reply)
+        if reply.status >= 400:
+            error_body = await reply.read(_MAX_ERROR_BODY_BYTES)
+            raise self._codec.decode_error(reply.status, reply.headers, error_body)
 
     def _noted(self, response: Response, sending: _Sending) -> Response:
         return replace(response, notes=sending.notes) if sending.notes else response

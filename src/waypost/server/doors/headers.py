@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from waypost.codecs.codec import Loss
 from waypost.errors import Attempt
 from waypost.gateway.gateway import Served, ServedStream
+from waypost.gateway.inquiries import Inquired
 from waypost.server.doors.door import Door
 
 PROVIDER: Final = "x-waypost-provider"
 MODEL: Final = "x-waypost-model"
 ATTEMPTS: Final = "x-waypost-attempts"
 WARNINGS: Final = "x-waypost-warnings"
+ESTIMATE: Final = "x-waypost-estimate"
+"""On a count that is none."""
 
 MAX_NAME_CHARACTERS: Final = 200
 MAX_WARNINGS_CHARACTERS: Final = 2_000
@@ -53,7 +56,9 @@ def request_id_header(door: Door, request_id: str) -> Mapping[str, str]:
     return {} if door.request_id_header == "x-request-id" else {door.request_id_header: request_id}
 
 
-def reply_headers(door: Door, served: Served | ServedStream, losses: Iterable[Loss], request_id: str) -> dict[str, str]:
+def reply_headers(
+    door: Door, served: Served | ServedStream | Inquired[Any], losses: Iterable[Loss], request_id: str
+) -> dict[str, str]:
     """Those of an answer. `losses` are what the door's own format could not carry."""
     told = (str(loss) for loss in losses if loss.what not in UNTOLD)
     warnings = warning_text([*served.notes, *told])
