@@ -8,6 +8,7 @@ from waypost.gateway.gateway import Gateway
 from waypost.gateway.policy import Policy
 from waypost.manager.routed import RoutedAIService
 from waypost.providers.registry import create_providers
+from waypost.server.callers import Callers
 from waypost.settings import Settings
 
 
@@ -18,6 +19,7 @@ class Application:
     settings: Settings
     manager: RoutedAIService
     gateway: Gateway
+    callers: Callers
 
     async def close(self) -> None:
         """Let go of connections and child processes."""
@@ -33,7 +35,7 @@ def build(settings: Settings) -> Application:
         routes={name: settings.targets(name) for name in names},
         policies={name: _policy(settings, name) for name in names},
     )
-    return Application(settings, RoutedAIService(gateway), gateway)
+    return Application(settings, RoutedAIService(gateway), gateway, Callers(settings.keys))
 
 
 def _policy(settings: Settings, route: str) -> Policy:

@@ -9,6 +9,7 @@ from waypost.app import Application, build
 from waypost.gateway.gateway import Gateway
 from waypost.manager.service import StreamingAIService
 from waypost.server.api import create_app
+from waypost.server.callers import Callers
 from waypost.server.models import AIRequest, AIResponseModel
 from waypost.server.service import get_ai_service
 from waypost.settings import Settings, load_settings
@@ -39,6 +40,11 @@ class FromEnvironment:
     def gateway(self) -> Gateway:
         """What every front door asks. Raises ConfigurationError."""
         return self._built().gateway
+
+    @property
+    def callers(self) -> Callers:
+        """Who may call. Raises ConfigurationError."""
+        return self._built().callers
 
     async def close(self) -> None:
         """Let go of connections and child processes, and forget the settings."""

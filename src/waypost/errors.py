@@ -6,6 +6,7 @@
     │   ├── InvalidRequest          400  malformed JSON, a wrong type, an empty prompt
     │   ├── AuthenticationRequired  401
     │   ├── OriginRefused           403  a page on another site, or a foreign Host
+    │   ├── NotAllowed              403  the key is good, but not for this
     │   ├── UnknownModel            404
     │   ├── UnknownPath             404
     │   ├── UnknownStream           404  no such stream of this caller's to go on with
@@ -15,6 +16,7 @@
     │   ├── BodyTooLarge            413
     │   ├── UnsupportedMediaType    415
     │   ├── IdempotencyConflict     422  a key that came before, with another body
+    │   ├── TooManyFailedKeys       429  wrong keys in a row from one address
     │   └── UnsupportedFeature      422  valid, but this provider or build cannot do it
     ├── ServerBusy                  503  shutting down or overloaded
     ├── ModelError                  a local model file: missing, damaged, no room for it
@@ -114,6 +116,13 @@ class OriginRefused(RequestError):
     http_status = 403
 
 
+class NotAllowed(RequestError):
+    """The key is one of ours, and may not do this: ask for this model, or administer."""
+
+    code = "not_allowed"
+    http_status = 403
+
+
 class UnknownModel(RequestError):
     """No route, target or alias has this name. The hint lists the nearest ones."""
 
@@ -179,6 +188,17 @@ class IdempotencyConflict(RequestError):
     code = "idempotency_key_reused"
     http_status = 422
     advice = "Send the body of the first request, or take a new Idempotency-Key for each new request."
+
+
+class TooManyFailedKeys(RequestError):
+    """Too many wrong keys from one address; `retry_after_s` says when to try again."""
+
+    code = "too_many_failed_keys"
+    http_status = 429
+
+    def __init__(self, message: str, *, hint: str = "", retry_after_s: float = 60.0) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
 
 
 class UnsupportedFeature(RequestError):

@@ -75,6 +75,8 @@ OBSTACLES_OF_REQUESTS: list[tuple[str, Request]] = [
     ("responseLogprobs", asked(provider_options={"google": {"generationConfig": {"responseLogprobs": True}}})),
     ("format", asked(provider_options={"anthropic": {"output_config": {"format": {"type": "json_schema"}}}})),
     ("previous_response_id", asked(provider_options={"openai_responses": {"previous_response_id": "r"}})),
+    ("audio", asked(provider_options={"openai": {"modalities": ["text", "audio"]}})),
+    ("top_logprobs", asked(provider_options={"openai": {"top_logprobs": 2}})),
     ("guided_regex", asked(provider_options={"openai": {"guided_regex": "a+"}})),
 ]
 
@@ -113,7 +115,9 @@ def test_an_answer_that_holds_more_than_plain_text_is_not_recovered(reason: str,
 def test_options_that_are_off_or_harmless_rule_nothing_out() -> None:
     options = {
         "openai": {"logprobs": False, "seed": 1, "metadata": {"a": "logprobs"}, "stream_options": {}},
-        "google": {"generationConfig": {"responseMimeType": None}},
+        "google": {"generationConfig": {"responseMimeType": "text/plain", "responseModalities": ["TEXT"]}},
+        "anthropic": {"mcp_servers": [], "thinking": None},
+        "openai_responses": {"text": {"format": {"type": "text"}}, "include": []},
     }
     assert isinstance(recoverable(asked(provider_options=options), TEXT), Sent)
     assert isinstance(recoverable(asked(response_format=ResponseFormat("text")), TEXT), Sent)

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waypost.chat import Message, Part, Reasoning, Refusal, Request, ServerTool, Text, ToolCall, ToolResult
+from waypost.chat import Message, Part, Reasoning, Refusal, Request, ServerTool, Text, ToolCall, ToolResult, collect
 from waypost.codecs import anthropic_messages, gemini, openai_chat, openai_responses
 from waypost.codecs.codec import Codec
+from waypost.codecs.sse import SseDecoder
 from waypost.gateway.signature_store import SignatureStore
 
 Body: TypeAlias = dict[str, Any]
@@ -286,6 +287,43 @@ def test_the_google_signature_in_openai_s_chat_format_comes_back(store: Signatur
     request = store.restored("t", door.codec.decode_request(json.dumps(body).encode()).request)
     sent = json.loads(openai_chat.compatible_codec.encode_request(request, stream=False).body)
     assert sent["messages"][1]["tool_calls"] == [wire]
+
+
+SSE = """\
+data: {"type":"message_start","message":{"id":"m","type":"message","role":"assistant","content":[],"model":"m"}}
+
+data: {"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}}
+
+data: {"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"Two "}}
+
+data: {"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"places."}}
+
+data: {"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"c2ln MQ=="}}
+
+data: {"type":"content_block_stop","index":0}
+
+data: {"type":"content_block_start","index":1,"content_block":{"type":"tool_use","id":"c1","name":"get_weather"}}
+
+data: {"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"{\\"city\\":"}}
+
+data: {"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"\\"Oslo\\"}"}}
+
+data: {"type":"content_block_stop","index":1}
+
+data: {"type":"message_delta","delta":{"stop_reason":"tool_use"},"usage":{"output_tokens":1}}
+
+data: {"type":"message_stop"}
+
+"""
+
+
+def test_a_streamed_answer_is_remembered_like_a_whole_one(store: SignatureStore) -> None:
+    decoder = anthropic_messages.codec.stream_decoder()
+    events = [event for wire in SseDecoder().feed(SSE.encode()) for event in decoder.feed(wire)]
+    store.remember("t", collect(events).choices[0].parts)
+    request = store.restored("t", asked(ONE, call()))
+    sent = json.loads(anthropic_messages.codec.encode_request(request, stream=True).body)
+    assert sent["messages"][1]["content"][0] == PROVIDERS["anthropic"].answers[0]["content"][0]
 
 
 # --- single rules ----------------------------------------------------------------------------------------------------

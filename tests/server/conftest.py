@@ -18,6 +18,7 @@ from waypost.chat import Event
 from waypost.gateway.gateway import Gateway
 from waypost.providers.provider import ProviderState
 from waypost.server.api import create_app
+from waypost.server.callers import Callers
 from waypost.server.listen import listen, url_of
 from waypost.server.run import DrainingServer, make_server
 from waypost.settings import Settings
@@ -90,6 +91,7 @@ class Served:
     settings: Settings
     manager: AIServiceManager = field(default_factory=AIServiceManager)
     gateway: Gateway = field(default_factory=lambda: Gateway({}, {}, {}))
+    callers: Callers = field(default_factory=lambda: Callers({}))
     closed: int = 0
 
     async def close(self) -> None:

@@ -22,6 +22,7 @@ PROGRAM = """
 import asyncio, sys
 from dataclasses import dataclass
 from waypost import AIResponse, AIServiceManager, AIServiceProvider
+from waypost.server.callers import Callers
 from waypost.server.run import run
 from waypost.settings import Settings
 
@@ -42,6 +43,7 @@ class Slow(AIServiceProvider):
 class Served:
     settings: Settings
     manager: AIServiceManager
+    callers = Callers({})
 
     async def close(self):
         print("application closed", flush=True)

@@ -94,8 +94,11 @@ class _Stream:
     def next(self) -> int:
         return self.first + len(self.events)
 
-    def bytes_from(self, number: int) -> int:
-        return sum(len(event) + _EVENT_BYTES for event in islice(self.events, number - self.first, None))
+    def events_from(self, number: int) -> list[bytes]:
+        # From the end: a reader that keeps up wants the last one of thousands.
+        latest = list(islice(reversed(self.events), self.next - number))
+        latest.reverse()
+        return latest
 
     def behind_bytes(self) -> int:
         """How far the foremost reader is behind. One that hangs must not hold up one that came back in its place."""
@@ -150,7 +153,7 @@ class Reading:
     """
 
     def __init__(self, buffers: ResumeBuffers, stream: _Stream, number: int) -> None:
-        self.taken_bytes = stream.written_bytes - stream.bytes_from(number)
+        self.taken_bytes = stream.written_bytes - sum(map(_weight, stream.events_from(number)))
         """Of all that was written to the stream, what this reader has, or need not have."""
         self._buffers = buffers
         self._stream = stream
@@ -192,7 +195,7 @@ class Reading:
 
     def _take(self) -> bytes:
         stream = self._stream
-        taken = b"".join(islice(stream.events, self._number - stream.first, None))
+        taken = b"".join(stream.events_from(self._number))
         self._number, self.taken_bytes = stream.next, stream.written_bytes
         stream.progress.ring()
         return taken
@@ -270,7 +273,7 @@ class ResumeBuffers:
 
     def append(self, stream: _Stream, event: bytes) -> None:
         """For `StreamWriter`."""
-        size_bytes = len(event) + _EVENT_BYTES
+        size_bytes = _weight(event)
         stream.events.append(event)
         stream.written_bytes += size_bytes
         stream.size_bytes += size_bytes
@@ -342,7 +345,7 @@ class ResumeBuffers:
             self._drop_oldest(stream)
 
     def _drop_oldest(self, stream: _Stream) -> None:
-        size_bytes = len(stream.events.popleft()) + _EVENT_BYTES
+        size_bytes = _weight(stream.events.popleft())
         stream.first += 1
         stream.size_bytes -= size_bytes
         self.size_bytes -= size_bytes
@@ -355,6 +358,10 @@ class ResumeBuffers:
         self.size_bytes -= stream.size_bytes
         stream.size_bytes, stream.first = 0, stream.next
         stream.events.clear()
+
+
+def _weight(event: bytes) -> int:
+    return len(event) + _EVENT_BYTES
 
 
 def _call_later(delay_s: float, call: Callable[[], None]) -> Timer:

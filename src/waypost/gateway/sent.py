@@ -51,7 +51,8 @@ RULED_OUT = frozenset({
     "response_format", "format", "output_format", "responseMimeType", "responseSchema", "responseJsonSchema",
     "guided_json", "guided_regex", "guided_choice", "guided_grammar", "grammar", "json_schema", "structured_outputs",
 })  # fmt: skip
-"""Options of any provider that make the answer more than plain text, or hold a state that a second call would see."""
+"""Options of any provider that make the answer more than plain text, or stand for a state that a second call may find
+changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,12 +211,25 @@ def _names(options: Json) -> Iterator[str]:
     """Names of options that are set, at any depth, and the words in their lists."""
     if isinstance(options, Mapping):
         for name, value in options.items():
-            if value not in (None, False):
+            if _is_set(value):
                 yield name
                 yield from _names(value)
     elif isinstance(options, list | tuple):
         for item in options:
             yield from [item] if isinstance(item, str) else _names(item)
+
+
+def _is_set(value: Json) -> bool:
+    """Does it ask for anything but what plain text is by default?"""
+    match value:
+        case None | False | {"type": "text"}:
+            return False
+        case str() | Mapping():
+            return bool(value) and value not in ("text", "text/plain")
+        case [*items]:
+            return any(not isinstance(item, str) or item.lower() != "text" for item in items)
+        case _:
+            return True
 
 
 def _asks_for_citations(part: Part) -> bool:

@@ -19,6 +19,7 @@ from waypost.server.doors.routes import Dispatcher, door_routes
 from waypost.server.handlers import add_handlers
 from waypost.server.lifecycle import Lifecycle
 from waypost.server.middleware.access_log import AccessLog
+from waypost.server.middleware.authenticate import Authenticate
 from waypost.server.middleware.body_limit import BodyLimit
 from waypost.server.middleware.boundary import Boundary
 from waypost.server.middleware.cors import Cors
@@ -110,6 +111,8 @@ def _chain(application: ServedApplication, lifecycle: Lifecycle) -> tuple[Middle
         Middleware(Guard, served=application),
         # Outside of all that may answer with an error, so that pages can read it.
         Middleware(Cors, served=application),
+        # Within CORS: a preflight carries no key.
+        Middleware(Authenticate, served=application),
         Middleware(Boundary),
         Middleware(Draining, lifecycle=lifecycle),
         Middleware(JsonOnly),

@@ -9,6 +9,7 @@ from starlette.types import Scope
 
 from waypost.gateway.gateway import Gateway
 from waypost.manager.service import StreamingAIService
+from waypost.server.callers import Callers
 from waypost.server.lifecycle import Lifecycle
 from waypost.settings import Settings
 
@@ -27,6 +28,10 @@ class ServedApplication(Protocol):
     @property
     def gateway(self) -> Gateway:
         """What every front door asks."""
+
+    @property
+    def callers(self) -> Callers:
+        """Who may call."""
 
     async def close(self) -> None:
         """Let go of connections and child processes."""

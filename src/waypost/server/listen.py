@@ -20,14 +20,15 @@ REASONS: Mapping[int, tuple[str, str]] = {
 }
 
 
-def listen(host: str, port: int) -> list[socket.socket]:
+def listen(host: str, port: int, *, has_keys: bool = False) -> list[socket.socket]:
     """One listening socket for each address of `host`, all with one port; 0 lets the system choose it.
 
+    `has_keys`: callers show a key, so that addresses other than loopback may be listened on too.
     Raises ConfigurationError: not a loopback address, unknown name, busy port.
     """
     opened: list[socket.socket] = []
     try:
-        for family, address in _addresses(host, port):
+        for family, address in _addresses(host, port, has_keys=has_keys):
             opened.append(_listen_on(family, address, port))
             port = port or opened[0].getsockname()[1]
     except OSError as error:
@@ -44,14 +45,14 @@ def url_of(opened: list[socket.socket]) -> str:
     return f"http://[{host}]:{port}" if opened[0].family == socket.AF_INET6 else f"http://{host}:{port}"
 
 
-def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
+def _addresses(host: str, port: int, *, has_keys: bool) -> list[tuple[socket.AddressFamily, str]]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         raise ConfigurationError(f'The host "{host}" is not known.', hint="Listen on 127.0.0.1.") from error
     addresses: list[tuple[socket.AddressFamily, str]] = sorted({(entry[0], str(entry[4][0])) for entry in found})
     for _, address in addresses:
-        if not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+        if not has_keys and not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
             raise ConfigurationError(
                 f"Without keys Waypost only listens on loopback, and {host} is not.", hint="Listen on 127.0.0.1."
             )

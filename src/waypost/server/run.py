@@ -107,6 +107,7 @@ def run(
     port is busy or the address is not this machine's loopback.
     """
     settings = application.settings.server
-    sockets = listen(host or settings.host, settings.port if port is None else port)
+    has_keys = not application.callers.open_to_all
+    sockets = listen(host or settings.host, settings.port if port is None else port, has_keys=has_keys)
     configure_logging(settings.log_level)
     make_server(application, lambda: on_started(url_of(sockets))).run(sockets=sockets)

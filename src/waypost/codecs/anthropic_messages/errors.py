@@ -140,6 +140,8 @@ REPLIES: Final[Mapping[type[WaypostError], tuple[int, str]]] = {
     errors.InvalidRequest: (400, "invalid_request_error"),
     errors.AuthenticationRequired: (401, "authentication_error"),
     errors.OriginRefused: (403, "permission_error"),
+    errors.NotAllowed: (403, "permission_error"),
+    errors.TooManyFailedKeys: (429, "rate_limit_error"),
     errors.UnknownModel: (404, "not_found_error"),
     errors.UnknownPath: (404, "not_found_error"),
     errors.UnknownStream: (404, "not_found_error"),

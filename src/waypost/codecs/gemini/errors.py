@@ -162,6 +162,8 @@ REPLIES: Final[Mapping[type[WaypostError], tuple[int, str]]] = {
     errors.InvalidRequest: (400, "INVALID_ARGUMENT"),
     errors.AuthenticationRequired: (401, "UNAUTHENTICATED"),
     errors.OriginRefused: (403, "PERMISSION_DENIED"),
+    errors.NotAllowed: (403, "PERMISSION_DENIED"),
+    errors.TooManyFailedKeys: (429, "RESOURCE_EXHAUSTED"),
     errors.UnknownModel: (404, "NOT_FOUND"),
     errors.UnknownPath: (404, "NOT_FOUND"),
     errors.UnknownStream: (404, "NOT_FOUND"),

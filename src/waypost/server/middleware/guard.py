@@ -48,6 +48,10 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if not self._served.callers.open_to_all:
+            # A page of another site has no key, and names of the outside world are expected.
+            await self.app(scope, receive, send)
+            return
         settings = self._served.settings.server
         allowed = Allowed(frozenset(settings.allowed_hosts), frozenset(settings.cors_origins))
         try:
