@@ -13,6 +13,7 @@ from waypost.codecs.anthropic_messages import codec
 from waypost.codecs.codec import Codec
 from waypost.codecs.sse import encode_event
 from waypost.simulator.credentials import INVALID_KEY, Credentials
+from waypost.simulator.details import Detail, anthropic_details
 from waypost.simulator.dialect import Context, Head, Ids, ProviderFields, Refused, WireError, dump
 from waypost.simulator.faults import ErrorName
 from waypost.simulator.script import DialectName, Prefill
@@ -51,7 +52,9 @@ class AnthropicDialect:
     refusal_reason: FinishReason = "content_filter"
     prefill: Prefill = "continue"
     ping = encode_event(b'{"type": "ping"}', event="ping")
+    opening = b""
     json_type = "application/json"
+    details: Detail | None = staticmethod(anthropic_details)
     tells_opaque_first = False
 
     def key(self, credentials: Credentials) -> str:
@@ -81,6 +84,10 @@ class AnthropicDialect:
                 f"anthropic-ratelimit-{what}-reset": reset,
             }
         return told
+
+    def request_id(self, ids: Ids) -> str:
+        """`req_01…`."""
+        return ids.make("req_01", 22)
 
     def response_id(self, ids: Ids) -> str:
         """`msg_01…`."""

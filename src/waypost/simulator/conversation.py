@@ -14,6 +14,7 @@ from waypost.chat import Response
 from waypost.codecs.codec import DecodedRequest, Loss
 from waypost.errors import RequestError
 from waypost.simulator.answers import answer, is_invented
+from waypost.simulator.details import with_details
 from waypost.simulator.dialect import Context, Refused, dump, error_for
 from waypost.simulator.events import duration_s, wire_events
 from waypost.simulator.exchange import Exchange, json_in
@@ -55,6 +56,13 @@ async def deployed_chat(exchange: Exchange) -> web.StreamResponse:
     if isinstance(content, dict):
         body = dump({**content, "model": exchange.parts["model"]})
     return await _converse(exchange, decoded(exchange, body), body)
+
+
+async def azure_chat(exchange: Exchange) -> web.StreamResponse:
+    """As `deployed_chat`, with the version of the API in the query, without which there is no such path."""
+    if not exchange.request.query.get("api-version"):
+        raise Refused(exchange.dialect.unknown_path(exchange.request.method, exchange.request.path))
+    return await deployed_chat(exchange)
 
 
 async def generate(exchange: Exchange) -> web.StreamResponse:
@@ -130,12 +138,13 @@ async def _streamed(
 
 async def _whole(exchange: Exchange, response: Response, plan: Plan, fault: StreamFault | None) -> web.StreamResponse:
     encoded = exchange.dialect.codec.encode_response(response)
+    body = with_details(encoded.body, response, exchange.dialect.details)
     exchange.note(losses=_told(encoded.losses))
     await asyncio.sleep(duration_s(response, plan.pacing))
     if fault is None:
-        return exchange.whole(encoded.body)
+        return exchange.whole(body)
     exchange.outcome = "fault"
-    half = encoded.body[: len(encoded.body) // 2]
+    half = body[: len(body) // 2]
     match fault:
         case ErrorAfter():
             error = error_for(exchange.dialect, name=fault.error, message=fault.message)
@@ -144,14 +153,14 @@ async def _whole(exchange: Exchange, response: Response, plan: Plan, fault: Stre
         case MalformedAfter():
             return exchange.whole(half)
         case HugeAfter():
-            return exchange.whole(padded(encoded.body, fault.size_bytes))
+            return exchange.whole(padded(body, fault.size_bytes))
         case CutAfter():
             end = exchange.line.reset
         case EndAfter():
             end = exchange.line.hang_up
         case StallAfter():
             end = exchange.line.hold
-    reply = await exchange.line.open(exchange.dialect.json_type, size_bytes=len(encoded.body))
+    reply = await exchange.line.open(exchange.dialect.json_type, size_bytes=len(body))
     exchange.note(status=200)
     await reply.write(half)
     await end()

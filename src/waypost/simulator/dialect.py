@@ -16,6 +16,7 @@ import msgspec
 from waypost.chat import FinishReason, Json, Opaque, Request, Response, Usage
 from waypost.codecs.codec import Codec
 from waypost.simulator.credentials import Credentials
+from waypost.simulator.details import Detail
 from waypost.simulator.faults import ErrorName
 from waypost.simulator.script import DialectName, Prefill
 
@@ -44,6 +45,10 @@ class WireError:
     param: str | None = None
     retry_after_s: float | None = None
     details: tuple[Mapping[str, Json], ...] = ()
+
+    def at(self, param: str) -> WireError:
+        """The error, naming the field."""
+        return replace(self, param=param)
 
 
 class Refused(Exception):
@@ -84,8 +89,12 @@ class Dialect(Protocol):
     """What is done with a conversation that ends with the assistant's own words, unless the script says otherwise."""
     ping: bytes
     """An event the provider sends once the first part has begun; empty if it has none."""
+    opening: bytes
+    """An event the provider sends before all others; empty if it has none."""
     json_type: str
     """The Content-Type of JSON."""
+    details: Detail | None
+    """Adds to bodies and events what the codec does not write; None: nothing is lacking."""
     tells_opaque_first: bool
     """Does what a part carries beside its text (ids of items) come when it begins, rather than when it ends?"""
 
@@ -97,6 +106,9 @@ class Dialect(Protocol):
 
     def headers(self, head: Head) -> dict[str, str]:
         """The reply's own headers: the request's id, and what is left of the limits."""
+
+    def request_id(self, ids: Ids) -> str:
+        """The id of the exchange."""
 
     def response_id(self, ids: Ids) -> str:
         """The id of an answer."""

@@ -12,6 +12,7 @@ from waypost.chat import Choice, FinishReason, Json, Opaque, Part, Reasoning, Re
 from waypost.codecs.codec import Codec
 from waypost.codecs.gemini import codec
 from waypost.simulator.credentials import INVALID_KEY, Credentials
+from waypost.simulator.details import Detail, gemini_details
 from waypost.simulator.dialect import Context, Head, Ids, ProviderFields, Refused, WireError
 from waypost.simulator.faults import ErrorName
 from waypost.simulator.framing import JSON_UTF8
@@ -84,7 +85,9 @@ class GeminiDialect:
     refusal_reason: FinishReason = "stop"
     prefill: Prefill = "ignore"
     ping = b""
+    opening = b""
     json_type = JSON_UTF8
+    details: Detail | None = staticmethod(gemini_details)
     tells_opaque_first = False
 
     def key(self, credentials: Credentials) -> str:
@@ -113,6 +116,10 @@ class GeminiDialect:
             "x-frame-options": "SAMEORIGIN",
             "x-content-type-options": "nosniff",
         }
+
+    def request_id(self, ids: Ids) -> str:  # noqa: ARG002 - not told
+        """None."""
+        return ""
 
     def response_id(self, ids: Ids) -> str:
         """Letters and digits without a prefix."""

@@ -11,6 +11,7 @@ from waypost.codecs.codec import Codec
 from waypost.codecs.openai_chat import codec
 from waypost.codecs.sse import encode_event
 from waypost.simulator.credentials import INVALID_KEY, Credentials
+from waypost.simulator.details import Detail, openai_details
 from waypost.simulator.dialect import MODELS_CREATED, Context, Head, Ids, ProviderFields, Refused, WireError, dump
 from waypost.simulator.faults import ErrorName
 from waypost.simulator.script import DialectName, Prefill
@@ -56,7 +57,9 @@ class OpenAIDialect:
     refusal_reason: FinishReason = "stop"
     prefill: Prefill = "ignore"
     ping = b""
+    opening = b""
     json_type = "application/json"
+    details: Detail | None = staticmethod(openai_details)
     tells_opaque_first = False
 
     def key(self, credentials: Credentials) -> str:
@@ -88,6 +91,10 @@ class OpenAIDialect:
                 f"x-ratelimit-reset-{what}": duration_text(wait_s),
             }
         return told
+
+    def request_id(self, ids: Ids) -> str:
+        """`req_…`."""
+        return ids.hexadecimal("req_", 32)
 
     def response_id(self, ids: Ids) -> str:
         """`chatcmpl-…`."""

@@ -14,6 +14,7 @@ from waypost.chat import Choice, FinishReason, Json, Opaque, Part, Reasoning, Re
 from waypost.codecs.codec import Codec
 from waypost.codecs.openai_responses import codec
 from waypost.codecs.sse import encode_event
+from waypost.simulator.details import Detail
 from waypost.simulator.dialect import Context, Ids, ProviderFields, WireError, dump
 from waypost.simulator.openai_dialect import OpenAIDialect
 from waypost.simulator.script import DialectName
@@ -59,6 +60,7 @@ class ResponsesDialect(OpenAIDialect):
     name: DialectName = "openai_responses"
     codec: Codec = codec
     refusal_reason: FinishReason = "stop"
+    details: Detail | None = None
     tells_opaque_first = True
 
     def response_id(self, ids: Ids) -> str:

@@ -9,8 +9,9 @@ from typing import Final
 
 from aiohttp import web
 
-from waypost.simulator import conversation, endpoints
+from waypost.simulator import conversation, embeddings, endpoints, openai_endpoints
 from waypost.simulator.anthropic_dialect import ANTHROPIC
+from waypost.simulator.azure_dialect import AZURE, AZURE_RESPONSES
 from waypost.simulator.dialect import Dialect
 from waypost.simulator.exchange import Call, Endpoint, unknown_path, wrong_method
 from waypost.simulator.gemini_dialect import GEMINI
@@ -33,6 +34,7 @@ class Route:
 _PARTS: Final[Mapping[str, str]] = {
     "version": r"(?:v1|v1beta|v1alpha)",
     "model": r"(?P<model>.+)",
+    "listed": r"(?P<model>[^:]+)",
     "generate": r"(?P<method>generateContent|streamGenerateContent)",
 }
 
@@ -50,10 +52,20 @@ ROUTES: Final = (
     _route("POST", "/v1/messages/count_tokens", ANTHROPIC, endpoints.count_tokens),
     _route("POST", "/{version}/models/{model}:{generate}", GEMINI, conversation.generate),
     _route("POST", "/{version}/models/{model}:countTokens", GEMINI, endpoints.count_contents),
+    _route("POST", "/{version}/models/{model}:embedContent", GEMINI, embeddings.gemini_embedding),
+    _route("POST", "/{version}/models/{model}:batchEmbedContents", GEMINI, embeddings.gemini_embeddings),
+    _route("POST", "/v1/embeddings", OPENAI, embeddings.openai_embeddings),
+    _route("POST", "/v1/moderations", OPENAI, openai_endpoints.moderations),
+    _route("POST", "/v1/files", OPENAI, openai_endpoints.upload),
+    _route("POST", "/openai/deployments/{model}/chat/completions", AZURE, conversation.azure_chat),
+    _route("POST", "/openai/deployments/{model}/embeddings", AZURE, embeddings.openai_embeddings),
+    _route("POST", "/openai/v1/chat/completions", AZURE, conversation.chat),
+    _route("POST", "/openai/v1/responses", AZURE_RESPONSES, conversation.chat),
+    _route("POST", "/openai/v1/embeddings", AZURE, embeddings.openai_embeddings),
     _route("GET", "/v1/models", None, endpoints.models),
     _route("GET", "/v1/models/{model}", None, endpoints.model),
     _route("GET", "/{version}/models", GEMINI, endpoints.models),
-    _route("GET", "/{version}/models/{model}", GEMINI, endpoints.model),
+    _route("GET", "/{version}/models/{listed}", GEMINI, endpoints.model),
 )
 """The first whose path fits, and method too if there is one."""
 
@@ -79,6 +91,7 @@ _BY_HEADER: Final[Mapping[str, Dialect]] = {
 _BY_PATH: Final[Mapping[str, Dialect]] = {
     "/v1/messages": ANTHROPIC,
     "/v1/responses": RESPONSES,
+    "/openai/": AZURE,
     "/v1beta/": GEMINI,
     "/v1alpha/": GEMINI,
 }
