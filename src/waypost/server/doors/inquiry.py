@@ -19,6 +19,7 @@ from waypost.providers.inquiry import Inquiry
 from waypost.server.application import lifecycle_in, served_in
 from waypost.server.body import off_loop_if_large, read_whole
 from waypost.server.call_record import note_answer
+from waypost.server.callers import caller_of
 from waypost.server.disconnect import CallerGone, connection_of, while_connected
 from waypost.server.doors.door import Door
 from waypost.server.doors.headers import ESTIMATE, reply_headers
@@ -64,6 +65,7 @@ class InquiryCall(Generic[QuestionT, ResultT]):
         except ClientDisconnect:
             return
         inquiry = await off_loop_if_large(len(body), lambda: own.read(scope, body))
+        caller_of(scope).demand(inquiry.model)
         work = own.ask(served_in(scope).gateway, inquiry)
         try:
             inquired = await while_connected(work, receive, lifecycle_in(scope), connection_of(scope))

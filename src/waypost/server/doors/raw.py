@@ -20,6 +20,7 @@ from waypost.providers.raw import RawCall, RawProvider, passed_down, passed_up
 from waypost.server.application import lifecycle_in, served_in
 from waypost.server.body import read_whole
 from waypost.server.call_record import note_answer
+from waypost.server.callers import caller_of
 from waypost.server.disconnect import CallerGone, connection_of, while_connected
 from waypost.server.doors.headers import PROVIDER
 from waypost.server.doors.serve import raw_headers
@@ -28,6 +29,8 @@ from waypost.server.middleware.json_only import PASSED_THROUGH, says_json
 
 RAW: Final = "x-waypost-raw"
 """A header of our own: a page of another site cannot send it unasked, as it can a form or a file."""
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+"""Not TRACE, whose reply repeats the request's headers and with them the provider's key."""
 GUARDS: Final[Mapping[str, str]] = {
     # What a provider stores may be anybody's page: shown in a browser, it is nobody's here.
     "content-security-policy": "sandbox",
@@ -42,9 +45,11 @@ class RawDoor:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one call through. Raises what went wrong before the reply's first bytes, or within it."""
         served = served_in(scope)
-        if not served.settings.keys:
+        if served.callers.open_to_all:
             demand_intent(scope)
         name, path = named(scope)
+        # Which model is asked for is not read here: the key must be good for all of the provider's.
+        caller_of(scope).demand(f"{name}/")
         provider = served.gateway.raw_provider(name)
         try:
             body = await read_whole(receive)

@@ -18,7 +18,7 @@ from waypost.server.doors.gemini_call import GeminiCall
 from waypost.server.doors.inquiry import InquiryCall
 from waypost.server.doors.models import get_model, list_models
 from waypost.server.doors.openai_embeddings import OPENAI_EMBEDDINGS
-from waypost.server.doors.raw import RawDoor
+from waypost.server.doors.raw import METHODS, RawDoor
 from waypost.server.doors.serve import DoorCall
 from waypost.server.doors.table import CALLS
 from waypost.server.middleware.json_only import PASSED_THROUGH
@@ -41,7 +41,7 @@ def door_routes() -> list[Route]:
         *(Route(path, call, methods=["POST"], include_in_schema=False) for path, call in PLAIN_CALLS.items()),
         *(Route(path, list_models, methods=["GET"], include_in_schema=False) for path in MODEL_LISTS),
         *(Route(f"{path}/{{name:path}}", get_model, methods=["GET"], include_in_schema=False) for path in MODEL_LISTS),
-        Route(f"{PASSED_THROUGH}{{name}}/{{path:path}}", RawDoor(), include_in_schema=False),
+        Route(f"{PASSED_THROUGH}{{name}}/{{path:path}}", RawDoor(), methods=METHODS, include_in_schema=False),
     ]
 
 
