@@ -94,9 +94,7 @@ async def test_a_whole_request_of_google_s_names_the_provider_s_model(wide_http:
     assert seen.body == {"generateContentRequest": {"model": "models/gemini-embedding-001", "contents": contents}}
 
 
-async def test_a_fault_is_an_error_and_never_estimated(
-    wide_http: httpx.AsyncClient, wide: Any
-) -> None:
+async def test_a_fault_is_an_error_and_never_estimated(wide_http: httpx.AsyncClient, wide: Any) -> None:
     """A provider that counts and is down gives no count: an estimate would hide that."""
     wide.simulator.use({"rules": [{"fault": {"status": 503}}]})
     path, body, _ = DOORS["anthropic"]
@@ -117,7 +115,5 @@ async def test_errors_are_in_the_door_s_dialect(http: httpx.AsyncClient, door: s
     unknown = await http.post(path.format(route="to-cluade"), json=body("to-cluade"))
     assert unknown.status_code == 404
     assert "to-claude" in unknown.json()["error"]["message"]
-    broken = await http.post(
-        path.format(route="to-gpt"), content=b"{", headers={"content-type": "application/json"}
-    )
+    broken = await http.post(path.format(route="to-gpt"), content=b"{", headers={"content-type": "application/json"})
     assert broken.status_code == 400

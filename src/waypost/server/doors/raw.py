@@ -56,7 +56,11 @@ class RawDoor:
         except ClientDisconnect:
             return
         call = RawCall(
-            scope["method"], path, scope["query_string"].decode("latin-1"), passed_up(_joined(scope)), body or None
+            scope["method"],
+            f"/{path}",
+            scope["query_string"].decode("latin-1"),
+            passed_up(_joined(scope)),
+            body or None,
         )
         work = _pass_through(provider, name, call, send)
         try:
