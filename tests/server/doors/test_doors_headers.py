@@ -85,9 +85,7 @@ async def test_a_wait_that_a_provider_asks_for_is_told(
         ("/v1beta/models/to-gpt:embedContent", {"content": {"parts": [{"text": "x"}]}}),
     ],
 )
-async def test_of_embeddings_and_counts_as_well(
-    wide_http: httpx.AsyncClient, wide: Any, path: str, body: Any
-) -> None:
+async def test_of_embeddings_and_counts_as_well(wide_http: httpx.AsyncClient, wide: Any, path: str, body: Any) -> None:
     wide.simulator.use({"rules": [{"fault": {"status": 429, "retry_after_s": 17}}]})
     reply = await wide_http.post(path, json=body)
     assert (reply.status_code, reply.headers["retry-after"]) == (429, "17")
