@@ -9,6 +9,7 @@
     │   ├── NotAllowed              403  the key is good, but not for this
     │   ├── UnknownModel            404
     │   ├── UnknownPath             404
+    │   ├── UnknownRequest          404  no story of such a request of this caller's
     │   ├── UnknownStream           404  no such stream of this caller's to go on with
     │   ├── MethodNotAllowed        405
     │   ├── AnswerNotKept           409  the first answer to an idempotency key is no longer here
@@ -50,7 +51,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 
 class WaypostError(Exception):
@@ -134,6 +135,13 @@ class UnknownPath(RequestError):
     """No such page or endpoint."""
 
     code = "unknown_path"
+    http_status = 404
+
+
+class UnknownRequest(RequestError):
+    """No request of this caller's has that id, or its story is no longer remembered."""
+
+    code = "unknown_request"
     http_status = 404
 
 
@@ -258,6 +266,10 @@ class ProviderError(WaypostError):
         self.param = param
         self.request_id = request_id
         self.retry_after_s = retry_after_s
+        self.key_label: str | None = None
+        """Which of the provider's keys went with the call, where there are several."""
+        self.another_key = False
+        """Is the error about that key, and another one ready?"""
 
 
 class ProviderBadRequest(ProviderError):
@@ -419,14 +431,32 @@ class RecoveryDiverged(ProviderError):
     advice = "What was sent is not the whole answer: ask again."
 
 
+Next: TypeAlias = Literal[
+    "retry", "next_key", "next_target", "larger_window", "recovery", "hedge", "answered", "lost", "caller_left", "end"
+]
+"""What an attempt led to. hedge: the call that was started beside it was faster; lost: it was that call, and was not
+faster; end: nothing else could be tried."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One call to one target. `error` is None if it answered; `duration_ms` runs until it did or failed."""
+    """One call to one target. `error` is None if it answered; `duration_ms` runs until it did or failed.
+
+    The rest is for the request's story: `started_ms` counts from the request's start, `next` is what the attempt led
+    to and `waited_ms` the wait before that, `key_label` which of the provider's keys went with it, and `way` how it
+    went on with a stream that had broken.
+    """
 
     provider: str
     model: str | None
     error: Exception | None
     duration_ms: int
+    started_ms: int = 0
+    next: Next = "end"
+    waited_ms: int = 0
+    first_token_ms: int | None = None
+    key_label: str | None = None
+    way: str | None = None
 
 
 class AllTargetsFailed(WaypostError):

@@ -6,7 +6,15 @@ import math
 from collections.abc import AsyncIterator
 
 import pytest
-from openai import APIError, AsyncAzureOpenAI, AsyncOpenAI, AuthenticationError, BadRequestError, RateLimitError
+from openai import (
+    APIError,
+    AsyncAzureOpenAI,
+    AsyncOpenAI,
+    AuthenticationError,
+    BadRequestError,
+    NotFoundError,
+    RateLimitError,
+)
 from pydantic import BaseModel
 
 from waypost.simulator import Simulator
@@ -71,6 +79,34 @@ async def test_a_response_fits_the_wanted_schema(client: AsyncOpenAI) -> None:
     parsed = await client.responses.parse(model="simulated", input="Paris", text_format=Weather)
     assert parsed.output_parsed is not None
     assert parsed.output_parsed.city == "Paris"
+
+
+async def test_a_response_is_kept_gone_on_from_and_deleted(client: AsyncOpenAI) -> None:
+    first = await client.responses.create(
+        model="simulated",
+        input="get_weather",
+        tools=[{"type": "function", "name": "get_weather", "parameters": TOOL, "strict": True}],
+        instructions="Be brief.",
+    )
+    assert (await client.responses.retrieve(first.id)).output == first.output
+    call = first.output[0]
+    assert call.type == "function_call"
+    second = await client.responses.create(
+        model="simulated",
+        previous_response_id=first.id,
+        input=[{"type": "function_call_output", "call_id": call.call_id, "output": "rain"}],
+    )
+    assert second.output_text == "The tools answered: rain."
+    assert second.usage is not None
+    assert first.usage is not None
+    assert second.usage.input_tokens > first.usage.output_tokens
+    await client.responses.delete(first.id)
+    with pytest.raises(NotFoundError):
+        await client.responses.retrieve(first.id)
+    unkept = await client.responses.create(model="simulated", input="hi", store=False)
+    with pytest.raises(BadRequestError) as raised:
+        await client.responses.create(model="simulated", input="hi", previous_response_id=unkept.id)
+    assert raised.value.code == "previous_response_not_found"
 
 
 async def test_reasoning_is_an_item_whose_summary_and_encrypted_words_are_told_if_wanted(client: AsyncOpenAI) -> None:

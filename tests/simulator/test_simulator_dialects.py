@@ -114,7 +114,7 @@ async def test_the_reason_to_end_and_the_usage_can_be_given(name: str, reason: s
 async def test_a_refusal_is_told_in_the_dialects_way(name: str) -> None:
     async with Simulator({"rules": [{"reply": {"refusal": "I will not."}}]}) as simulator:
         for answer in await both(simulator, name):
-            assert [text for _, text in told(answer)] == ["I will not."]  # type: ignore[misc]
+            assert told(answer) in ([(Refusal, "I will not.")], [(Text, "I will not.")])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -103,6 +103,14 @@ async def test_the_colon_may_be_escaped_and_the_version_be_v1(
     assert json.loads((await post(session, simulator.url + path))[2])["modelVersion"] == "tuned:mine"
 
 
+async def test_vertexs_paths_take_a_bearer_token(simulator: Simulator, session: aiohttp.ClientSession) -> None:
+    path = "/v1/projects/ours/locations/europe-west4/publishers/google/models/simulated:generateContent"
+    status, _, data = await post(session, simulator.url + path, headers={"authorization": "Bearer ya29.any"})
+    assert (status, json.loads(data)["modelVersion"]) == (200, "simulated")
+    status, _, data = await post(session, simulator.url + path, headers={})
+    assert (status, json.loads(data)["error"]["status"]) == (401, "UNAUTHENTICATED")
+
+
 async def test_the_key_may_be_in_the_url_and_is_written_down_nowhere(
     simulator: Simulator, session: aiohttp.ClientSession
 ) -> None:

@@ -5,95 +5,70 @@ It knows no wire format and no HTTP. Every front door, and the AI service of the
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from dataclasses import dataclass, replace
+from typing import Any, Final, cast
 
-from waypost.chat import EmbeddingRequest, EmbeddingResponse, Event, Request, Response
-from waypost.errors import Attempt, UnknownPath, UnsupportedFeature
+from waypost.catalogue import Capabilities, capabilities_of
+from waypost.chat import EmbeddingRequest, EmbeddingResponse, Request
+from waypost.errors import UnknownPath, UnsupportedFeature
+from waypost.gateway.balance import LatencyBoard, order
 from waypost.gateway.breaker import HealthBoard
-from waypost.gateway.fallback import Answered, first_answer, first_stream
-from waypost.gateway.inquiries import Inquired, count_at, embed_at, has_embeddings, no_embeddings
+from waypost.gateway.call_record import current_record
+from waypost.gateway.fallback import FirstStream, first_answer, first_stream
+from waypost.gateway.fitting import fit
+from waypost.gateway.inquiries import Asking, Inquired, ResultT, count_at, embed_at, has_embeddings, no_embeddings
 from waypost.gateway.policy import Policy
-from waypost.gateway.router import ConfiguredProvider, Router
-from waypost.gateway.schedule import Candidate, Schedule
+from waypost.gateway.recovering import RecoveringStream, RecoveryPlan
+from waypost.gateway.recovery import RecoveryTarget
+from waypost.gateway.router import ConfiguredProvider, Plan, Router
+from waypost.gateway.schedule import Candidate, Effects, Schedule
+from waypost.gateway.served import Served, ServedStream
 from waypost.providers.answers import Answer, AnswerStream, Batch
 from waypost.providers.asked import Asked
-from waypost.providers.inquiry import Inquiry, InquiryAnswer
+from waypost.providers.inquiry import Inquiry
 from waypost.providers.provider import Provider, ProviderState
 from waypost.providers.raw import RawProvider
 from waypost.settings.references import Target
 
-ResultT = TypeVar("ResultT")
+LOCAL_KIND: Final = "llama_cpp"
+MOST_TARGETS: Final = 10_000
+"""Callers may name any model, and what is remembered of each must end somewhere."""
 LONG_INPUT_BYTES = 100_000
 """From here on the prompt alone takes a provider long to read."""
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
-    """A whole answer: from whom, after which attempts, and what the caller should know."""
+class Traits:
+    """What is known of a target by its kind and model."""
 
-    answer: Answer
-    provider: str
-    attempts: tuple[Attempt, ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def response(self) -> Response:
-        """The answer in canonical form."""
-        return self.answer.response
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """What of the provider's reply a caller of its dialect may see."""
-        return self.answer.headers
-
-    @property
-    def model(self) -> str:
-        """The model that really answered, as the provider names it."""
-        return self.answer.model or self.attempts[-1].model or ""
+    capabilities: Capabilities
+    is_local: bool
 
 
-class ServedStream:
-    """An answer under way. Iterate it once, for batches; they end when the provider has finished, or it raises."""
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """Whom one request asks, in order, and by which policy."""
 
-    def __init__(
-        self,
-        stream: AnswerStream,
-        batches: AsyncIterator[Batch],
-        provider: str,
-        attempts: tuple[Attempt, ...],
-        notes: tuple[str, ...],
-    ) -> None:
-        self.stream = stream
-        self.provider = provider
-        self.attempts = attempts
-        self.notes = (*notes, *stream.notes)
-        self._batches = batches
+    candidates: Sequence[Candidate[Provider]]
+    policy: Policy
+    notes: tuple[str, ...]
+    route: str | None
+    requests: Mapping[tuple[str, str | None], Asked]
+    """What is asked of targets that get another request than the caller's."""
 
-    def __aiter__(self) -> AsyncIterator[Batch]:
-        return self._batches
+    def asked_of(self, candidate: Candidate[Provider], asked: Asked) -> Asked:
+        """What is asked of this target."""
+        return self.requests.get(candidate.target, asked) if self.requests else asked
 
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """What of the provider's reply a caller of its dialect may see."""
-        return self.stream.headers
-
-    @property
-    def model(self) -> str:
-        """The model that really answers, as the provider names it."""
-        return self.stream.model or self.attempts[-1].model or ""
-
-    async def events(self) -> AsyncGenerator[Event]:
-        """The same as canonical events, the start first and Finish last."""
-        async for batch in self._batches:
-            for event in batch.events:
-                yield event
+    def notes_of(self, candidate: Candidate[Provider]) -> tuple[str, ...]:
+        """What the caller should know if this target answers."""
+        return (*self.notes, candidate.note) if candidate.note else self.notes
 
 
 class Gateway:
-    """Routes and policies over providers. `policies` are those of the routes that have one of their own."""
+    """Routes and policies over providers. `policies` and `shares` (of the requests) are those of the routes."""
 
     def __init__(
         self,
@@ -101,45 +76,91 @@ class Gateway:
         kinds: Mapping[str, str],
         routes: Mapping[str, tuple[Target, ...]],
         policies: Mapping[str, Policy] | None = None,
+        shares: Mapping[str, Mapping[Target, float]] | None = None,
     ) -> None:
         self._providers = providers
+        self._kinds = kinds
         self.router = Router({name: ConfiguredProvider(kinds[name], providers[name]) for name in providers}, routes)
         self.board = HealthBoard()
+        self.latencies: LatencyBoard[Target] = LatencyBoard()
         self._policies = policies or {}
+        self._shares = shares or {}
+        self._effects = Effects()
+        self._candidates: dict[tuple[Target, bool], Candidate[Provider]] = {}
+        self._traits: dict[tuple[str, str | None], Traits] = {}
 
     async def generate(self, asked: Asked) -> Served:
         """The whole answer. Raises AllTargetsFailed, or at once what no other target could mend, or UnknownModel."""
-        schedule, notes = self._schedule(asked)
+        planned = self._planned(asked)
+        schedule = self._schedule(planned)
         answered = await first_answer(
-            schedule, lambda candidate: candidate.provider.generate(asked, candidate.model or "")
+            schedule, lambda candidate: self._generated(planned.asked_of(candidate, asked), candidate)
         )
-        answer = answered.answer
-        return Served(answer, answered.candidate.name, answered.attempts, (*notes, *answer.notes))
+        answer, candidate = answered.answer, answered.candidate
+        notes = (*planned.notes_of(candidate), *answer.notes)
+        served = Served(answer, candidate.name, answered.attempts, notes, self._kinds[candidate.name])
+        _note_served(served, served.model)
+        return served
 
     @asynccontextmanager
     async def stream(self, asked: Asked) -> AsyncIterator[ServedStream]:
-        """The answer in batches, with fallback before the first token; leaving the block ends the call."""
-        schedule, notes = self._schedule(asked)
-        first = first_stream(
-            schedule, lambda candidate: candidate.provider.stream(asked, candidate.model or ""), _has_token
-        )
+        """The answer in batches, with fallback before the first token and recovery after it.
+
+        Leaving the block ends the call.
+        """
+        planned = self._planned(asked)
+        first = self._open_stream(self._schedule(planned), lambda candidate: planned.asked_of(candidate, asked))
         async with first as answered:
+            plan = RecoveryPlan(
+                asked,
+                planned.policy,
+                planned.candidates,
+                self._recovery_target,
+                self._open_stream,
+                lambda candidates, before: self._schedule(replace(planned, candidates=candidates), before),
+            )
             stream = cast("AnswerStream", first.opened)
-            yield ServedStream(stream, answered.answer, answered.candidate.name, answered.attempts, notes)
+            async with RecoveringStream(plan, first, stream, answered.candidate) as recovering:
+                notes = planned.notes_of(answered.candidate)
+                name = answered.candidate.name
+                served = ServedStream(recovering, name, notes, self._kinds[name])
+                _note_served(served, served.model)
+                yield served
+
+    async def _generated(self, asked: Asked, candidate: Candidate[Provider]) -> Answer:
+        return await candidate.provider.generate(asked, candidate.model or "")
+
+    def _open_stream(
+        self, schedule: Schedule[Provider], asked_of: Callable[[Candidate[Provider]], Asked]
+    ) -> FirstStream[Provider, Batch]:
+        return first_stream(
+            schedule,
+            lambda candidate: candidate.provider.stream(asked_of(candidate), candidate.model or ""),
+            _has_token,
+        )
 
     async def embed(self, inquiry: Inquiry[EmbeddingRequest]) -> Inquired[EmbeddingResponse]:
         """One vector for each input. Raises as `generate`, and UnsupportedFeature if no target has embeddings."""
-        if not any(
-            has_embeddings(self._providers[target.provider]) for target in self.router.plan(inquiry.model).targets
-        ):
+        plan, policy, candidates = self._routed(inquiry)
+        able = [candidate for candidate in candidates if has_embeddings(candidate.provider)]
+        if not able:
             raise no_embeddings(inquiry.model)
-        schedule, notes = self._schedule(inquiry, has_embeddings)
-        return _inquired(await first_answer(schedule, lambda candidate: embed_at(candidate, inquiry)), notes)
+        planned = Planned(able, policy, plan.notes, plan.route, {})
+        return await self._inquire(planned, lambda candidate: embed_at(candidate, inquiry))
 
     async def count_tokens(self, inquiry: Inquiry[Request]) -> Inquired[int]:
         """How many tokens a prompt has at its first target that answers, or about how many. Raises as `generate`."""
-        schedule, notes = self._schedule(inquiry)
-        return _inquired(await first_answer(schedule, lambda candidate: count_at(candidate, inquiry)), notes)
+        plan, policy, candidates = self._routed(inquiry)
+        planned = Planned(candidates, policy, plan.notes, plan.route, {})
+        return await self._inquire(planned, lambda candidate: count_at(candidate, inquiry))
+
+    async def _inquire(self, planned: Planned, asking: Asking[ResultT]) -> Inquired[ResultT]:
+        answered = await first_answer(self._schedule(planned), asking)
+        answer, candidate = answered.answer, answered.candidate
+        notes = (*planned.notes_of(candidate), *answer.notes)
+        inquired = Inquired(answer, candidate.name, answered.attempts, notes, self._kinds[candidate.name])
+        _note_served(inquired, inquired.model)
+        return inquired
 
     def raw_provider(self, name: str) -> RawProvider:
         """The provider of that name, for calls that are passed through. Raises UnknownPath, UnsupportedFeature."""
@@ -163,6 +184,14 @@ class Gateway:
         }
         return {**routed, **models}
 
+    @property
+    def targets(self) -> Sequence[tuple[str, str, str | None]]:
+        """Provider, kind and model of every target that is configured, each once."""
+        routed = (target for targets in self.router.routes.values() for target in targets)
+        named = [(target.provider, target.model or self._providers[target.provider].default_model) for target in routed]
+        named += [(name, provider.default_model) for name, provider in self._providers.items()]
+        return [(provider, self._kinds[provider], model) for provider, model in dict.fromkeys(named)]
+
     def states(self) -> Mapping[str, ProviderState]:
         """How each provider is, from what is known now."""
         return {name: provider.state() for name, provider in self._providers.items()}
@@ -172,29 +201,77 @@ class Gateway:
         for provider in self._providers.values():
             await provider.close()
 
-    def _schedule(
-        self, asked: Asked | Inquiry[Any], able: Callable[[Provider], bool] = lambda _provider: True
-    ) -> tuple[Schedule[Provider], tuple[str, ...]]:
+    def _planned(self, asked: Asked) -> Planned:
+        plan, policy, candidates = self._routed(asked)
+        fitted = fit(asked, candidates, self._capabilities, policy.unsupported)
+        return Planned(fitted.candidates, policy, plan.notes, plan.route, fitted.requests)
+
+    def _routed(self, asked: Asked | Inquiry[Any]) -> tuple[Plan, Policy, list[Candidate[Provider]]]:
+        record = current_record()
+        if record is not None:
+            record.asked_model = asked.model
         plan = self.router.plan(asked.model)
-        slow = asked.thinks or asked.size_bytes >= LONG_INPUT_BYTES
-        targets = [target for target in plan.targets if able(self._providers[target.provider])]
-        candidates = [self._candidate(target, slow=slow) for target in targets]
         policy = self._policies.get(plan.route or "", DEFAULT_POLICY)
-        return Schedule(candidates, policy, self.board), plan.notes
+        slow = asked.thinks or asked.size_bytes >= LONG_INPUT_BYTES
+        targets = self._ordered(plan.targets, policy, plan.route)
+        candidates = [self._candidate(target, slow=slow) for target in targets]
+        if record is not None:
+            record.route = plan.route
+            record.retry_after_limit_ms = round(policy.retry_after_limit_s * 1000)
+        return plan, policy, candidates
+
+    def _ordered(self, targets: Sequence[Target], policy: Policy, route: str | None) -> Sequence[Target]:
+        if policy.balance == "priority" or len(targets) == 1:
+            return targets
+        shares = self._shares.get(route or "", {})
+        weights = [shares.get(target, 0.0) for target in targets] if shares else ()
+        return order(targets, policy.balance, self._effects.chance, weights, self.latencies.latencies())
+
+    def _schedule(self, planned: Planned, before: Schedule[Provider] | None = None) -> Schedule[Provider]:
+        return Schedule(planned.candidates, planned.policy, self.board, self._effects, before=before)
 
     def _candidate(self, target: Target, *, slow: bool) -> Candidate[Provider]:
-        provider = self._providers[target.provider]
-        model = target.model or provider.default_model
-        return Candidate(target.provider, provider, model, slow_start=slow or provider.slow_start)
+        known = self._candidates.get((target, slow))
+        if known is None:
+            provider = self._providers[target.provider]
+            model = target.model or provider.default_model
+            window = self.traits_of(target.provider, model).capabilities.context_window_tokens
+            known = Candidate(
+                target.provider, provider, model, slow_start=slow or provider.slow_start, window_tokens=window
+            )
+            if len(self._candidates) >= MOST_TARGETS:
+                self._candidates.clear()
+            self._candidates[target, slow] = known
+        return known
+
+    def traits_of(self, provider: str, model: str | None) -> Traits:
+        """What is known of a target. Kept, since every request asks."""
+        known = self._traits.get((provider, model))
+        if known is None:
+            kind = self._kinds[provider]
+            known = Traits(capabilities_of(kind, model), kind == LOCAL_KIND)
+            if len(self._traits) >= MOST_TARGETS:
+                self._traits.clear()
+            self._traits[provider, model] = known
+        return known
+
+    def _capabilities(self, candidate: Candidate[Provider]) -> Capabilities:
+        return self.traits_of(candidate.name, candidate.model).capabilities
+
+    def _recovery_target(self, candidate: Candidate[Provider]) -> RecoveryTarget:
+        traits = self.traits_of(candidate.name, candidate.model)
+        prefill = traits.capabilities.prefill is True
+        return RecoveryTarget(candidate.name, candidate.model, takes_prefill=prefill, is_local=traits.is_local)
 
 
 DEFAULT_POLICY = Policy()
 
 
-def _inquired(answered: Answered[Provider, InquiryAnswer[ResultT]], notes: tuple[str, ...]) -> Inquired[ResultT]:
-    answer = answered.answer
-    return Inquired(answer, answered.candidate.name, answered.attempts, (*notes, *answer.notes))
-
-
 def _has_token(batch: Batch) -> bool:
     return batch.token
+
+
+def _note_served(served: Served | ServedStream | Inquired[Any], model: str) -> None:
+    record = current_record()
+    if record is not None:
+        record.provider, record.model, record.notes, record.told = served.provider, model, served.notes, served

@@ -7,11 +7,12 @@ its count is estimated here, and said to be.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
-from waypost.chat import EmbeddingRequest, EmbeddingResponse, Request
+from waypost.catalogue import cost_micro_usd
+from waypost.chat import EmbeddingRequest, EmbeddingResponse, Request, Usage
 from waypost.codecs.estimate import estimate_input_tokens
 from waypost.errors import Attempt, UnsupportedFeature
 from waypost.gateway.schedule import Candidate
@@ -25,12 +26,13 @@ LARGE_BYTES: Final = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Inquired(Generic[ResultT]):
-    """An inquiry's answer: from whom, after which attempts, and what the caller should know."""
+    """An inquiry's answer. `kind` is that of the provider; `notes` is what the caller should know."""
 
     answer: InquiryAnswer[ResultT]
     provider: str
     attempts: tuple[Attempt, ...]
     notes: tuple[str, ...] = ()
+    kind: str = ""
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -41,6 +43,25 @@ class Inquired(Generic[ResultT]):
     def model(self) -> str:
         """The model that really answered, as the provider names it."""
         return self.answer.model or self.attempts[-1].model or ""
+
+    @property
+    def usage(self) -> Usage:
+        """Its token counts; none of a count of tokens, which nobody charges for."""
+        return self.answer.usage
+
+    @property
+    def incomplete_usage(self) -> frozenset[str]:
+        """The counts that are lower bounds: none."""
+        return frozenset()
+
+    @property
+    def cost_micro_usd(self) -> int | None:
+        """What it cost, in millionths of a dollar; None: no price is known."""
+        return cost_micro_usd(self.kind, self.model, self.usage)
+
+
+Asking: TypeAlias = Callable[[Candidate[Provider]], Awaitable[InquiryAnswer[ResultT]]]
+"""One call of one target."""
 
 
 def has_embeddings(provider: Provider) -> bool:

@@ -11,7 +11,7 @@ from waypost.providers.http_inquiry import Place, Places
 from waypost.providers.http_provider import HttpProvider
 from waypost.providers.vendors import ANTHROPIC
 
-PLACES: Final = Places(count=Place("/v1/messages/count_tokens", count_codec))
+PLACES: Final = Places(count=lambda: Place("/v1/messages/count_tokens", count_codec))
 
 
 def create(name: str, options: HostedOptions) -> HttpProvider:

@@ -16,7 +16,7 @@ PLACES: Final = Places(
         Place("/models/{model}:batchEmbedContents", embeddings.batch),
         Place("/models/{model}:embedContent", embeddings.one),
     ),
-    count=Place("/models/{model}:countTokens", count_codec),
+    count=lambda: Place("/models/{model}:countTokens", count_codec),
 )
 
 

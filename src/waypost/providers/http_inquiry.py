@@ -40,10 +40,13 @@ class Place(Generic[CodecT]):
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """What a vendor answers. The first place for embeddings takes requests of any number of texts."""
+    """What a vendor answers. The first place for embeddings takes requests of any number of texts.
+
+    `count` is called when the first count is asked for: its format need not be loaded before.
+    """
 
     embeddings: tuple[Place[EmbeddingCodec], ...] = ()
-    count: Place[CountCodec] | None = None
+    count: Callable[[], Place[CountCodec]] | None = None
 
 
 NO_PLACES: Final = Places()

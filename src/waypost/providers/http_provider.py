@@ -1,7 +1,7 @@
 """A provider reached over HTTP: one codec, one connection pool, one place that says where and with which headers.
 
-Vendors differ only in their table row (`vendor.py`) and in where their endpoint comes from; nothing here knows any
-of them. Holds no retries: those are the gateway's.
+Vendors differ only in their table row (`vendor.py`) and in the way into their account (`access.py`); nothing here
+knows any of them. Holds no retries: those are the gateway's.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from waypost.chat import EmbeddingRequest, EmbeddingResponse, Request, Response
 from waypost.codecs.codec import Codec
-from waypost.errors import MalformedResponse, ProviderError, UnsupportedFeature
+from waypost.errors import MalformedResponse, ProviderError
 from waypost.providers import http_inquiry
 from waypost.providers.access import ProviderAccess
 from waypost.providers.answers import Answer, AnswerStream
@@ -28,26 +28,12 @@ from waypost.providers.secrets import clean, clean_body
 from waypost.transport import Deadlines, HttpClient, Reply
 
 _MAX_ERROR_BODY_BYTES = 64 * 1024
+_MAX_RAW_ERROR_BYTES = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where to send a request, and the headers that authorize it. "{model}" in a URL stands for the model.
-
-    `stream_url` is for streams; None: they are asked for at `url`.
-    """
-
-    url: str
-    headers: Mapping[str, str] = field(repr=False)
-    stream_url: str | None = None
-
-    def url_for(self, model: str, *, stream: bool) -> str:
-        """The address for one request."""
-        url = self.stream_url if stream and self.stream_url is not None else self.url
-        return url.replace("{model}", quote(model, safe=""))
-
-
-EndpointSource: TypeAlias = Callable[[], Awaitable[Endpoint]]
+AccessSource: TypeAlias = Callable[[], Awaitable[ProviderAccess]]
+"""Gives the way into the account; a local model's is known only once its process runs."""
+_Address: TypeAlias = Callable[[ProviderAccess], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +42,12 @@ class HttpProviderOptions:
 
     name: str
     codec: Codec
-    endpoint: EndpointSource
+    access: AccessSource
     default_model: str | None = None
     deadlines: Deadlines = field(default_factory=Deadlines)
     serves: Callable[[str], bool | None] = lambda _model: None
     state: Callable[[], ProviderState] = lambda: ProviderState("ready")
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    access: ProviderAccess | None = None
-    """The way to what is no conversation; None: there is none."""
     places: Places = NO_PLACES
     """Where embeddings and counts are answered."""
 
@@ -76,9 +60,9 @@ class HttpProvider:
         self.default_model = options.default_model
         self.models: tuple[str, ...] | None = None
         self.slow_start = False
-        self.takes_raw = options.access is not None
-        self.embeds = self.takes_raw and bool(options.places.embeddings)
-        self.counts_tokens = self.takes_raw and options.places.count is not None
+        self.takes_raw = True
+        self.embeds = bool(options.places.embeddings)
+        self.counts_tokens = options.places.count is not None
         self._options = options
         self._codec = options.codec
         self._client = client
@@ -100,7 +84,7 @@ class HttpProvider:
         model = model or self.default_model or ""
         with self._named_errors():
             sending = self._sending(asked, model, stream=False)
-            async with self._send(model, sending, stream=False) as reply:
+            async with self._send(_at_model(model, stream=False), sending.headers, sending.body) as reply:
                 body = await reply.read()
                 headers = shown_headers(reply.headers)
                 if not sending.passed:
@@ -115,7 +99,7 @@ class HttpProvider:
         model = model or self.default_model or ""
         with self._named_errors():
             sending = self._sending(asked, model, stream=True)
-            async with self._send(model, sending, stream=True) as reply:
+            async with self._send(_at_model(model, stream=True), sending.headers, sending.body) as reply:
                 _demand_event_stream(reply)
                 yield self._wire_stream(reply, sending, asked)
 
@@ -136,17 +120,23 @@ class HttpProvider:
         return _Sending(encoded.body, {}, tuple(str(loss) for loss in encoded.losses))
 
     @asynccontextmanager
-    async def _send(self, model: str, sending: _Sending, *, stream: bool) -> AsyncIterator[Reply]:
-        endpoint = await self._options.endpoint()
-        headers = {"content-type": "application/json", **sending.headers, **endpoint.headers}
+    async def _send(self, place: _Address, headers: Mapping[str, str], body: bytes) -> AsyncIterator[Reply]:
+        access = await self._options.access()
+        url = place(access)
+        authorized, key = await access.authorize("POST", url, body)
+        headers = {"content-type": "application/json", **headers, **authorized}
         async with self._client.send(
-            "POST",
-            endpoint.url_for(model, stream=stream),
-            headers=headers,
-            body=sending.body,
-            deadlines=self._options.deadlines,
+            "POST", url, headers=headers, body=body, deadlines=self._options.deadlines
         ) as reply:
-            await self._demand_success(reply)
+            if 300 <= reply.status < 400:
+                raise _redirected(reply)
+            if reply.status >= 400:
+                error_body = await reply.read(_MAX_ERROR_BODY_BYTES)
+                error = self._codec.decode_error(reply.status, reply.headers, error_body)
+                error.key_label = key.label if key else None
+                error.another_key = access.report(key, error)
+                raise error
+            access.report(key, None)
             yield reply
 
     async def embed(self, inquiry: Inquiry[EmbeddingRequest], model: str = "") -> InquiryAnswer[EmbeddingResponse]:
@@ -162,12 +152,12 @@ class HttpProvider:
         if place is None:
             return None
         with self._named_errors():
-            return await http_inquiry.count_tokens(place, self._post, inquiry, model or self.default_model or "")
+            return await http_inquiry.count_tokens(place(), self._post, inquiry, model or self.default_model or "")
 
     @asynccontextmanager
     async def raw(self, call: RawCall) -> AsyncIterator[RawReply]:
         """See `raw.RawProvider`. Only an error is read, so that it repeats no secret and its key can be judged."""
-        access = self._access()
+        access = await self._options.access()
         with self._named_errors():
             url = access.raw_url(call.path, call.query)
             authorized, key = await access.authorize(call.method, url, call.body or b"")
@@ -182,43 +172,15 @@ class HttpProvider:
                     access.report(key, None)
                     yield reply
                     return
-                body = await reply.read(_MAX_ERROR_BODY_BYTES)
+                body = await reply.read(_MAX_RAW_ERROR_BYTES)
                 access.report(key, self._codec.decode_error(reply.status, reply.headers, body))
                 yield RawError(reply.status, reply.headers, clean_body(body, self._options.secrets))
 
     async def _post(
         self, path: str, model: str, body: bytes, headers: Mapping[str, str]
     ) -> tuple[bytes, Mapping[str, str]]:
-        """One exchange of an inquiry, with the account's next key if this one is refused. Raises ProviderError."""
-        access = self._access()
-        url = access.url_at(path, model)
-        while True:
-            authorized, key = await access.authorize("POST", url, body)
-            sent = {"content-type": "application/json", **headers, **authorized}
-            try:
-                async with self._client.send(
-                    "POST", url, headers=sent, body=body, deadlines=self._options.deadlines
-                ) as reply:
-                    await self._demand_success(reply)
-                    access.report(key, None)
-                    return await reply.read(), shown_headers(reply.headers)
-            except ProviderError as error:
-                # True only while another key is ready: each that is refused rests, so this ends.
-                if not access.report(key, error):
-                    raise
-
-    def _access(self) -> ProviderAccess:
-        if self._options.access is None:
-            raise UnsupportedFeature(f"{self.name} answers conversations only.", hint="Ask another provider.")
-        return self._options.access
-
-    async def _demand_success(self, reply: Reply) -> None:
-        """Raises the error that a reply tells of."""
-        if 300 <= reply.status < 400:
-            raise _redirected(reply)
-        if reply.status >= 400:
-            error_body = await reply.read(_MAX_ERROR_BODY_BYTES)
-            raise self._codec.decode_error(reply.status, reply.headers, error_body)
+        async with self._send(lambda access: access.url_at(path, model), headers, body) as reply:
+            return await reply.read(), shown_headers(reply.headers)
 
     def _noted(self, response: Response, sending: _Sending) -> Response:
         return replace(response, notes=sending.notes) if sending.notes else response
@@ -263,6 +225,11 @@ class _NamedErrors:
                 text = getattr(error, field_name)
                 setattr(error, field_name, clean(text, self._secrets) if text else text)
             error.args = (error.message,)
+
+
+def _at_model(model: str, *, stream: bool) -> _Address:
+    """Where conversations with a model are held."""
+    return lambda access: access.url_for(model, stream=stream)
 
 
 def _redirected(reply: Reply) -> MalformedResponse:

@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from waypost.codecs import openai_embeddings
-from waypost.codecs.openai_responses.count import count_codec
+from waypost.codecs.codec import CountCodec
 from waypost.providers.hosted import HostedOptions, build
 from waypost.providers.http_inquiry import Place, Places
 from waypost.providers.http_provider import HttpProvider
 from waypost.providers.vendors import OPENAI, OPENAI_RESPONSES
 
-PLACES: Final = Places(
-    embeddings=(Place("/embeddings", openai_embeddings.codec),),
-    count=Place("/responses/input_tokens", count_codec, missing_model="model_not_found"),
-)
+
+def _count() -> Place[CountCodec]:
+    from waypost.codecs.openai_responses.count import count_codec
+
+    return Place("/responses/input_tokens", count_codec, missing_model="model_not_found")
+
+
+PLACES: Final = Places(embeddings=(Place("/embeddings", openai_embeddings.codec),), count=_count)
 
 
 def create(name: str, options: HostedOptions, wire: Literal["chat", "responses"] = "chat") -> HttpProvider:

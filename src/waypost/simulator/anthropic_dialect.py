@@ -14,7 +14,7 @@ from waypost.codecs.codec import Codec
 from waypost.codecs.sse import encode_event
 from waypost.simulator.credentials import INVALID_KEY, Credentials
 from waypost.simulator.details import Detail, anthropic_details
-from waypost.simulator.dialect import Context, Head, Ids, ProviderFields, Refused, WireError, dump
+from waypost.simulator.dialect import Broken, Context, Head, Ids, ProviderFields, Refused, WireError, dump
 from waypost.simulator.faults import ErrorName
 from waypost.simulator.script import DialectName, Prefill
 
@@ -104,9 +104,9 @@ class AnthropicDialect:
             told["details"] = {"error_code": error.code}
         return dump({"type": "error", "error": told, "request_id": request_id})
 
-    def error_event(self, error: WireError, request_id: str, number: int) -> bytes:  # noqa: ARG002 - not counted here
+    def error_event(self, error: WireError, broken: Broken) -> bytes:
         """An event named `error`."""
-        return encode_event(self.error_body(error, request_id), event="error")
+        return encode_event(self.error_body(error, broken.request_id), event="error")
 
     def unknown_path(self, method: str, path: str) -> WireError:  # noqa: ARG002 - not told by this provider
         """No such endpoint."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -45,7 +45,7 @@ async def chat(exchange: Exchange) -> web.StreamResponse:
     """Everything stands in the body."""
     exchange.authenticate()
     body = await exchange.body()
-    return await _converse(exchange, decoded(exchange, body), body)
+    return await converse(exchange, decoded(exchange, body), body)
 
 
 async def deployed_chat(exchange: Exchange) -> web.StreamResponse:
@@ -55,7 +55,7 @@ async def deployed_chat(exchange: Exchange) -> web.StreamResponse:
     content = json_in(body)
     if isinstance(content, dict):
         body = dump({**content, "model": exchange.parts["model"]})
-    return await _converse(exchange, decoded(exchange, body), body)
+    return await converse(exchange, decoded(exchange, body), body)
 
 
 async def azure_chat(exchange: Exchange) -> web.StreamResponse:
@@ -74,7 +74,7 @@ async def generate(exchange: Exchange) -> web.StreamResponse:
     body = await exchange.body()
     told = decoded(exchange, body)
     request = replace(told.request, model=exchange.parts["model"])
-    return await _converse(exchange, replace(told, request=request, stream=streamed), body)
+    return await converse(exchange, replace(told, request=request, stream=streamed), body)
 
 
 def decoded(exchange: Exchange, body: bytes) -> DecodedRequest:
@@ -85,7 +85,10 @@ def decoded(exchange: Exchange, body: bytes) -> DecodedRequest:
         raise exchange.refusal(error) from error
 
 
-async def _converse(exchange: Exchange, asked: DecodedRequest, body: bytes) -> web.StreamResponse:
+async def converse(
+    exchange: Exchange, asked: DecodedRequest, body: bytes, keep: Callable[[Response, bytes], None] | None = None
+) -> web.StreamResponse:
+    """Answer, or fail as asked. `keep` is given the answer and its body before anything is sent. Raises Refused."""
     plan, fault = exchange.plan(asked.request, streamed=asked.stream)
     if (reply := await exchange.failed(fault)) is not None:
         return reply
@@ -99,6 +102,8 @@ async def _converse(exchange: Exchange, asked: DecodedRequest, body: bytes) -> w
         response = answer(context, plan, exchange.dialect, exchange.ids, created=int(time.time()))
     except RequestError as error:
         raise exchange.refusal(error) from error
+    if keep is not None:
+        keep(response, exchange.dialect.codec.encode_response(response).body)
     left = fault if isinstance(fault, StreamFault) else None
     return await (
         _streamed(exchange, asked, response, plan, left) if asked.stream else _whole(exchange, response, plan, left)

@@ -78,6 +78,19 @@ class Head:
     retry_after_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A stream that an error ends: its request's id, how many events were sent, and the first of them.
+
+    `in_response`: the error is wanted within a response, if the dialect has such a thing.
+    """
+
+    request_id: str
+    number: int = 0
+    first: bytes = b""
+    in_response: bool = False
+
+
 class Dialect(Protocol):
     """One provider's manners."""
 
@@ -119,8 +132,8 @@ class Dialect(Protocol):
     def error_body(self, error: WireError, request_id: str) -> bytes:
         """The JSON body of an error reply."""
 
-    def error_event(self, error: WireError, request_id: str, number: int) -> bytes:
-        """The error as an event of a stream, after `number` others."""
+    def error_event(self, error: WireError, broken: Broken) -> bytes:
+        """The error as an event of a stream."""
 
     def unknown_path(self, method: str, path: str) -> WireError:
         """No such endpoint."""

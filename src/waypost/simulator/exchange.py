@@ -31,6 +31,7 @@ from waypost.simulator.faults import (
 from waypost.simulator.ledger import MAX_KEPT_BODY_BYTES, Ledger, Outcome
 from waypost.simulator.loading import fault_from
 from waypost.simulator.script import Asked, Plan, Playbook
+from waypost.simulator.stored import ResponseStore
 from waypost.simulator.wire import Line, fault_reply
 
 FAULT_HEADER: Final = "x-waypost-simulate"
@@ -52,6 +53,7 @@ class House:
     playbook: Playbook
     ledger: Ledger
     closing: asyncio.Event
+    stored: ResponseStore
 
 
 class Exchange:
@@ -64,6 +66,7 @@ class Exchange:
         self.outcome: Outcome = "completed"
         self._endpoint = call.endpoint
         self._house = house
+        self.stored = house.stored
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.credentials = Credentials(headers, request.query)
         self.number = house.ledger.open(request.method, request.path, headers, _client_address(request))

@@ -9,12 +9,12 @@ from typing import Final
 
 from aiohttp import web
 
-from waypost.simulator import conversation, embeddings, endpoints, openai_endpoints
+from waypost.simulator import conversation, embeddings, endpoints, openai_endpoints, responses_endpoints
 from waypost.simulator.anthropic_dialect import ANTHROPIC
 from waypost.simulator.azure_dialect import AZURE, AZURE_RESPONSES
 from waypost.simulator.dialect import Dialect
 from waypost.simulator.exchange import Call, Endpoint, unknown_path, wrong_method
-from waypost.simulator.gemini_dialect import GEMINI
+from waypost.simulator.gemini_dialect import GEMINI, VERTEX
 from waypost.simulator.openai_dialect import OPENAI
 from waypost.simulator.responses_dialect import RESPONSES
 
@@ -34,6 +34,8 @@ class Route:
 _PARTS: Final[Mapping[str, str]] = {
     "version": r"(?:v1|v1beta|v1alpha)",
     "model": r"(?P<model>.+)",
+    "place": r"[^/]+/locations/[^/]+/publishers/google",
+    "id": r"(?P<id>[^/]+)",
     "listed": r"(?P<model>[^:]+)",
     "generate": r"(?P<method>generateContent|streamGenerateContent)",
 }
@@ -47,10 +49,15 @@ def _route(method: str, path: str, dialect: Dialect | None, endpoint: Endpoint) 
 
 ROUTES: Final = (
     _route("POST", "/v1/chat/completions", OPENAI, conversation.chat),
-    _route("POST", "/v1/responses", RESPONSES, conversation.chat),
+    _route("POST", "/v1/responses", RESPONSES, responses_endpoints.respond),
+    _route("POST", "/v1/responses/compact", RESPONSES, responses_endpoints.compact),
+    _route("GET", "/v1/responses/{id}", RESPONSES, responses_endpoints.fetch),
+    _route("DELETE", "/v1/responses/{id}", RESPONSES, responses_endpoints.delete),
     _route("POST", "/v1/messages", ANTHROPIC, conversation.chat),
     _route("POST", "/v1/messages/count_tokens", ANTHROPIC, endpoints.count_tokens),
     _route("POST", "/{version}/models/{model}:{generate}", GEMINI, conversation.generate),
+    _route("POST", "/{version}/projects/{place}/models/{model}:{generate}", VERTEX, conversation.generate),
+    _route("POST", "/{version}/projects/{place}/models/{model}:countTokens", VERTEX, endpoints.count_contents),
     _route("POST", "/{version}/models/{model}:countTokens", GEMINI, endpoints.count_contents),
     _route("POST", "/{version}/models/{model}:embedContent", GEMINI, embeddings.gemini_embedding),
     _route("POST", "/{version}/models/{model}:batchEmbedContents", GEMINI, embeddings.gemini_embeddings),
@@ -60,7 +67,7 @@ ROUTES: Final = (
     _route("POST", "/openai/deployments/{model}/chat/completions", AZURE, conversation.azure_chat),
     _route("POST", "/openai/deployments/{model}/embeddings", AZURE, embeddings.openai_embeddings),
     _route("POST", "/openai/v1/chat/completions", AZURE, conversation.chat),
-    _route("POST", "/openai/v1/responses", AZURE_RESPONSES, conversation.chat),
+    _route("POST", "/openai/v1/responses", AZURE_RESPONSES, responses_endpoints.respond),
     _route("POST", "/openai/v1/embeddings", AZURE, embeddings.openai_embeddings),
     _route("GET", "/v1/models", None, endpoints.models),
     _route("GET", "/v1/models/{model}", None, endpoints.model),

@@ -25,6 +25,7 @@ from waypost.simulator.ledger import Ledger, SeenRequest
 from waypost.simulator.loading import load_script, script_from
 from waypost.simulator.routes import ROUTES, call_of
 from waypost.simulator.script import Playbook, Script
+from waypost.simulator.stored import ResponseStore
 from waypost.simulator.verdict import Verdict, verdicts
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
@@ -46,6 +47,7 @@ class Simulator:
         self._port = port
         self._playbook = Playbook(_script(script))
         self._ledger = Ledger()
+        self._stored = ResponseStore()
         self._closing = asyncio.Event()
         self._runner: web.AppRunner | None = None
 
@@ -133,7 +135,8 @@ class Simulator:
             return _json({"error": {"type": "origin_refused", "message": told}}, status=403)
         if own := self._own_page(request):
             return own
-        return await Exchange(request, call_of(request), House(self._playbook, self._ledger, self._closing)).run()
+        house = House(self._playbook, self._ledger, self._closing, self._stored)
+        return await Exchange(request, call_of(request), house).run()
 
     def _own_page(self, request: web.Request) -> web.Response | None:
         match request.method, request.path:

@@ -12,6 +12,10 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
+from waypost.app import build
+from waypost.settings import Settings
+from waypost.simulator import Simulator
+
 TEXTS = ["a cat", "another cat"]
 ROUTES = pytest.mark.parametrize(
     ("route", "provider", "model"),
@@ -112,6 +116,20 @@ async def test_retries_and_fallback_hold_as_for_conversations(wide_http: httpx.A
     assert (reply.status_code, reply.headers["x-waypost-provider"]) == (200, "gem")
     assert reply.headers["x-waypost-attempts"] == "2"
     assert [seen.status for seen in wide.simulator.requests] == [503, 200]
+
+
+async def test_the_next_key_is_used_at_once(simulator: Simulator, live: Any) -> None:
+    keys = ["wrong-key-of-gpt", "right-key-of-gpt"]
+    settings = {
+        "providers": {"gpt": {"kind": "openai", "api_keys": keys, "base_url": simulator.openai_url}},
+        "routes": {"default": {"targets": ["gpt/e"], "policy": {"max_retries": 0}}},
+    }
+    simulator.use({"rules": [{"match": {"key": keys[0]}, "fault": {"status": 401}}]})
+    with live(build(Settings.model_validate(settings))) as running:
+        async with httpx.AsyncClient(base_url=running.url, timeout=10) as http:
+            reply = await http.post("/v1/embeddings", json={"model": "default", "input": "x"})
+    assert (reply.status_code, reply.headers["x-waypost-attempts"]) == (200, "2")
+    assert [seen.status for seen in simulator.requests] == [401, 200]
 
 
 @pytest.mark.parametrize("name", ["to-claude", "claude/claude-simulated", "claude-opus-4-5"])

@@ -18,7 +18,6 @@ from waypost.gateway.inquiries import Inquired
 from waypost.providers.inquiry import Inquiry
 from waypost.server.application import lifecycle_in, served_in
 from waypost.server.body import off_loop_if_large, read_whole
-from waypost.server.call_record import note_answer
 from waypost.server.callers import caller_of
 from waypost.server.disconnect import CallerGone, connection_of, while_connected
 from waypost.server.doors.door import Door
@@ -71,7 +70,6 @@ class InquiryCall(Generic[QuestionT, ResultT]):
             inquired = await while_connected(work, receive, lifecycle_in(scope), connection_of(scope))
         except CallerGone:
             return
-        note_answer(inquired.provider, inquired.model, inquired.attempts)
         content = inquired.answer.body
         encoded = Encoded(content) if content is not None else own.write(inquiry, inquired)
         headers = {

@@ -16,10 +16,10 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from waypost.errors import Attempt, InvalidRequest, OriginRefused
+from waypost.gateway.call_record import note_answer
 from waypost.providers.raw import RawCall, RawProvider, passed_down, passed_up
 from waypost.server.application import lifecycle_in, served_in
 from waypost.server.body import read_whole
-from waypost.server.call_record import note_answer
 from waypost.server.callers import caller_of
 from waypost.server.disconnect import CallerGone, connection_of, while_connected
 from waypost.server.doors.headers import PROVIDER
