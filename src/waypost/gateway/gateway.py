@@ -8,17 +8,28 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any, Final, cast
 
 from waypost.catalogue import Capabilities, capabilities_of
 from waypost.chat import EmbeddingRequest, EmbeddingResponse, Request
-from waypost.errors import UnknownPath, UnsupportedFeature
+from waypost.errors import AllTargetsFailed, Attempt, UnknownPath, UnsupportedFeature
 from waypost.gateway.balance import LatencyBoard, order
 from waypost.gateway.breaker import HealthBoard
 from waypost.gateway.call_record import current_record
 from waypost.gateway.fallback import FirstStream, first_answer, first_stream
 from waypost.gateway.fitting import fit
-from waypost.gateway.inquiries import Asking, Inquired, ResultT, count_at, embed_at, has_embeddings, no_embeddings
+from waypost.gateway.inquiries import (
+    Asking,
+    Inquired,
+    ResultT,
+    count_at,
+    counts_tokens,
+    embed_at,
+    estimate_at,
+    has_embeddings,
+    no_embeddings,
+)
 from waypost.gateway.policy import Policy
 from waypost.gateway.recovering import RecoveringStream, RecoveryPlan
 from waypost.gateway.recovery import RecoveryTarget
@@ -27,7 +38,7 @@ from waypost.gateway.schedule import Candidate, Effects, Schedule
 from waypost.gateway.served import Served, ServedStream
 from waypost.providers.answers import Answer, AnswerStream, Batch
 from waypost.providers.asked import Asked
-from waypost.providers.inquiry import Inquiry
+from waypost.providers.inquiry import Inquiry, InquiryAnswer
 from waypost.providers.provider import Provider, ProviderState
 from waypost.providers.raw import RawProvider
 from waypost.settings.references import Target
@@ -149,16 +160,37 @@ class Gateway:
         return await self._inquire(planned, lambda candidate: embed_at(candidate, inquiry))
 
     async def count_tokens(self, inquiry: Inquiry[Request]) -> Inquired[int]:
-        """How many tokens a prompt has at its first target that answers, or about how many. Raises as `generate`."""
+        """How many tokens a prompt has at its first target that answers, or about how many. Raises as `generate`.
+
+        A target that cannot count answers with an estimate, so none after it is asked.
+        """
         plan, policy, candidates = self._routed(inquiry)
-        planned = Planned(candidates, policy, plan.notes, plan.route, {})
-        return await self._inquire(planned, lambda candidate: count_at(candidate, inquiry))
+        counting = list(takewhile(lambda candidate: counts_tokens(candidate.provider), candidates))
+        planned = Planned(counting, policy, plan.notes, plan.route, {})
+        attempts: tuple[Attempt, ...] = ()
+        if counting:
+            try:
+                return await self._inquire(planned, lambda candidate: count_at(candidate, inquiry))
+            except AllTargetsFailed as error:
+                if len(counting) == len(candidates):
+                    raise
+                attempts = error.attempts
+        candidate = candidates[len(counting)]
+        return self._inquired(planned, candidate, await estimate_at(candidate, inquiry), attempts)
 
     async def _inquire(self, planned: Planned, asking: Asking[ResultT]) -> Inquired[ResultT]:
         answered = await first_answer(self._schedule(planned), asking)
-        answer, candidate = answered.answer, answered.candidate
+        return self._inquired(planned, answered.candidate, answered.answer, answered.attempts)
+
+    def _inquired(
+        self,
+        planned: Planned,
+        candidate: Candidate[Provider],
+        answer: InquiryAnswer[ResultT],
+        attempts: tuple[Attempt, ...],
+    ) -> Inquired[ResultT]:
         notes = (*planned.notes_of(candidate), *answer.notes)
-        inquired = Inquired(answer, candidate.name, answered.attempts, notes, self._kinds[candidate.name])
+        inquired = Inquired(answer, candidate.name, attempts, notes, self._kinds[candidate.name])
         _note_served(inquired, inquired.model)
         return inquired
 

@@ -1,7 +1,7 @@
 """Embeddings and counts of tokens, asked of a route's targets under the same policy as conversations.
 
 Targets that have no embeddings are left out, for no retry would change that. A target that cannot count is not asked:
-its count is estimated here, and said to be.
+its count is estimated here, and said to be. No breaker hears of an estimate, which says nothing about its target.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class Inquired(Generic[ResultT]):
     @property
     def model(self) -> str:
         """The model that really answered, as the provider names it."""
-        return self.answer.model or self.attempts[-1].model or ""
+        asked = self.attempts[-1].model if self.attempts else None
+        return self.answer.model or asked or ""
 
     @property
     def usage(self) -> Usage:
@@ -79,16 +80,26 @@ async def embed_at(
     return await provider.embed(inquiry, candidate.model or "")
 
 
+def counts_tokens(provider: Provider) -> bool:
+    """Can it be asked for a count at all?"""
+    return isinstance(provider, CountingProvider) and provider.counts_tokens
+
+
 async def count_at(candidate: Candidate[Provider], inquiry: Inquiry[Request]) -> InquiryAnswer[int]:
-    """One target's count, or an estimate if it cannot count. Raises ProviderError, InvalidRequest."""
+    """One target's count, or an estimate if it turns out to have none. Raises ProviderError, InvalidRequest."""
     provider = candidate.provider
-    if isinstance(provider, CountingProvider) and provider.counts_tokens:
+    if isinstance(provider, CountingProvider):
         counted = await provider.count_tokens(inquiry, candidate.model or "")
         if counted is not None:
             return counted
+    return await estimate_at(candidate, inquiry)
+
+
+async def estimate_at(candidate: Candidate[Provider], inquiry: Inquiry[Request]) -> InquiryAnswer[int]:
+    """About how many tokens the prompt has at this target, which is not asked. Raises InvalidRequest."""
     note = f"count: {candidate.name} cannot count tokens, so this is an estimate"
     tokens = await _estimated(inquiry)
-    return InquiryAnswer(tokens, notes=(note,), estimated=True)
+    return InquiryAnswer(tokens, model=candidate.model or "", notes=(note,), estimated=True)
 
 
 async def _estimated(inquiry: Inquiry[Request]) -> int:

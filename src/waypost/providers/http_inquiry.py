@@ -71,6 +71,7 @@ async def embed(
         body=body if passed else None,
         headers=headers,
         notes=tuple(str(loss) for loss in sent.losses),
+        size_bytes=len(body),
     )
 
 

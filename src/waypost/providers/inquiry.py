@@ -71,6 +71,8 @@ class InquiryAnswer(Generic[ResultT]):
     headers: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     estimated: bool = False
+    size_bytes: int = 0
+    """How long the provider's reply was."""
 
 
 @runtime_checkable

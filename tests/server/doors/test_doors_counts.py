@@ -8,6 +8,10 @@ import httpx
 import pytest
 from anthropic import AsyncAnthropic
 
+from waypost.app import build
+from waypost.settings import Settings
+from waypost.simulator import Simulator
+
 PROMPT = "How many roads must a man walk down, before you call him a man?"
 DOORS: dict[str, tuple[str, Any, Any]] = {
     "anthropic": (
@@ -54,6 +58,8 @@ async def test_one_that_does_not_is_estimated_and_the_caller_is_told(
     assert 10 <= tokens <= 40
     assert reply.headers["x-waypost-estimate"] == "true"
     assert "own cannot count" in reply.headers["x-waypost-warnings"]
+    assert reply.headers["x-waypost-attempts"] == "0"
+    assert reply.headers["x-waypost-model"] == "bge-m3"
     assert not wide.simulator.requests, "nobody was asked"
 
 
@@ -101,6 +107,29 @@ async def test_a_fault_is_an_error_and_never_estimated(wide_http: httpx.AsyncCli
     reply = await wide_http.post(path, json=body("to-claude"))
     assert (reply.status_code, reply.json()["error"]["type"]) == (529, "overloaded_error")
     assert "x-waypost-estimate" not in reply.headers
+
+
+async def test_the_next_target_counts_or_estimates_when_the_first_is_down(simulator: Simulator, live: Any) -> None:
+    """As a conversation would go there; the breaker of a target that is only estimated hears nothing of it."""
+    providers = {
+        "claude": {"kind": "anthropic", "api_key": "k", "base_url": simulator.url},
+        "gem": {"kind": "gemini", "api_key": "k", "base_url": f"{simulator.url}/v1beta"},
+        "own": {"kind": "openai_compatible", "api_key": "k", "base_url": simulator.openai_url},
+    }
+    policy = {"max_retries": 0}
+    routes = {
+        "counted": {"targets": ["claude/status-503", "gem/g", "own/o"], "policy": policy},
+        "estimated": {"targets": ["claude/status-503", "own/o", "gem/g"], "policy": policy},
+    }
+    application = build(Settings.model_validate({"providers": providers, "routes": routes}))
+    with live(application) as running:
+        async with httpx.AsyncClient(base_url=running.url, timeout=10) as http:
+            _, counted_reply = await counted(http, "anthropic", "counted")
+            _, estimated_reply = await counted(http, "anthropic", "estimated")
+    shown = ("x-waypost-provider", "x-waypost-attempts", "x-waypost-estimate")
+    assert [counted_reply.headers.get(name) for name in shown] == ["gem", "2", None]
+    assert [estimated_reply.headers.get(name) for name in shown] == ["own", "1", "true"]
+    assert [seen.status for seen in simulator.requests] == [503, 200, 503]
 
 
 async def test_stored_answers_are_refused(wide_http: httpx.AsyncClient) -> None:

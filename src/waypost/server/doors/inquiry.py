@@ -70,12 +70,16 @@ class InquiryCall(Generic[QuestionT, ResultT]):
             inquired = await while_connected(work, receive, lifecycle_in(scope), connection_of(scope))
         except CallerGone:
             return
-        content = inquired.answer.body
-        encoded = Encoded(content) if content is not None else own.write(inquiry, inquired)
+        answer = inquired.answer
+        content = answer.body
+        if content is not None:
+            encoded = Encoded(content)
+        else:
+            encoded = await off_loop_if_large(answer.size_bytes, lambda: own.write(inquiry, inquired))
         headers = {
             **(inquired.headers if content is not None else {}),
             **reply_headers(own.door, inquired, encoded.losses, request_id_of(scope)),
-            **({ESTIMATE: "true"} if inquired.answer.estimated else {}),
+            **({ESTIMATE: "true"} if answer.estimated else {}),
             "content-type": "application/json",
             "content-length": str(len(encoded.body)),
             "cache-control": "no-store",
