@@ -182,3 +182,24 @@ async def test_a_provider_s_error_is_the_right_exception(
     for route in ("to-gpt", "to-gem"):
         with pytest.raises(kind):
             await client.embeddings.create(model=route, input="a cat")
+
+
+async def test_a_key_that_may_not_ask_for_the_model_gets_neither_vectors_nor_counts(
+    simulator: Simulator, live: Any
+) -> None:
+    key = "narrow-0123456789abcdef"
+    settings = {
+        "providers": {"gpt": {"kind": "openai", "api_key": "k", "base_url": simulator.openai_url}},
+        "routes": {"default": {"targets": ["gpt/e"]}, "other": {"targets": ["gpt/f"]}},
+        "keys": {"narrow": {"key": key, "routes": ["default"]}},
+    }
+    calls: tuple[tuple[str, Any], ...] = (
+        ("/v1/embeddings", {"input": "x"}),
+        ("/v1/messages/count_tokens", {"messages": [{"role": "user", "content": "x"}]}),
+    )
+    with live(build(Settings.model_validate(settings))) as running:
+        async with httpx.AsyncClient(base_url=running.url, timeout=10, headers={"x-api-key": key}) as http:
+            for path, body in calls:
+                assert (await http.post(path, json={**body, "model": "other"})).status_code == 403
+                assert (await http.post(path, json={**body, "model": "default"})).status_code == 200
+            assert (await http.post("/v1beta/models/other:embedContent", json={})).status_code == 403
