@@ -33,7 +33,6 @@ class Application:
     manager: RoutedAIService
     gateway: Gateway
     callers: Callers
-    stories: StoryBook
     stores: Stores
 
     async def close(self) -> None:
@@ -52,14 +51,7 @@ def build(settings: Settings) -> Application:
         policies={name: _policy(settings, name) for name in names},
         shares={name: settings.shares(name) for name in names},
     )
-    return Application(
-        settings,
-        RoutedAIService(gateway),
-        gateway,
-        Callers(settings.keys),
-        StoryBook(settings.server.explain_records),
-        stores_of(settings),
-    )
+    return Application(settings, RoutedAIService(gateway), gateway, Callers(settings.keys), stores_of(settings))
 
 
 def stores_of(settings: Settings) -> Stores:
@@ -70,6 +62,7 @@ def stores_of(settings: Settings) -> Stores:
         streams=_streams(server),
         signatures=SignatureStore(MOST_SIGNED_CALLS, SIGNED_CALLS_BYTES),
         caches=_caches(settings),
+        stories=StoryBook(server.explain_records),
     )
 
 
