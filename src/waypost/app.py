@@ -50,7 +50,6 @@ class Application:
     manager: RoutedAIService
     gateway: Gateway
     callers: Callers
-    stories: StoryBook
     stores: Stores
     providers: Mapping[str, Provider] = field(default_factory=dict)
 
@@ -82,14 +81,12 @@ def build(settings: Settings, before: Application | None = None) -> Application:
         policies={name: _policy(settings, name) for name in names},
         shares={name: settings.shares(name) for name in names},
     )
-    callers, stories = Callers(settings.keys), StoryBook(settings.server.explain_records)
+    callers = Callers(settings.keys)
     if before is not None:
         gateway.take_over(before.gateway)
-        stories = before.stories
         callers = before.callers if settings.keys == before.settings.keys else callers
-    return Application(
-        settings, RoutedAIService(gateway), gateway, callers, stories, stores_of(settings, before), providers
-    )
+    stores = stores_of(settings, before)
+    return Application(settings, RoutedAIService(gateway), gateway, callers, stores, providers)
 
 
 def _unchanged(settings: Settings, before: Application) -> dict[str, Provider]:
@@ -119,6 +116,7 @@ def stores_of(settings: Settings, before: Application | None = None) -> Stores:
         streams=_streams(server),
         signatures=SignatureStore(MOST_SIGNED_CALLS, SIGNED_CALLS_BYTES),
         caches=_caches(settings),
+        stories=StoryBook(server.explain_records),
     )
 
 

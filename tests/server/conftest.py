@@ -18,7 +18,6 @@ from waypost.app import stores_of
 from waypost.chat import Event
 from waypost.gateway.gateway import Gateway
 from waypost.gateway.stores import Stores
-from waypost.gateway.story import StoryBook
 from waypost.providers.provider import ProviderState
 from waypost.server.api import create_app
 from waypost.server.callers import Callers
@@ -96,7 +95,6 @@ class Served:
     gateway: Gateway = field(default_factory=lambda: Gateway({}, {}, {}))
     callers: Callers = field(default_factory=lambda: Callers({}))
     stores: Stores = field(init=False)
-    stories: StoryBook = field(default_factory=StoryBook)
     closed: int = 0
 
     def __post_init__(self) -> None:

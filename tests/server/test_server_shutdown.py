@@ -23,7 +23,6 @@ import asyncio, sys
 from dataclasses import dataclass
 from waypost import AIResponse, AIServiceManager, AIServiceProvider
 from waypost.app import stores_of
-from waypost.gateway.story import StoryBook
 from waypost.server.callers import Callers
 from waypost.server.run import run
 from waypost.settings import Settings
@@ -46,7 +45,6 @@ class Served:
     settings: Settings
     manager: AIServiceManager
     callers = Callers({})
-    stories = StoryBook()
 
     def __post_init__(self):
         self.stores = stores_of(self.settings)

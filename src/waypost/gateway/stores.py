@@ -12,6 +12,7 @@ from waypost.gateway.idempotency import IdempotencyStore
 from waypost.gateway.response_cache import ResponseCache
 from waypost.gateway.resume import ResumeBuffers
 from waypost.gateway.signature_store import SignatureStore
+from waypost.gateway.story import StoryBook
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class Stores:
     signatures: SignatureStore | None = None
     caches: Mapping[str, RouteCache] = field(default_factory=dict)
     """By the names that lead to a route with a cache: its own and its aliases."""
+    stories: StoryBook = field(default_factory=StoryBook)
+    """What became of the last requests."""
 
     def close(self) -> None:
         """Stop what goes on without a caller."""

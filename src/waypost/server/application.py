@@ -9,7 +9,6 @@ from starlette.types import Scope
 
 from waypost.gateway.gateway import Gateway
 from waypost.gateway.stores import Stores
-from waypost.gateway.story import StoryBook
 from waypost.manager.service import StreamingAIService
 from waypost.server.callers import Callers
 from waypost.server.lifecycle import Lifecycle
@@ -41,10 +40,6 @@ class ServedApplication(Protocol):
     @property
     def stores(self) -> Stores:
         """What is kept in memory from one request to another."""
-
-    @property
-    def stories(self) -> StoryBook:
-        """What became of the last requests."""
 
     async def close(self) -> None:
         """Let go of connections and child processes."""

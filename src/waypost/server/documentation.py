@@ -155,7 +155,7 @@ def error_responses(kinds: Iterable[type[WaypostError]]) -> dict[int | str, dict
     }
 
 
-# No answers of this endpoint.
+# Unknown paths, methods, requests and streams are no answers of this endpoint.
 _NOT_HERE = {
     UnknownPath,
     UnknownRequest,

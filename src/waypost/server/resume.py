@@ -104,7 +104,7 @@ def begin_stream(
 
 def _origin(request: Request) -> Origin:
     """The access log settles the story when the reply ends, which may be long before the stream does."""
-    record, stories, began = current_record(), served_by(request).stories, time.monotonic()
+    record, stories, began = current_record(), served_by(request).stores.stories, time.monotonic()
     request_id, tenant = request_id_of(request.scope), caller_of(request.scope).name
 
     def settle(outcome: Outcome) -> None:

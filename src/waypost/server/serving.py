@@ -16,7 +16,6 @@ from typing import Any, Protocol
 from waypost.errors import ConfigurationError
 from waypost.gateway.gateway import Gateway
 from waypost.gateway.stores import Stores
-from waypost.gateway.story import StoryBook
 from waypost.manager.service import StreamingAIService
 from waypost.server.application import ServedApplication
 from waypost.server.callers import Callers
@@ -139,11 +138,6 @@ class Serving:
     def stores(self) -> Stores:
         """What is kept from one request to another, over reloads too."""
         return self.current.stores
-
-    @property
-    def stories(self) -> StoryBook:
-        """What became of the last requests, over reloads too."""
-        return self.current.stories
 
     async def reload(self, *, dry_run: bool = False) -> Reloaded:
         """Read the settings anew and serve by them; `dry_run` only looks. Raises SettingsRefused; nothing changed then.

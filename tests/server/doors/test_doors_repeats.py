@@ -97,11 +97,14 @@ def asked(path: str, model: str, *, stream: bool) -> tuple[str, dict[str, Any]]:
     if path == "gemini":
         method = "streamGenerateContent?alt=sse" if stream else "generateContent"
         return f"/v1beta/models/{model}:{method}", {"contents": [{"role": "user", "parts": [{"text": "one two"}]}]}
+    if path == "gemini array":
+        method = "streamGenerateContent" if stream else "generateContent"
+        return f"/v1beta/models/{model}:{method}", {"contents": [{"role": "user", "parts": [{"text": "one two"}]}]}
     turns = {"input": "one two"} if path == "/v1/responses" else {"messages": TURN, "max_tokens": 50}
     return path, {"model": model, "stream": stream, **turns}
 
 
-PATHS = ["/v1/chat/completions", "/v1/responses", "/v1/messages", "gemini"]
+PATHS = ["/v1/chat/completions", "/v1/responses", "/v1/messages", "gemini", "gemini array"]
 EVERY_DOOR = pytest.mark.parametrize("path", PATHS)
 FORMS = pytest.mark.parametrize("stream", [False, True])
 
@@ -205,6 +208,28 @@ async def test_a_key_gives_the_same_answer_for_one_call(doors: Doors, path: str,
     for reply in replies:
         assert reply.headers.get("request-id", reply.headers["x-request-id"]) == reply.headers["x-request-id"]
     assert doors.calls == 1
+
+
+EMBEDDED = [
+    ("/v1/embeddings", {"model": "plain", "input": "one two"}),
+    ("/v1beta/models/plain:embedContent", {"content": {"parts": [{"text": "one two"}]}}),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), EMBEDDED)
+async def test_embeddings_take_a_key_too(doors: Doors, path: str, body: dict[str, Any]) -> None:
+    replies = [await doors.ask(path, body, **{"idempotency-key": "k"}) for _ in range(2)]
+    assert [reply.status_code for reply in replies] == [200, 200]
+    assert replies[0].content == replies[1].content
+    assert (replies[1].headers["idempotent-replayed"], doors.calls) == ("true", 1)
+
+
+async def test_a_replay_tells_no_cost(doors: Doors, running: Any) -> None:
+    """The first answer's was paid once; whoever adds up costs must not count it twice."""
+    body = {"model": "gpt/gpt-4.1-mini", "messages": TURN}
+    first, second = [await doors.ask(PATHS[0], body, **{"idempotency-key": "k"}) for _ in range(2)]
+    assert float(first.headers["x-waypost-cost-usd"]) >= 0
+    assert "x-waypost-cost-usd" not in second.headers
 
 
 async def test_a_key_s_errors_are_those_of_the_sdk(doors: Doors) -> None:

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from waypost.chat import Failed
 from waypost.codecs.sse import encode_event
 from waypost.errors import ProviderError, WaypostError
-from waypost.gateway.call_record import current_record, note_failure, note_kept_answer
+from waypost.gateway.call_record import note_failure, note_kept_answer, on_answer
 from waypost.gateway.idempotency import KEY_HEADER, Fresh, IdempotencyStore, Pending, Replay, body_digest
 from waypost.gateway.kept_answers import Headers
 from waypost.server.application import ServedApplication
@@ -62,10 +62,7 @@ class Idempotent:
         found = await _begin(store, scope, key, body)
         with found:
             if isinstance(found, Fresh):
-                try:
-                    await self._recorded(*_recorded(found, scope, body, receive, send))
-                finally:
-                    _note_billed(found)
+                await self._recorded(*_recorded(found, scope, body, receive, send))
             else:
                 await _tell_again(found, scope, receive, send)
 
@@ -77,6 +74,7 @@ async def _begin(store: IdempotencyStore, scope: Scope, key: str, body: bytes) -
 
 def _recorded(fresh: Fresh, scope: Scope, body: bytes, receive: Receive, send: Send) -> tuple[Scope, Receive, Send]:
     """The first request as the application sees it: its caller stays while others wait for the answer too."""
+    on_answer(fresh.note_billed)
     message: Message | None = {"type": "http.request", "body": body, "more_body": False}
     recording = True
 
@@ -96,7 +94,6 @@ def _recorded(fresh: Fresh, scope: Scope, body: bytes, receive: Receive, send: S
             # That status is for the log: nobody was there to get an answer.
             recording = message["status"] != NO_REPLY
             if recording:
-                _note_billed(fresh)
                 fresh.start(message["status"], message.get("headers", ()))
         elif recording:
             fresh.append(message.get("body", b""))
@@ -107,13 +104,6 @@ def _recorded(fresh: Fresh, scope: Scope, body: bytes, receive: Receive, send: S
     # The connection itself would say at once that the caller has gone.
     extensions = {name: value for name, value in (scope.get("extensions") or {}).items() if name != CONNECTION}
     return {**scope, "extensions": extensions}, receive_or_deserted, record_and_send
-
-
-def _note_billed(fresh: Fresh) -> None:
-    """Has a provider begun to answer, whatever the caller is told or still there to be told?"""
-    record = current_record()
-    if record is not None and record.told is not None:
-        fresh.note_billed()
 
 
 async def _tell_again(found: Pending | Replay, scope: Scope, receive: Receive, send: Send) -> None:
