@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -93,13 +94,17 @@ async def test_a_key_asks_only_for_what_it_may(url: str, stream: bool) -> None:
         assert (native.status_code, native.json()["error"]["code"]) == (403, "not_allowed")
 
 
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "waypost.cli.main", "explain", "--key", "alice-0123456789abcdef", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+
 async def test_the_command_tells_the_same(url: str) -> None:
     async with httpx.AsyncClient(base_url=url, headers=ALICE, timeout=10) as http:
         request_id = (await http.post("/v1/chat/completions", json=ASKED)).headers["x-request-id"]
-    command = [sys.executable, "-m", "waypost.cli.main", "explain", "--url", url, "--key", "alice-0123456789abcdef"]
-    ran = subprocess.run([*command, request_id], capture_output=True, text=True, timeout=30, check=False)
+    ran = await asyncio.to_thread(run, "--url", url, request_id)
     assert ran.returncode == 0, ran.stderr
     assert "The request was answered with HTTP status 200" in ran.stdout
-    unknown = subprocess.run([*command, "req_nothing"], capture_output=True, text=True, timeout=30, check=False)
+    unknown = await asyncio.to_thread(run, "--url", url, "req_nothing")
     assert unknown.returncode == 1
     assert "is remembered" in unknown.stderr

@@ -16,7 +16,7 @@ from waypost.chat import EmbeddingRequest, EmbeddingResponse, Request
 from waypost.errors import AllTargetsFailed, Attempt, UnknownPath, UnsupportedFeature
 from waypost.gateway.balance import LatencyBoard, order
 from waypost.gateway.breaker import HealthBoard
-from waypost.gateway.call_record import current_record
+from waypost.gateway.call_record import current_record, note_served
 from waypost.gateway.fallback import FirstStream, first_answer, first_stream
 from waypost.gateway.fitting import fit
 from waypost.gateway.inquiries import (
@@ -110,7 +110,7 @@ class Gateway:
         answer, candidate = answered.answer, answered.candidate
         notes = (*planned.notes_of(candidate), *answer.notes)
         served = Served(answer, candidate.name, answered.attempts, notes, self._kinds[candidate.name])
-        _note_served(served, served.model)
+        note_served(served, served.provider, served.model, served.notes)
         return served
 
     @asynccontextmanager
@@ -135,7 +135,7 @@ class Gateway:
                 notes = planned.notes_of(answered.candidate)
                 name = answered.candidate.name
                 served = ServedStream(recovering, name, notes, self._kinds[name])
-                _note_served(served, served.model)
+                note_served(served, served.provider, served.model, served.notes)
                 yield served
 
     async def _generated(self, asked: Asked, candidate: Candidate[Provider]) -> Answer:
@@ -191,7 +191,7 @@ class Gateway:
     ) -> Inquired[ResultT]:
         notes = (*planned.notes_of(candidate), *answer.notes)
         inquired = Inquired(answer, candidate.name, attempts, notes, self._kinds[candidate.name])
-        _note_served(inquired, inquired.model)
+        note_served(inquired, inquired.provider, inquired.model, inquired.notes)
         return inquired
 
     def raw_provider(self, name: str) -> RawProvider:
@@ -301,9 +301,3 @@ DEFAULT_POLICY = Policy()
 
 def _has_token(batch: Batch) -> bool:
     return batch.token
-
-
-def _note_served(served: Served | ServedStream | Inquired[Any], model: str) -> None:
-    record = current_record()
-    if record is not None:
-        record.provider, record.model, record.notes, record.told = served.provider, model, served.notes, served

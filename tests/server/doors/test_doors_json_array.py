@@ -85,7 +85,7 @@ async def test_events_become_elements_and_comments_white_space(bodies: list[byte
         sent.append(message)
 
     array = JsonArraySend(send)
-    head = [(b"content-type", b"text/event-stream"), (b"x-a", b"b")]
+    head = [(b"content-type", b"text/event-stream"), (b"content-length", b"9"), (b"x-a", b"b")]
     await array({"type": "http.response.start", "status": 200, "headers": head})
     for number, body in enumerate(bodies, 1):
         await array({"type": "http.response.body", "body": body, "more_body": number < len(bodies)})
