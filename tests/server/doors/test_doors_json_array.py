@@ -8,8 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
+from waypost.app import build
 from waypost.codecs.sse import SseDecoder
 from waypost.server.doors.json_array import JsonArraySend
+from waypost.settings import Settings
+from waypost.simulator import Simulator
 
 ROUTES = pytest.mark.parametrize("route", ["to-gpt", "to-claude", "to-gem"])
 ASKED: Any = {"contents": [{"role": "user", "parts": [{"text": "one two three"}]}]}
@@ -67,6 +70,25 @@ async def test_an_error_before_the_first_token_is_no_array(wide_http: httpx.Asyn
     wide.simulator.use({"rules": [{"fault": {"status": 429}}]})
     reply = await wide_http.post(f"/v1beta/models/{route}:streamGenerateContent", json=ASKED)
     assert (reply.status_code, reply.json()["error"]["status"]) == (429, "RESOURCE_EXHAUSTED")
+
+
+@pytest.mark.parametrize("header", [{}, {"idempotency-key": "key-0123456789"}])
+async def test_an_answer_that_is_kept_is_the_same_array_again(
+    simulator: Simulator, live: Any, header: dict[str, str]
+) -> None:
+    settings = {
+        "providers": {"claude": {"kind": "anthropic", "api_key": "k", "base_url": simulator.url}},
+        "routes": {"default": {"targets": ["claude/c"], "cache": {"ttl_s": 60}}},
+    }
+    with live(build(Settings.model_validate(settings))) as running:
+        async with httpx.AsyncClient(base_url=running.url, timeout=10, headers=header) as http:
+            path = "/v1beta/models/default:streamGenerateContent"
+            first, second = [await http.post(path, json=ASKED) for _ in range(2)]
+            events = await http.post(f"{path}?alt=sse", json=ASKED, headers={"idempotency-key": "another-key-01"})
+    assert first.json() == second.json()
+    assert second.headers["content-type"].startswith("application/json")
+    assert events.headers["content-type"].startswith("text/event-stream")
+    assert len(simulator.requests) == 2
 
 
 @pytest.mark.parametrize(
