@@ -102,7 +102,7 @@ class Upstream:
         return reply
 
     async def _cut(self, request: web.Request) -> web.StreamResponse:
-        reply = web.StreamResponse(headers={"content-length": "100"})
+        reply = web.StreamResponse(headers={} if "chunked" in request.query else {"content-length": "100"})
         await reply.prepare(request)
         await reply.write(b"half")
         assert request.transport is not None
@@ -365,9 +365,10 @@ async def test_a_caller_who_leaves_before_the_reply_ends_the_call(raw: httpx.Asy
     await asyncio.wait_for(upstream.left.wait(), 5)
 
 
-async def test_a_reply_that_is_cut_is_cut_for_the_caller_too(raw: httpx.AsyncClient) -> None:
+@pytest.mark.parametrize("query", ["", "?chunked=1"])
+async def test_a_reply_that_is_cut_is_cut_for_the_caller_too(raw: httpx.AsyncClient, query: str) -> None:
     with pytest.raises(httpx.RemoteProtocolError):
-        await raw.get("/providers/own/cut")
+        await raw.get(f"/providers/own/cut{query}")
 
 
 async def test_no_connection_is_an_error_of_ours(upstream: Upstream, live: Live) -> None:
