@@ -179,7 +179,8 @@ class HttpProvider:
         access = await self._options.access()
         with self._named_errors:
             url = access.raw_url(call.path, call.query)
-            authorized, key = await access.authorize(call.method, url, call.body or b"")
+            whole = call.body if isinstance(call.body, bytes) else b""
+            authorized, key = await access.authorize(call.method, url, whole)
             async with self._client.send(
                 call.method,
                 url,
