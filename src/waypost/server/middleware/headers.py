@@ -23,9 +23,9 @@ def header_value(scope: Scope, name: bytes) -> str | None:
 
 def _by_name(scope: Scope) -> Mapping[bytes, list[bytes]]:
     state = scope.setdefault("state", {})
-    known = state.get(_READ)
+    known = cast("dict[bytes, list[bytes]] | None", state.get(_READ))
     if known is None:
         known = state[_READ] = {}
         for name, value in scope["headers"]:
             known.setdefault(name, []).append(value)
-    return cast("Mapping[bytes, list[bytes]]", known)
+    return known
