@@ -55,6 +55,17 @@ class WaypostApi(FastAPI):
     """What holds for requests that another worker passes on."""
     _inner: ASGIApp | None = None
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take one connection of any type."""
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        # Not through FastAPI's own, whose telemetry looks at the environment's variables for every request.
+        if self.middleware_stack is None:
+            self.middleware_stack = self.build_middleware_stack()
+        scope["app"] = self
+        await self.middleware_stack(scope, receive, send)
+
     def build_middleware_stack(self) -> ASGIApp:
         """The whole application: the chain around the front doors, and around all that FastAPI serves."""
         return _wrapped(self._doors(), self.chain)
