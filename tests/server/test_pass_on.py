@@ -145,22 +145,23 @@ async def test_a_key_belongs_to_one_worker_by_caller_and_path(first_worker: http
     seen = {}
     for number in range(24):
         headers = {"idempotency-key": f"k{number}"}
-        reply = await first_worker.post("/api/ai/other", json={}, headers=headers)
-        owner = neighbourhood(1, tmp_path).owner_of("ann", "/api/ai/other", f"k{number}")
+        reply = await first_worker.post("/v1/other", json={}, headers=headers)
+        owner = neighbourhood(1, tmp_path).owner_of("ann", "/v1/other", f"k{number}")
         if reply.status_code == 503:
             assert (owner, reply.headers["retry-after"]) == (3, "1")
         else:
             assert reply.json()["worker"] == owner
         seen[number] = owner
     assert set(seen.values()) == {1, 2, 3}
-    others = {number: neighbourhood(2, tmp_path).owner_of("bob", "/api/ai/other", f"k{number}") for number in seen}
+    others = {number: neighbourhood(2, tmp_path).owner_of("bob", "/v1/other", f"k{number}") for number in seen}
     assert others != seen
 
 
 async def test_keys_of_requests_that_make_nothing_mean_nothing(first_worker: httpx.AsyncClient) -> None:
     for number in range(6):
-        reply = await first_worker.get("/v1/models", headers={"idempotency-key": f"k{number}"})
-        assert reply.json() == {"worker": 1}
+        for method, path in (("GET", "/v1/models"), ("POST", "/api/admin/reload"), ("POST", "/providers/a/files")):
+            reply = await first_worker.request(method, path, headers={"idempotency-key": f"k{number}"})
+            assert reply.json() == {"worker": 1}
 
 
 @pytest.mark.parametrize(("request_id", "worker"), [("mine", 1), (f"req_{'0' * 32}w2", 2), (f"req_{'0' * 32}w3", 1)])

@@ -19,12 +19,11 @@ from waypost.server.callers import caller_of
 from waypost.server.disconnect import CallerGone, connection_of, while_connected
 from waypost.server.ids import worker_of
 from waypost.server.lifecycle import Lifecycle
-from waypost.server.middleware.headers import header_value
+from waypost.server.middleware.idempotent import idempotency_key
 from waypost.server.peers import PeerGone, Peers, found
 
 STREAMS: Final = "/api/ai/responses/"
 STORIES: Final = "/api/ai/requests/"
-KEY_HEADER: Final = b"idempotency-key"
 RETRY_AFTER_S: Final = 1.0
 
 
@@ -43,7 +42,7 @@ class PassOn:
             await self._ask_all(self._order(story), scope, receive, send)
         elif stream := _id_in(scope["path"], STREAMS):
             await self._ask_owner(worker_of(stream), _stream_gone, scope, receive, send)
-        elif scope["method"] == "POST" and (key := header_value(scope, KEY_HEADER)) is not None:
+        elif (key := idempotency_key(scope)) is not None:
             owner = self._peers.neighbourhood.owner_of(caller_of(scope).name, scope["path"], key)
             await self._ask_owner(owner, _keeper_gone, scope, receive, send)
         else:
