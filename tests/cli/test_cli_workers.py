@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -108,8 +110,8 @@ def house(environment: Mapping[str, str], slow_simulator: str, tmp_path: Path) -
 
 @contextmanager
 def started(environment: Mapping[str, str], simulator: str, file: Path, log: Path) -> Iterator[House]:
-    temporary = log.parent / "temporary"
-    temporary.mkdir()
+    # Not the test's own folder: its name is too long for a Unix socket, and another folder would be taken.
+    temporary = Path(tempfile.mkdtemp(prefix="test-"))
     own = {**environment, "TMPDIR": str(temporary)}
     with waypost("serve", "--port", "0", "--workers", "2", environment=own, log=log) as process:
         children: list[psutil.Process] = []
@@ -124,6 +126,7 @@ def started(environment: Mapping[str, str], simulator: str, file: Path, log: Pat
             for child in children:
                 if child.is_running():
                     child.kill()
+            shutil.rmtree(temporary)
 
 
 class Reader(threading.Thread):

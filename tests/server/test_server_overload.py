@@ -47,6 +47,7 @@ def test_over_the_limit_new_requests_are_told_when_to_come_back(live: Live, serv
             assert "retry-after" in anthropic.headers
             for path in ("/health", "/ready", "/", "/docs", "/v1/models", "/api/admin/status"):
                 assert http.get(path).status_code == 200
+            assert http.delete(f"/api/ai/responses/resp_{'0' * 32}").status_code == 404
             provider.let_go(2)
             stream.join(10)
             assert "event: done" in stream.lines

@@ -43,6 +43,7 @@ STEADY_S: Final = 5.0
 """A worker that lived so long is started anew at once; one that did not, after a growing wait."""
 FIRST_WAIT_S: Final = 0.5
 LONGEST_WAIT_S: Final = 30.0
+LONGEST_FOLDER_BYTES: Final = 76
 # Measured with 400 connections made at once and two workers: one socket for all left 67 to 15 of them to one worker,
 # a socket for each 191. Only Linux shares connections out among sockets at one port.
 SOCKET_EACH: Final = sys.platform == "linux"
@@ -76,6 +77,14 @@ def supervise(source: SettingsSource, on_started: Callable[[str], None]) -> None
     Supervisor(source, application, loaded.file, on_started).run()
 
 
+def private_folder() -> Path:
+    """A new folder that only this account may enter, with a name short enough for Unix sockets in it."""
+    usual = Path(tempfile.gettempdir())
+    # Source: unix(7): sun_path has 108 bytes, 104 on macOS; mkdtemp adds a name of 16, a socket one of 8.
+    within = usual if len(os.fsencode(usual)) <= LONGEST_FOLDER_BYTES else Path("/tmp")  # noqa: S108 - mkdtemp is safe
+    return Path(tempfile.mkdtemp(prefix="waypost-", dir=within))
+
+
 class Supervisor:
     """`application` is what workers to be started begin with: that of the last settings that were good."""
 
@@ -92,7 +101,7 @@ class Supervisor:
         self._on_started = on_started
         self._signals, self._signal_writer = socket.socketpair()
         self._selector = selectors.DefaultSelector()
-        self._folder = Path(tempfile.mkdtemp(prefix="waypost-"))
+        self._folder = private_folder()
         self._token = secrets.token_hex(32)
         self._workers: list[_Worker] = []
         self._hangup = Hangup.at_start()

@@ -18,8 +18,8 @@ PROBES = frozenset({"/health", "/ready"})
 """Asked by supervisors all the time, while draining too; a drain does not wait for them."""
 ADMIN = "/api/admin/"
 """What mends an overload must get through."""
-LIGHT_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-"""Pages, lists, and streams that are gone on with, which were admitted when they began."""
+LIGHT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
+"""Pages, lists, and streams that are gone on with, which were admitted when they began, or ended, which is relief."""
 RETRY_AFTER_S = 5.0
 RESUME_SHARE = 0.9
 """Requests are taken again at this part of the most that may be in flight."""
