@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import click
 
 from waypost.cli.listening import check_address
 from waypost.cli.options import config_option
+from waypost.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from waypost.settings import LoadedSettings
@@ -43,6 +45,8 @@ def serve(host: str | None, port: int | None, workers: int | None, config_file: 
         click.echo("\n".join(_banner(loaded, url)))
 
     if loaded.settings.server.workers > 1:
+        if sys.platform == "win32":
+            raise ConfigurationError("On Windows there is one worker only.", hint="Set server.workers to 1.")
         from waypost.server.supervisor import supervise
 
         supervise(source, started)
