@@ -25,7 +25,8 @@ def _by_name(scope: Scope) -> Mapping[bytes, list[bytes]]:
     state = scope.setdefault("state", {})
     known = cast("dict[bytes, list[bytes]] | None", state.get(_READ))
     if known is None:
-        known = state[_READ] = {}
+        known = {}
+        state[_READ] = known
         for name, value in scope["headers"]:
             known.setdefault(name, []).append(value)
     return known
