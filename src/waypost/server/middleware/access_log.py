@@ -111,6 +111,7 @@ def _line(scope: Scope, reply: Reply, record: CallRecord, duration_ms: float) ->
         "attempts": len(record.attempts),
         "cache": record.cache,
         "replayed": record.replayed,
+        "warnings": [note[:LONGEST_NAME] for note in record.notes],
         "error_code": None if record.error is None else code_of(record.error),
     }
     return {
