@@ -1,0 +1,86 @@
+"""Holds what came of a cell against what its row says. Gives sentences, so that one run shows every cell that is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from tests.matrix.doors import ERRORS
+from tests.matrix.house import House, Result
+from tests.matrix.report import REPORT
+from tests.matrix.rows import TEXT, Cell, Row
+
+SLACK_S = 4.0
+"""How much longer than it must a thing may take on a machine that is busy with many cells at once."""
+
+
+async def check_row(house: House, row: Row) -> None:
+    """Run the row's cells side by side and fail with all that is wrong."""
+    cells = list(row.cells())
+    results = await asyncio.gather(*(house.run(cell) for cell in cells))
+    for cell, result in zip(cells, results, strict=True):
+        REPORT.add(cell, result)
+    told = [f"{cell.name}: {what}" for cell, result in zip(cells, results, strict=True) for what in wrong(cell, result)]
+    assert not told, "\n".join(told)
+
+
+def wrong(cell: Cell, result: Result) -> Iterator[str]:
+    """Everything that is not as expected."""
+    yield from _what_the_caller_got(cell, result)
+    yield from _what_the_providers_saw(cell, result)
+    yield from _what_the_record_says(cell, result)
+    at_least_s = cell.expected.at_least_s
+    if not at_least_s <= result.took_s <= at_least_s + SLACK_S:
+        yield f"took {result.took_s:.2f} s, and {at_least_s} s were due"
+
+
+def _what_the_caller_got(cell: Cell, result: Result) -> Iterator[str]:
+    heard, expected = result.heard, cell.expected
+    if heard.finished and heard.text != TEXT:
+        yield f"an answer that looks finished and is not: {heard.text!r}"
+    if not expected.told:
+        if (result.status, heard.text, heard.finished, heard.told) != (200, TEXT, True, ""):
+            yield f"got {result.status} {heard}, and the whole text was due"
+        return
+    status, name = ERRORS[cell.door.name][expected.told]
+    if (result.status, heard.told) != (200 if expected.began else status, name):
+        yield f"got {result.status} {heard}, and {name} ({status}) was due"
+    if expected.began and (not heard.text or not TEXT.startswith(heard.text)):
+        yield f"the text before the error is {heard.text!r}"
+
+
+def _what_the_providers_saw(cell: Cell, result: Result) -> Iterator[str]:
+    due = [call.split()[0] for call in cell.expected.calls]
+    seen = [which for which, _ in result.calls]
+    if seen != due:
+        yield f"the providers saw {seen}, and {due} were due"
+    for place, (wait_s, due_s) in enumerate(zip(result.waits_s, cell.expected.waits_s, strict=False), 1):
+        if not due_s <= wait_s + 0.002 <= due_s + SLACK_S:
+            yield f"{wait_s:.3f} s after call {place} came the next, and {due_s} s were due"
+    for which, seen_request in result.calls:
+        if seen_request.streamed is not None and seen_request.streamed != cell.stream:
+            yield f"{which} was asked for another form of answer"
+
+
+def _what_the_record_says(cell: Cell, result: Result) -> Iterator[str]:
+    expected, record = cell.expected, result.record
+    failures = [tuple(call.split()) for call in expected.calls if not call.endswith(" answered")]
+    told = [(provider.rpartition(".")[2], code) for provider, code in result.failures]
+    if told != failures:
+        yield f"the log tells of the failures {told}, and {failures} were due"
+    outcome = ("failed", expected.recorded) if expected.told else ("completed", None)
+    if (record["outcome"], record.get("error_code")) != outcome or record["status"] != result.status:
+        yield f"the access log says {record}, and {outcome} was due"
+    calls = len(expected.calls)
+    if record.get("attempts") != calls:
+        yield f"the access log counts {record.get('attempts')} attempts, and {calls} were due"
+    due = calls if expected.header_attempts is None else expected.header_attempts
+    if result.headers.get("x-waypost-attempts") != str(due):
+        yield f"the header counts {result.headers.get('x-waypost-attempts')} attempts, and {due} were due"
+    if not expected.told and result.headers.get("x-waypost-provider") != cell.provider(_last(cell)):
+        yield f"the header says that {result.headers.get('x-waypost-provider')} answered"
+
+
+def _last(cell: Cell) -> str:
+    """Who answered; of a recovered stream, who began."""
+    return cell.expected.calls[(cell.expected.header_attempts or 0) - 1].split()[0]

@@ -1,0 +1,79 @@
+"""Requests that a provider finds wrong: told at once, as they are; another target is asked only where the route says so."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.matrix.check import check_row
+from tests.matrix.house import House, house_for
+from tests.matrix.rows import Expected, Row, Target, parameters
+from waypost.simulator.faults import NamedError, RefusePrefill
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+WELL = Target()
+PREFILLED = (("user", "Tell me about the river."), ("assistant", "Grüße:"))
+
+
+def both(*calls: str, told: str = "") -> dict[str, Expected]:
+    """The same, streamed or not."""
+    return {"streamed": Expected(calls, told), "whole": Expected(calls, told)}
+
+
+ROWS = (
+    Row(
+        "context length",
+        Target((NamedError("context_length"),)),
+        second=WELL,
+        **both("first context_length_exceeded", told="context_length_exceeded"),
+    ),
+    Row(
+        "content policy",
+        Target((NamedError("content_policy"),)),
+        second=WELL,
+        **both("first content_policy_violation", told="content_policy_violation"),
+    ),
+    Row(
+        "content policy, the route falls back",
+        Target((NamedError("content_policy"),)),
+        second=WELL,
+        policy={"fall_back_on": ["content_policy"]},
+        not_yet="classes of fallback",
+        **both("first content_policy_violation", "second answered"),
+    ),
+    Row(
+        "a bad request",
+        Target((NamedError("bad_request"),)),
+        second=WELL,
+        **both("first provider_bad_request", told="provider_bad_request"),
+    ),
+    Row(
+        "a bad request, the route falls back",
+        Target((NamedError("bad_request"),)),
+        second=WELL,
+        policy={"fall_back_on": ["bad_request"]},
+        not_yet="classes of fallback",
+        **both("first provider_bad_request", "second answered"),
+    ),
+    Row(
+        "a refused prefill",
+        Target((RefusePrefill(),)),
+        second=WELL,
+        turns=PREFILLED,
+        **both("first provider_bad_request", told="provider_bad_request"),
+    ),
+)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house() -> AsyncIterator[House]:
+    async with house_for(ROWS) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("row", parameters(ROWS))
+async def test_refusals(house: House, row: Row) -> None:
+    await check_row(house, row)
