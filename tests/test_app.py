@@ -29,6 +29,7 @@ async def test_a_routes_policy_holds_for_that_route_alone() -> None:
     application = build(settings)
     messages = (Message("user", (Text("hi"),)),)
     for model, total_s in (("quick", 2), ("fast", 2), ("", 600), ("vllm/other", 600)):
-        schedule, _notes = application.gateway._schedule(Asked.of(Request(model, messages)))
+        gateway = application.gateway
+        schedule = gateway._schedule(gateway._planned(Asked.of(Request(model, messages))))
         assert schedule.remaining_s == pytest.approx(total_s, abs=1)
     await application.close()

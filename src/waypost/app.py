@@ -34,6 +34,7 @@ def build(settings: Settings) -> Application:
         kinds={name: provider.kind for name, provider in settings.providers.items()},
         routes={name: settings.targets(name) for name in names},
         policies={name: _policy(settings, name) for name in names},
+        shares={name: settings.shares(name) for name in names},
     )
     return Application(settings, RoutedAIService(gateway), gateway, Callers(settings.keys))
 

@@ -50,7 +50,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 
 class WaypostError(Exception):
@@ -258,6 +258,10 @@ class ProviderError(WaypostError):
         self.param = param
         self.request_id = request_id
         self.retry_after_s = retry_after_s
+        self.key_label: str | None = None
+        """Which of the provider's keys went with the call, where there are several."""
+        self.another_key = False
+        """Is the error about that key, and another one ready?"""
 
 
 class ProviderBadRequest(ProviderError):
@@ -419,14 +423,32 @@ class RecoveryDiverged(ProviderError):
     advice = "What was sent is not the whole answer: ask again."
 
 
+Next: TypeAlias = Literal[
+    "retry", "next_key", "next_target", "larger_window", "recovery", "hedge", "answered", "lost", "caller_left", "end"
+]
+"""What an attempt led to. hedge: the call that was started beside it was faster; lost: it was that call, and was not
+faster; end: nothing else could be tried."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One call to one target. `error` is None if it answered; `duration_ms` runs until it did or failed."""
+    """One call to one target. `error` is None if it answered; `duration_ms` runs until it did or failed.
+
+    The rest is for the request's story: `started_ms` counts from the request's start, `next` is what the attempt led
+    to and `waited_ms` the wait before that, `key_label` which of the provider's keys went with it, and `way` how it
+    went on with a stream that had broken.
+    """
 
     provider: str
     model: str | None
     error: Exception | None
     duration_ms: int
+    started_ms: int = 0
+    next: Next = "end"
+    waited_ms: int = 0
+    first_token_ms: int | None = None
+    key_label: str | None = None
+    way: str | None = None
 
 
 class AllTargetsFailed(WaypostError):

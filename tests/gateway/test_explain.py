@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waypost.chat import Usage
+from waypost.errors import Next
 from waypost.gateway.explain import MAX_CHARACTERS, NEXT, sentences, story_json
-from waypost.gateway.story import AttemptStory, Next, Outcome, RequestStory
+from waypost.gateway.story import AttemptStory, Outcome, RequestStory
 
 LIMITED = AttemptStory(
     "openai",

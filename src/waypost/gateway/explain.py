@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from waypost.chat import Json
-from waypost.gateway.story import AttemptStory, Next, Outcome, RequestStory
+from waypost.errors import Next
+from waypost.gateway.story import AttemptStory, Outcome, RequestStory
 
 MAX_CHARACTERS = 200
 """Of any one text that a story took from outside."""

@@ -43,7 +43,7 @@ async def first_answer(
             answer = await _within(schedule.remaining_s, call(candidate), total_timeout)
         except Exception as error:
             _failed(schedule, error)
-            if not may_fall_back(error):
+            if schedule.is_over and not may_fall_back(error):
                 raise
         except BaseException:
             schedule.left()
@@ -76,7 +76,7 @@ class FirstStream(Generic[ProviderT, ItemT]):
         open_stream: Callable[[Candidate[ProviderT]], AbstractAsyncContextManager[AsyncIterable[ItemT]]],
         is_token: Callable[[ItemT], bool],
     ) -> None:
-        self._schedule = schedule
+        self.schedule = schedule
         self._open_stream = open_stream
         self._is_token = is_token
         self._held: deque[ItemT] = deque()
@@ -88,7 +88,7 @@ class FirstStream(Generic[ProviderT, ItemT]):
         self._settled = False
 
     async def __aenter__(self) -> Answered[ProviderT, AsyncIterator[ItemT]]:
-        schedule = self._schedule
+        schedule = self.schedule
         while (candidate := await schedule.next()) is not None:
             if not await self._begins(candidate):
                 continue
@@ -100,12 +100,14 @@ class FirstStream(Generic[ProviderT, ItemT]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._deadline is not None:
-            self._deadline.close()
-        if not self._settled:
+        if not self._settled and self._deadline is not None:
             self._settled = True
-            self._schedule.left()
+            self.schedule.left()
         await self._close(kind, error, traceback)
+
+    async def aclose(self) -> None:
+        """End the call, before the end of the block."""
+        await self._close(None, None, None)
 
     def __aiter__(self) -> Self:
         return self
@@ -122,22 +124,22 @@ class FirstStream(Generic[ProviderT, ItemT]):
             raise
         except Exception as error:
             self._settle(error)
-            _tell_attempts(self._schedule, error)
+            _tell_attempts(self.schedule, error)
             raise
 
     async def _begins(self, candidate: Candidate[ProviderT]) -> bool:
         """Does the candidate's stream give a token? Raises what no other target could mend."""
         try:
-            await _within(*_first_limit(self._schedule, candidate.name, self._open_to_token(candidate)))
+            await _within(*_first_limit(self.schedule, candidate.name, self._open_to_token(candidate)))
         except Exception as error:
-            _failed(self._schedule, error)
+            _failed(self.schedule, error)
             await self._close(type(error), error, error.__traceback__)
-            if not may_fall_back(error):
+            if self.schedule.is_over and not may_fall_back(error):
                 raise
             return False
         except BaseException as error:
             self._settled = True
-            self._schedule.left()
+            self.schedule.left()
             await self._close(type(error), error, error.__traceback__)
             raise
         return True
@@ -156,6 +158,8 @@ class FirstStream(Generic[ProviderT, ItemT]):
     async def _close(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._deadline is not None:
+            self._deadline.close()
         opening, self._opening = self._opening, None
         if opening is not None:
             # The block's own error passes through it, so that it may clean up by it; it is raised by whoever caught it.
@@ -168,7 +172,7 @@ class FirstStream(Generic[ProviderT, ItemT]):
     def _settle(self, error: Exception | None) -> None:
         if not self._settled:
             self._settled = True
-            self._schedule.completed(error)
+            self.schedule.completed(error)
 
 
 class Deadline:

@@ -5,23 +5,30 @@ It knows no wire format and no HTTP. Every front door, and the AI service of the
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, replace
+from typing import Final, cast
 
+from waypost.catalogue import Capabilities, capabilities_of
 from waypost.chat import Event, Response
 from waypost.errors import Attempt
+from waypost.gateway.balance import LatencyBoard, order
 from waypost.gateway.breaker import HealthBoard
-from waypost.gateway.fallback import first_answer, first_stream
+from waypost.gateway.fallback import FirstStream, first_answer, first_stream
 from waypost.gateway.policy import Policy
+from waypost.gateway.recovering import RecoveringStream, RecoveryPlan
+from waypost.gateway.recovery import RecoveryTarget
 from waypost.gateway.router import ConfiguredProvider, Router
-from waypost.gateway.schedule import Candidate, Schedule
+from waypost.gateway.schedule import Candidate, Effects, Schedule
 from waypost.providers.answers import Answer, AnswerStream, Batch
 from waypost.providers.asked import Asked
 from waypost.providers.provider import Provider, ProviderState
 from waypost.settings.references import Target
 
+LOCAL_KIND: Final = "llama_cpp"
+MOST_TARGETS: Final = 10_000
+"""Callers may name any model, and what is remembered of each must end somewhere."""
 LONG_INPUT_BYTES = 100_000
 """From here on the prompt alone takes a provider long to read."""
 
@@ -81,6 +88,10 @@ class ServedStream:
         """The model that really answers, as the provider names it."""
         return self.stream.model or self.attempts[-1].model or ""
 
+    def sent_events(self) -> Sequence[Event]:
+        """What was handed out so far in canonical form; empty where it is not kept."""
+        return self.stream.sent_events() if isinstance(self.stream, RecoveringStream) else ()
+
     async def events(self) -> AsyncGenerator[Event]:
         """The same as canonical events, the start first and Finish last."""
         async for batch in self._batches:
@@ -88,8 +99,26 @@ class ServedStream:
                 yield event
 
 
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What is known of a target by its kind and model."""
+
+    capabilities: Capabilities
+    is_local: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """Whom one request asks, in order, and by which policy."""
+
+    candidates: Sequence[Candidate[Provider]]
+    policy: Policy
+    notes: tuple[str, ...]
+    route: str | None
+
+
 class Gateway:
-    """Routes and policies over providers. `policies` are those of the routes that have one of their own."""
+    """Routes and policies over providers. `policies` and `shares` (of the requests) are those of the routes."""
 
     def __init__(
         self,
@@ -97,31 +126,59 @@ class Gateway:
         kinds: Mapping[str, str],
         routes: Mapping[str, tuple[Target, ...]],
         policies: Mapping[str, Policy] | None = None,
+        shares: Mapping[str, Mapping[Target, float]] | None = None,
     ) -> None:
         self._providers = providers
+        self._kinds = kinds
         self.router = Router({name: ConfiguredProvider(kinds[name], providers[name]) for name in providers}, routes)
         self.board = HealthBoard()
+        self.latencies: LatencyBoard[Target] = LatencyBoard()
         self._policies = policies or {}
+        self._shares = shares or {}
+        self._effects = Effects()
+        self._candidates: dict[tuple[Target, bool], Candidate[Provider]] = {}
+        self._traits: dict[tuple[str, str | None], Traits] = {}
 
     async def generate(self, asked: Asked) -> Served:
         """The whole answer. Raises AllTargetsFailed, or at once what no other target could mend, or UnknownModel."""
-        schedule, notes = self._schedule(asked)
-        answered = await first_answer(
-            schedule, lambda candidate: candidate.provider.generate(asked, candidate.model or "")
-        )
+        planned = self._planned(asked)
+        schedule = self._schedule(planned)
+        answered = await first_answer(schedule, lambda candidate: self._generated(asked, candidate))
         answer = answered.answer
-        return Served(answer, answered.candidate.name, answered.attempts, (*notes, *answer.notes))
+        return Served(answer, answered.candidate.name, answered.attempts, (*planned.notes, *answer.notes))
 
     @asynccontextmanager
     async def stream(self, asked: Asked) -> AsyncIterator[ServedStream]:
-        """The answer in batches, with fallback before the first token; leaving the block ends the call."""
-        schedule, notes = self._schedule(asked)
-        first = first_stream(
-            schedule, lambda candidate: candidate.provider.stream(asked, candidate.model or ""), _has_token
-        )
+        """The answer in batches, with fallback before the first token and recovery after it.
+
+        Leaving the block ends the call.
+        """
+        planned = self._planned(asked)
+        first = self._open_stream(self._schedule(planned), lambda _: asked)
         async with first as answered:
+            plan = RecoveryPlan(
+                asked,
+                planned.policy,
+                planned.candidates,
+                self._recovery_target,
+                self._open_stream,
+                lambda candidates, before: self._schedule(replace(planned, candidates=candidates), before),
+            )
             stream = cast("AnswerStream", first.opened)
-            yield ServedStream(stream, answered.answer, answered.candidate.name, answered.attempts, notes)
+            async with RecoveringStream(plan, first, stream, answered.candidate) as recovering:
+                yield ServedStream(recovering, recovering, answered.candidate.name, answered.attempts, planned.notes)
+
+    async def _generated(self, asked: Asked, candidate: Candidate[Provider]) -> Answer:
+        return await candidate.provider.generate(asked, candidate.model or "")
+
+    def _open_stream(
+        self, schedule: Schedule[Provider], asked_of: Callable[[Candidate[Provider]], Asked]
+    ) -> FirstStream[Provider, Batch]:
+        return first_stream(
+            schedule,
+            lambda candidate: candidate.provider.stream(asked_of(candidate), candidate.model or ""),
+            _has_token,
+        )
 
     @property
     def names(self) -> Mapping[str, str]:
@@ -143,17 +200,53 @@ class Gateway:
         for provider in self._providers.values():
             await provider.close()
 
-    def _schedule(self, asked: Asked) -> tuple[Schedule[Provider], tuple[str, ...]]:
+    def _planned(self, asked: Asked) -> Planned:
         plan = self.router.plan(asked.model)
-        slow = asked.thinks or asked.size_bytes >= LONG_INPUT_BYTES
-        candidates = [self._candidate(target, slow=slow) for target in plan.targets]
         policy = self._policies.get(plan.route or "", DEFAULT_POLICY)
-        return Schedule(candidates, policy, self.board), plan.notes
+        slow = asked.thinks or asked.size_bytes >= LONG_INPUT_BYTES
+        targets = self._ordered(plan.targets, policy, plan.route)
+        candidates = [self._candidate(target, slow=slow) for target in targets]
+        return Planned(candidates, policy, plan.notes, plan.route)
+
+    def _ordered(self, targets: Sequence[Target], policy: Policy, route: str | None) -> Sequence[Target]:
+        if policy.balance == "priority" or len(targets) == 1:
+            return targets
+        shares = self._shares.get(route or "", {})
+        weights = [shares.get(target, 0.0) for target in targets] if shares else ()
+        return order(targets, policy.balance, self._effects.chance, weights, self.latencies.latencies())
+
+    def _schedule(self, planned: Planned, before: Schedule[Provider] | None = None) -> Schedule[Provider]:
+        return Schedule(planned.candidates, planned.policy, self.board, self._effects, before=before)
 
     def _candidate(self, target: Target, *, slow: bool) -> Candidate[Provider]:
-        provider = self._providers[target.provider]
-        model = target.model or provider.default_model
-        return Candidate(target.provider, provider, model, slow_start=slow or provider.slow_start)
+        known = self._candidates.get((target, slow))
+        if known is None:
+            provider = self._providers[target.provider]
+            model = target.model or provider.default_model
+            window = self.traits_of(target.provider, model).capabilities.context_window_tokens
+            known = Candidate(
+                target.provider, provider, model, slow_start=slow or provider.slow_start, window_tokens=window
+            )
+            if len(self._candidates) >= MOST_TARGETS:
+                self._candidates.clear()
+            self._candidates[target, slow] = known
+        return known
+
+    def traits_of(self, provider: str, model: str | None) -> Traits:
+        """What is known of a target. Kept, since every request asks."""
+        known = self._traits.get((provider, model))
+        if known is None:
+            kind = self._kinds[provider]
+            known = Traits(capabilities_of(kind, model), kind == LOCAL_KIND)
+            if len(self._traits) >= MOST_TARGETS:
+                self._traits.clear()
+            self._traits[provider, model] = known
+        return known
+
+    def _recovery_target(self, candidate: Candidate[Provider]) -> RecoveryTarget:
+        traits = self.traits_of(candidate.name, candidate.model)
+        prefill = traits.capabilities.prefill is True
+        return RecoveryTarget(candidate.name, candidate.model, takes_prefill=prefill, is_local=traits.is_local)
 
 
 DEFAULT_POLICY = Policy()

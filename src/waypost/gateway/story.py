@@ -13,13 +13,7 @@ from typing import Final, Literal, TypeAlias
 
 from waypost import errors
 from waypost.chat import Usage
-from waypost.errors import ProviderError, ProviderTimeout, WaypostError
-
-Next: TypeAlias = Literal[
-    "retry", "next_key", "next_target", "larger_window", "recovery", "hedge", "answered", "lost", "caller_left", "end"
-]
-"""What an attempt led to. hedge: the call that was started beside it was faster; lost: it was that call, and was not
-faster; end: nothing else could be tried."""
+from waypost.errors import Next, ProviderError, ProviderTimeout, WaypostError
 
 Outcome: TypeAlias = Literal["answered", "failed", "caller_left"]
 

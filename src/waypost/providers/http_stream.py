@@ -125,7 +125,8 @@ class PassedStream(WireStream):
         raw = b"".join([frame.raw for frame in passed])
         if not self._tell_usage:
             raw = raw.replace(_USAGE_UNASKED, b"")
-        return Batch(raw=raw, token=token, decode=partial(self._decoded, passed))
+        # Decoded from the bytes, should anybody ask: batches are kept for recovery, and their events weigh more.
+        return Batch(raw=raw, token=token, decode=partial(self._decoded, raw))
 
     def _is_last(self, frames: Sequence[Frame]) -> bool:
         """After it has finished: is nothing more to come? Some formats tell usage then, and end with a mark."""
@@ -136,10 +137,10 @@ class PassedStream(WireStream):
         self._watch.finish()
         self.usage = self._watch.usage
 
-    def _decoded(self, frames: Sequence[Frame]) -> Sequence[Event]:
+    def _decoded(self, raw: bytes) -> Sequence[Event]:
         if self._decoder is None:
             self._decoder = self._codec.stream_decoder()
-        return [event for frame in frames if frame.event is not None for event in self._decoder.feed(frame.event)]
+        return [event for wire_event in SseDecoder().feed(raw) for event in self._decoder.feed(wire_event)]
 
 
 class DecodedStream(WireStream):

@@ -17,7 +17,7 @@ from waypost.settings import Settings
 from waypost.simulator import Simulator
 
 GPT, CLAUDE = "to-gpt", "to-claude"
-ONCE = {"max_retries": 0, "backoff_first_s": 0.01}
+ONCE = {"max_retries": 0, "backoff_first_s": 0.01, "recover": False}
 
 
 def settings_of(simulator: Simulator) -> Settings:

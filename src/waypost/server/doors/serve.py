@@ -139,7 +139,11 @@ class DoorStream(LiveReply):
         return self._encoder.encode(Failed(cast("ProviderError", told)))
 
     def _translated(self, batch: Batch, served: ServedStream) -> bytes:
-        self._passed = False
+        if self._passed:
+            self._passed = False
+            # Another target goes on with what the first one's own bytes began: the encoder must know how it began.
+            for event in served.sent_events():
+                self._encoder.encode(event)
         written = []
         for event in batch.events:
             if isinstance(event, ResponseStart):

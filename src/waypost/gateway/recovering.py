@@ -1,0 +1,218 @@
+"""A stream that goes on when its provider breaks off: asks the next target by the way that `recovery` allows.
+
+The caller sees one stream. The invariant: what was handed out and what follows are together one whole answer, or the
+error of the break is raised (or RecoveryDiverged, if somebody answered otherwise), with every attempt in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
+
+from waypost.chat import Event, Usage, is_token
+from waypost.errors import AllTargetsFailed, ProviderError, RecoveryDiverged, WaypostError
+from waypost.gateway.fallback import FirstStream
+from waypost.gateway.policy import Policy
+from waypost.gateway.recovery import RecoveryTarget, chosen_way, request_for
+from waypost.gateway.schedule import Candidate, Schedule
+from waypost.gateway.seam import SEAMS, Seam
+from waypost.gateway.sent import Sent, SentRecord, Unrecoverable, Way
+from waypost.gateway.total_usage import TotalUsage
+from waypost.providers.answers import AnswerStream, Batch
+from waypost.providers.asked import Asked
+from waypost.providers.provider import Provider
+
+
+class OpenStream(Protocol):
+    """Tries candidates until one gives a token; see `fallback.first_stream`."""
+
+    def __call__(
+        self, schedule: Schedule[Provider], asked_of: Callable[[Candidate[Provider]], Asked]
+    ) -> FirstStream[Provider, Batch]:
+        """A stream that is not open yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryPlan:
+    """Who may go on, in order, and how; `traits` says what recovery must know of each."""
+
+    asked: Asked
+    policy: Policy
+    candidates: Sequence[Candidate[Provider]]
+    traits: Callable[[Candidate[Provider]], RecoveryTarget]
+    open_stream: OpenStream
+    go_on: Callable[[Sequence[Candidate[Provider]], Schedule[Provider]], Schedule[Provider]]
+    """A schedule for these candidates that shares the first one's budget and deadline."""
+
+
+class RecoveringStream:
+    """See `providers.answers.AnswerStream`. Used inside the block of the first stream, and closed by `aclose`."""
+
+    def __init__(
+        self, plan: RecoveryPlan, first: FirstStream[Provider, Batch], stream: AnswerStream, broken: Candidate[Provider]
+    ) -> None:
+        self.notes = stream.notes
+        self.headers: Mapping[str, str] = stream.headers
+        self.unrecoverable = ""
+        """Why a break could not be mended, as a clause."""
+        self._plan = plan
+        self._first = first
+        self._stream = stream
+        self._candidate = broken
+        self._kept: list[Batch] | None = [] if plan.policy.recover else None
+        self._kept_bytes = 0
+        self._record: SentRecord | None = None
+        self._seam: Seam | None = None
+        self._stack = AsyncExitStack()
+
+    @property
+    def usage(self) -> Usage:
+        """Counts so far, over all attempts that gave some of the answer."""
+        return self._stream.usage if self._seam is None else self._seam.total.usage
+
+    @property
+    def model(self) -> str:
+        """The model that began to answer."""
+        return self._stream.model
+
+    @property
+    def schedule(self) -> Schedule[Provider]:
+        """The attempts so far."""
+        return self._first.schedule
+
+    def sent_events(self) -> Sequence[Event]:
+        """What was handed out so far, decoded; empty where it is not kept."""
+        return [event for batch in self._kept or () for event in batch.events]
+
+    def __aiter__(self) -> AsyncIterator[Batch]:
+        return self
+
+    async def __anext__(self) -> Batch:
+        while True:
+            try:
+                batch = await self._next()
+            except ProviderError as error:
+                if not await self._goes_on_after(error):
+                    raise
+                continue
+            if batch is not None:
+                return batch
+
+    async def aclose(self) -> None:
+        """End the streams that went on."""
+        await self._stack.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def _next(self) -> Batch | None:
+        batch = await anext(self._first)
+        if self._seam is None:
+            self._keep(batch)
+            return batch
+        events = [given for event in batch.events for given in self._seam.feed(event)]
+        if not events:
+            return None
+        joined = Batch(events=events, token=any(map(is_token, events)))
+        self._keep(joined)
+        return joined
+
+    def _keep(self, batch: Batch) -> None:
+        if self._kept is None:
+            return
+        self._kept_bytes += _size_bytes(batch)
+        if self._kept_bytes > self._plan.policy.recover_buffer_bytes:
+            self._kept, self._record = None, None
+            self.unrecoverable = "more had been sent than is kept for it"
+            return
+        self._kept.append(batch)
+        if self._record is not None:
+            for event in batch.events:
+                self._record.add(event)
+
+    async def _goes_on_after(self, error: ProviderError) -> bool:
+        """Is there another stream that goes on now? If not, the error is to be raised."""
+        sent = self._sent() if _is_break(error) else None
+        if sent is None:
+            return False
+        before = self._first.schedule
+        candidates = self._candidates(sent)
+        if not candidates or not before.calls_left or before.remaining_s == 0.0:
+            return False
+        await self._first.aclose()
+        before.leads_to("recovery")
+        schedule = self._plan.go_on(candidates, before)
+        first = self._plan.open_stream(schedule, lambda candidate: self._asked_of(candidate, sent))
+        try:
+            answered = await self._stack.enter_async_context(first)
+        except WaypostError as failure:
+            error.attempts = schedule.attempts
+            if diverged := _divergence(failure):
+                raise diverged from error
+            return False
+        self._first, self._candidate = first, answered.candidate
+        self._seam = SEAMS[_way(answered.candidate)](sent, self._spent())
+        return True
+
+    def _sent(self) -> Sent | None:
+        if self._kept is None:
+            self.unrecoverable = self.unrecoverable or "the route does not recover streams"
+            return None
+        if self._record is None:
+            self._record = SentRecord(self._plan.asked.request, self._plan.policy.recover_buffer_bytes)
+            for event in self.sent_events():
+                self._record.add(event)
+        verdict = self._record.verdict()
+        if isinstance(verdict, Unrecoverable):
+            self.unrecoverable = verdict.reason
+            return None
+        return verdict
+
+    def _spent(self) -> TotalUsage | None:
+        return None if self._seam is None else self._seam.total
+
+    def _candidates(self, sent: Sent) -> list[Candidate[Provider]]:
+        """The other targets in the route's order, and then the one that broke."""
+        broken = self._plan.traits(self._candidate)
+        others = [each for each in self._plan.candidates if each.target != self._candidate.target]
+        user_turn = self._plan.policy.recover_through_user_turn
+        found = []
+        for candidate in (*others, self._candidate):
+            way = chosen_way(sent, broken, self._plan.traits(candidate), user_turn=user_turn)
+            if way is not None:
+                found.append(replace(candidate, way=way))
+        return found
+
+    def _asked_of(self, candidate: Candidate[Provider], sent: Sent) -> Asked:
+        way = _way(candidate)
+        if way == "restart":
+            # In the caller's own words, where the target speaks his dialect.
+            return self._plan.asked
+        return Asked.of(request_for(way, self._plan.asked.request, sent), stream=True)
+
+
+def _way(candidate: Candidate[Provider]) -> Way:
+    ways: dict[str | None, Way] = {"prefill": "prefill", "user_turn": "user_turn"}
+    return ways.get(candidate.way, "restart")
+
+
+def _is_break(error: ProviderError) -> bool:
+    """Did the target break off, or answer something else than it had begun? A refusal is no break."""
+    return error.unwell or isinstance(error, RecoveryDiverged)
+
+
+def _divergence(failure: WaypostError) -> RecoveryDiverged | None:
+    errors = [attempt.error for attempt in failure.attempts] if isinstance(failure, AllTargetsFailed) else [failure]
+    return next((error for error in reversed(errors) if isinstance(error, RecoveryDiverged)), None)
+
+
+def _size_bytes(batch: Batch) -> int:
+    if batch.raw is not None:
+        return len(batch.raw)
+    # Events weigh what they hold and about as much again.
+    return sum(100 + len(getattr(event, "text", "")) for event in batch.events)
