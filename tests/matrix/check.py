@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 from tests.matrix.doors import ERRORS
 from tests.matrix.house import House, Result
@@ -36,6 +37,7 @@ def wrong(cell: Cell, result: Result) -> Iterator[str]:
 
 def _what_the_caller_got(cell: Cell, result: Result) -> Iterator[str]:
     heard, expected = result.heard, cell.expected
+    yield from heard.problems
     if heard.finished and heard.text != TEXT:
         yield f"an answer that looks finished and is not: {heard.text!r}"
     if not expected.told:
@@ -57,9 +59,11 @@ def _what_the_providers_saw(cell: Cell, result: Result) -> Iterator[str]:
     for place, (wait_s, due_s) in enumerate(zip(result.waits_s, cell.expected.waits_s, strict=False), 1):
         if not due_s <= wait_s + 0.002 <= due_s + SLACK_S:
             yield f"{wait_s:.3f} s after call {place} came the next, and {due_s} s were due"
-    for which, seen_request in result.calls:
-        if seen_request.streamed is not None and seen_request.streamed != cell.stream:
+    for which, each in result.calls:
+        if each.streamed is not None and each.streamed != cell.stream:
             yield f"{which} was asked for another form of answer"
+    if (due_last := cell.expected.last_asked_with) and (last := _last_role(result)) != due_last:
+        yield f"the last call's conversation ends with the {last}'s words"
 
 
 def _what_the_record_says(cell: Cell, result: Result) -> Iterator[str]:
@@ -79,6 +83,11 @@ def _what_the_record_says(cell: Cell, result: Result) -> Iterator[str]:
         yield f"the header counts {result.headers.get('x-waypost-attempts')} attempts, and {due} were due"
     if not expected.told and result.headers.get("x-waypost-provider") != cell.provider(_last(cell)):
         yield f"the header says that {result.headers.get('x-waypost-provider')} answered"
+
+
+def _last_role(result: Result) -> Any:
+    body: Any = result.calls[-1][1].body
+    return body["messages"][-1]["role"]
 
 
 def _last(cell: Cell) -> str:

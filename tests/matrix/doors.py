@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.matrix.sse import Seen, events_in
@@ -24,6 +24,8 @@ class Heard:
     finished: bool = False
     told: str = ""
     told_in_stream: bool = False
+    problems: tuple[str, ...] = ()
+    """What a careful client would find wrong with a stream as such."""
 
 
 class Door(ABC):
@@ -52,15 +54,29 @@ class Door(ABC):
     def error_in(self, body: Any) -> str:
         """The name of the error in an error reply."""
 
+    @abstractmethod
+    def identity(self, event: Seen) -> Any:
+        """What must be the same in all events that have it, whoever goes on with the stream; None: it has none."""
+
     def hear_stream(self, body: bytes) -> Heard:
-        """All of a stream. Fails if anything follows the end or the error."""
-        text, last = "", Heard()
-        for event in events_in(body):
+        """All of a stream."""
+        text, last, problems = "", Heard(), []
+        events = events_in(body)
+        for event in events:
             heard = self.hear_event(event)
             text += heard.text
-            assert not (last.told or (last.finished and heard.text)), f"{event} comes after the end"
-            last = Heard(text, last.finished or heard.finished, heard.told, bool(heard.told))
-        return last
+            if last.told or (last.finished and heard.text):
+                problems.append(f"{event} comes after the end")
+            last = Heard(text, last.finished or heard.finished, heard.told or last.told, bool(heard.told or last.told))
+        if last.finished and last.told:
+            problems.append("it is finished and has an error")
+        if len(several := {identity for event in events if (identity := self.identity(event)) is not None}) > 1:
+            problems.append(f"it is several answers: {several}")
+        return replace(last, problems=(*problems, *self.flaws(events)))
+
+    def flaws(self, events: Sequence[Seen]) -> list[str]:
+        """What is wrong with the events' order and numbers."""
+        return []
 
 
 class Chat(Door):
@@ -84,6 +100,14 @@ class Chat(Door):
         choices = event.data["choices"]
         text = "".join(choice["delta"].get("content") or "" for choice in choices)
         return Heard(text, any(choice["finish_reason"] for choice in choices))
+
+    def identity(self, event: Seen) -> Any:
+        known = isinstance(event.data, dict) and "id" in event.data
+        return tuple(event.data[name] for name in ("id", "model", "created")) if known else None
+
+    def flaws(self, events: Sequence[Seen]) -> list[str]:
+        ends = [event for event in events if event.data == "[DONE]"]
+        return [] if len(ends) <= 1 and ends in ([], [events[-1]]) else [f"{len(ends)} x [DONE]"]
 
     def hear_whole(self, body: Any) -> Heard:
         choice = body["choices"][0]
@@ -118,6 +142,15 @@ class Responses(Door):
                 return Heard(told=str(event.data["code"]))
         return Heard()
 
+    def identity(self, event: Seen) -> Any:
+        return event.data.get("response", {}).get("id")
+
+    def flaws(self, events: Sequence[Seen]) -> list[str]:
+        numbers = [event.data["sequence_number"] for event in events]
+        items = {event.data["item_id"] for event in events if event.kind == "response.output_text.delta"}
+        flaws = [] if numbers == list(range(len(numbers))) else [f"the numbers {numbers}"]
+        return flaws + ([] if len(items) <= 1 else [f"the items {items}"])
+
     def hear_whole(self, body: Any) -> Heard:
         parts = [part for item in body["output"] if item["type"] == "message" for part in item["content"]]
         return Heard("".join(part["text"] for part in parts), body["status"] == "completed")
@@ -149,6 +182,16 @@ class Anthropic(Door):
                 return Heard(told=self.error_in(event.data))
         return Heard()
 
+    def identity(self, event: Seen) -> Any:
+        return event.data["message"]["id"] if event.kind == "message_start" else None
+
+    def flaws(self, events: Sequence[Seen]) -> list[str]:
+        kinds = [event.kind for event in events]
+        once = ("message_start", "content_block_start", "content_block_stop", "message_delta", "message_stop")
+        flaws = [f"{kinds.count(kind)} x {kind}" for kind in once if kinds.count(kind) > 1]
+        indexes = {event.data["index"] for event in events if event.kind == "content_block_delta"}
+        return flaws + ([] if len(indexes) <= 1 else [f"the blocks {indexes}"])
+
     def hear_whole(self, body: Any) -> Heard:
         return Heard("".join(block["text"] for block in body["content"]), body["stop_reason"] == "end_turn")
 
@@ -179,6 +222,9 @@ class Gemini(Door):
         parts = [part for each in candidates for part in each.get("content", {}).get("parts", [])]
         text = "".join(part.get("text", "") for part in parts)
         return Heard(text, any("finishReason" in each for each in candidates))
+
+    def identity(self, event: Seen) -> Any:
+        return tuple(event.data[name] for name in ("responseId", "modelVersion")) if "responseId" in event.data else None
 
     def error_in(self, body: Any) -> str:
         return str(body["error"]["status"])

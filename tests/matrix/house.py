@@ -137,7 +137,8 @@ def _rules_of(cell: Cell, which: Which) -> Iterable[Rule]:
     target = cell.targets[which]
 
     def rule(fault: Fault | None, times: int | None) -> Rule:
-        return Rule(Match(key=f"*.{cell.provider(which)}"), Reply(text=target.text), fault=fault, times=times)
+        reply = Reply(text=target.text, prefill=target.prefill)
+        return Rule(Match(key=f"*.{cell.provider(which)}"), reply, fault=fault, times=times)
 
     return [*(rule(fault, 1) for fault in target.does[:-1]), rule(target.does[-1], None)]
 

@@ -12,8 +12,9 @@ from _pytest.mark import ParameterSet
 
 from tests.matrix.doors import DOORS, Door, Turn
 from waypost.simulator import Fault
+from waypost.simulator.script import Prefill
 
-TEXT = "Grüße: a river 🌊 finds the sea by asking no one, and it tells each stone on its way that it will be back."
+TEXT = "Grüße: a river 🌊 finds the sea by asking no one, and it tells each stone on its way that it will be back, später."
 """What a target says that does not fail. It has more tokens than any row's fault lets through."""
 PASSED_ON = ("context_length_exceeded", "content_policy_violation", "provider_bad_request")
 """What is the caller's to mend: told at once, whoever else might be asked."""
@@ -37,6 +38,9 @@ class Expected:
     header_attempts: int | None = None
     """What the reply's header counts, where that is not all the calls: it is sent before a stream breaks."""
 
+    last_asked_with: str = ""
+    """Who speaks last in the conversation that the last call asks to go on with; empty: it does not matter."""
+
     @property
     def recorded(self) -> str:
         """The code in the request's record: where every call failed alike the caller is told that one error."""
@@ -48,7 +52,7 @@ class Expected:
 class Target:
     """What one target does, call by call; what it does last it goes on doing. None: it answers with `text`.
 
-    `wire` None: the cell's own; `keys` are the provider's.
+    `wire` None: the cell's own; `keys` are the provider's. `prefill`: what it makes of its own words at the end.
     """
 
     does: tuple[Fault | None, ...] = (None,)
@@ -56,6 +60,7 @@ class Target:
     wire: str | None = None
     model: str = "simulated-model"
     keys: tuple[str, ...] = ("right",)
+    prefill: Prefill | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,8 @@ class Row:
     second: Target | None = None
     policy: Mapping[str, Any] = field(default_factory=dict)
     idle_s: float = 30.0
+    wires: tuple[str, ...] = ("chat", "responses", "anthropic", "gemini")
+    """The dialects that the first target may have."""
     turns: tuple[Turn, ...] = (("user", "Tell me about the river."),)
     not_yet: str = ""
     """What has to be built before the row holds; it must fail until then."""
@@ -83,7 +90,7 @@ class Row:
         for door in DOORS:
             for wires in ((door.name, door.other), (door.other, door.name)):
                 for stream, expected in ((True, self.streamed), (False, self.whole)):
-                    if expected is not None:
+                    if expected is not None and wires[0] in self.wires:
                         yield Cell(self, door, wires, expected, stream=stream)
 
 

@@ -13,7 +13,15 @@ import pytest_asyncio
 from tests.matrix.check import check_row
 from tests.matrix.house import House, house_for
 from tests.matrix.rows import Expected, Row, Target, parameters
-from waypost.simulator import ResetBeforeHeaders, Silence, StatusFault
+from waypost.simulator import (
+    CutAfter,
+    EndAfter,
+    ErrorAfter,
+    MalformedAfter,
+    ResetBeforeHeaders,
+    Silence,
+    StatusFault,
+)
 from waypost.simulator.faults import SlowFirstToken
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -149,6 +157,29 @@ ROWS = (
         Target((SlowFirstToken(1.5),)),
         policy={"first_token_s": 0.5},
         **both("first answered", at_least_s=1.5),
+    ),
+    Row(
+        "a stream reset after its headers",
+        Target((CutAfter(0),)),
+        second=WELL,
+        streamed=Expected(("first provider_connection_lost", "first provider_connection_lost", "second answered")),
+    ),
+    Row(
+        "an empty stream",
+        Target((EndAfter(0),)),
+        second=WELL,
+        streamed=Expected(("first provider_incomplete_stream", "second answered")),
+    ),
+    Row(
+        "a stream that begins with a malformed event",
+        Target((MalformedAfter(0),)),
+        second=WELL,
+        streamed=Expected(("first provider_malformed_response", "second answered")),
+    ),
+    Row(
+        "a stream that begins with the provider's own error",
+        Target((ErrorAfter(0, "server_error"), None)),
+        streamed=Expected(("first provider_server_error", "first answered")),
     ),
     Row(
         "a wrong key, the next one is right",

@@ -44,11 +44,9 @@ ROWS = (
     ),
     Row(
         "a stream cut inside a character",
-        Target((CutAfter(1, "character"),)),
+        Target((CutAfter(EVENTS, "character"),)),
         second=WELL,
-        # Whether a token comes before the river's sign depends on the dialect: see the next target's turn.
-        streamed=None,
-        whole=Expected(("first provider_connection_lost", "first provider_connection_lost", "second answered")),
+        streamed=broken("provider_connection_lost"),
     ),
     Row(
         "cut once",
@@ -88,18 +86,17 @@ ROWS = (
     ),
     Row(
         "the provider's own error in the stream",
-        Target((ErrorAfter(EVENTS),)),
+        Target((ErrorAfter(EVENTS, "server_error"),)),
         second=WELL,
-        streamed=broken("provider_overloaded"),
-        whole=Expected(("first provider_overloaded", "first provider_overloaded", "second answered")),
+        streamed=broken("provider_server_error"),
+        whole=Expected(("first provider_server_error", "first provider_server_error", "second answered")),
     ),
     Row(
-        "the provider's own error before the first token",
-        Target((ErrorAfter(1, "overloaded"),)),
+        "the provider's own limit in the stream",
+        Target((ErrorAfter(EVENTS, "rate_limit"),)),
         second=WELL,
-        whole=None,
-        not_yet="",
-        streamed=None,
+        streamed=broken("provider_rate_limited"),
+        whole=Expected(("first provider_rate_limited", "first provider_rate_limited", "second answered")),
     ),
 )
 
