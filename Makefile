@@ -1,4 +1,4 @@
-# serve, test, check, fix, lock, build, clean: the only commands one has to know.
+# serve, test, check, fix, bench, lock, build, clean: the only commands one has to know.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -10,7 +10,7 @@ export UV_COMPILE_BYTECODE := 1
 export UV_NO_PROGRESS := 1
 export VIRTUAL_ENV :=
 
-.PHONY: help serve test test-quick check fix lock build clean
+.PHONY: help serve test test-quick check fix bench lock build clean
 
 help:  ## Show these commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -38,6 +38,10 @@ fix: .venv/dev.done  ## Format, mend what can be mended, write the generated fil
 	.venv/bin/ruff format
 	.venv/bin/python -m tools.generate
 
+bench: .venv/serve.done  ## Measure Waypost beside its peers (QUICK=1: in under three minutes)
+	@UV=$(UV) benchmarks/setup
+	@.venv/bin/python -m benchmarks $(if $(QUICK),--quick)
+
 lock: $(UV)  ## Resolve the requirements anew: hashes only, no addresses
 	UV=$(UV) tools/lock $(UPGRADE)
 
@@ -45,7 +49,7 @@ build: .venv/dev.done  ## Build the wheel and the source archive into dist/
 	$(UV) build --no-build-isolation --python .venv/bin/python -q -o dist
 
 clean:  ## Remove what the other commands made (not the data folder)
-	rm -rf .venv .venv-* .tools dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-* .tools .bench dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .tools/bin/uv: requirements/uv.txt
 	@$(PYTHON) -m venv .tools || { echo "python3 -m venv does not work here; on Debian: apt-get install python3-venv" >&2; exit 1; }

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 
 from waypost.gateway.gateway import Gateway
 from waypost.gateway.policy import Policy
+from waypost.gateway.story import StoryBook
 from waypost.manager.routed import RoutedAIService
 from waypost.providers.registry import create_providers
 from waypost.server.callers import Callers
@@ -20,6 +21,7 @@ class Application:
     manager: RoutedAIService
     gateway: Gateway
     callers: Callers
+    stories: StoryBook
 
     async def close(self) -> None:
         """Let go of connections and child processes."""
@@ -36,7 +38,8 @@ def build(settings: Settings) -> Application:
         policies={name: _policy(settings, name) for name in names},
         shares={name: settings.shares(name) for name in names},
     )
-    return Application(settings, RoutedAIService(gateway), gateway, Callers(settings.keys))
+    stories = StoryBook(settings.server.explain_records)
+    return Application(settings, RoutedAIService(gateway), gateway, Callers(settings.keys), stories)
 
 
 def _policy(settings: Settings, route: str) -> Policy:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from waypost.app import Application, build
 from waypost.gateway.gateway import Gateway
+from waypost.gateway.story import StoryBook
 from waypost.manager.service import StreamingAIService
 from waypost.server.api import create_app
 from waypost.server.callers import Callers
@@ -45,6 +46,11 @@ class FromEnvironment:
     def callers(self) -> Callers:
         """Who may call. Raises ConfigurationError."""
         return self._built().callers
+
+    @property
+    def stories(self) -> StoryBook:
+        """What became of the last requests. Raises ConfigurationError."""
+        return self._built().stories
 
     async def close(self) -> None:
         """Let go of connections and child processes, and forget the settings."""

@@ -9,6 +9,7 @@
     │   ├── NotAllowed              403  the key is good, but not for this
     │   ├── UnknownModel            404
     │   ├── UnknownPath             404
+    │   ├── UnknownRequest          404  no story of such a request of this caller's
     │   ├── UnknownStream           404  no such stream of this caller's to go on with
     │   ├── MethodNotAllowed        405
     │   ├── AnswerNotKept           409  the first answer to an idempotency key is no longer here
@@ -134,6 +135,13 @@ class UnknownPath(RequestError):
     """No such page or endpoint."""
 
     code = "unknown_path"
+    http_status = 404
+
+
+class UnknownRequest(RequestError):
+    """No request of this caller's has that id, or its story is no longer remembered."""
+
+    code = "unknown_request"
     http_status = 404
 
 

@@ -16,9 +16,13 @@ def story(request_id: str, model: str = "m") -> RequestStory:
     return RequestStory(request_id, model, 0.0, 1, "answered", 200)
 
 
+def add(book: StoryBook, told: RequestStory, tenant: str | None) -> None:
+    book.add(told.request_id, tenant, lambda: told)
+
+
 def test_only_the_key_that_made_a_request_and_an_admin_read_its_story() -> None:
     book = StoryBook()
-    book.add(story("r"), "alice")
+    add(book, story("r"), "alice")
     assert book.find("r", "alice") == story("r")
     assert book.find("r", "bob") is None
     assert book.find("r", None) is None
@@ -29,8 +33,8 @@ def test_only_the_key_that_made_a_request_and_an_admin_read_its_story() -> None:
 def test_two_keys_with_the_same_request_id_do_not_see_or_overwrite_each_other() -> None:
     """A caller may choose his request ids; an admin is told his own first, and else the latest."""
     book = StoryBook()
-    book.add(story("r", "a"), "alice")
-    book.add(story("r", "b"), "bob")
+    add(book, story("r", "a"), "alice")
+    add(book, story("r", "b"), "bob")
     assert [found.asked_model for tenant in ("alice", "bob") if (found := book.find("r", tenant))] == ["a", "b"]
     assert book.find("r", "admin", is_admin=True) == story("r", "b")
     assert book.find("r", "alice", is_admin=True) == story("r", "a")
@@ -38,14 +42,14 @@ def test_two_keys_with_the_same_request_id_do_not_see_or_overwrite_each_other() 
 
 def test_where_there_are_no_keys_everybody_is_the_same_tenant() -> None:
     book = StoryBook()
-    book.add(story("r"), None)
+    add(book, story("r"), None)
     assert book.find("r", None) == story("r")
 
 
 def test_the_book_is_bounded_and_the_oldest_story_goes() -> None:
     book = StoryBook(most_stories=2)
     for request_id in ("1", "2", "1", "3"):
-        book.add(story(request_id), "alice")
+        add(book, story(request_id), "alice")
     assert [request_id for request_id in "123" if book.find(request_id, "alice")] == ["1", "3"]
 
 

@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 from waypost import AIResponse, AIServiceManager, AIServiceProvider
 from waypost.chat import Event
 from waypost.gateway.gateway import Gateway
+from waypost.gateway.story import StoryBook
 from waypost.providers.provider import ProviderState
 from waypost.server.api import create_app
 from waypost.server.callers import Callers
@@ -92,6 +93,7 @@ class Served:
     manager: AIServiceManager = field(default_factory=AIServiceManager)
     gateway: Gateway = field(default_factory=lambda: Gateway({}, {}, {}))
     callers: Callers = field(default_factory=lambda: Callers({}))
+    stories: StoryBook = field(default_factory=StoryBook)
     closed: int = 0
 
     async def close(self) -> None:

@@ -22,6 +22,7 @@ PROGRAM = """
 import asyncio, sys
 from dataclasses import dataclass
 from waypost import AIResponse, AIServiceManager, AIServiceProvider
+from waypost.gateway.story import StoryBook
 from waypost.server.callers import Callers
 from waypost.server.run import run
 from waypost.settings import Settings
@@ -44,6 +45,7 @@ class Served:
     settings: Settings
     manager: AIServiceManager
     callers = Callers({})
+    stories = StoryBook()
 
     async def close(self):
         print("application closed", flush=True)

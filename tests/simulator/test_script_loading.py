@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -20,10 +22,12 @@ from waypost.simulator import (
     ScriptedCall,
     StatusFault,
     UsageOverride,
+    Window,
     load_script,
     script_from,
 )
 from waypost.simulator.faults import (
+    ANY_MODEL,
     FAULT_KINDS,
     EndAfter,
     Fault,
@@ -33,6 +37,7 @@ from waypost.simulator.faults import (
     fault_of_model,
     kind_of,
 )
+from waypost.simulator.script import DialectName
 
 EVERYTHING = """
 seed: 7
@@ -129,6 +134,13 @@ MISTAKES: list[tuple[object, str, str]] = [
     ({"rules": [{"fault": {"status": 429, "retry_after_s": -1}}]}, "rule 1, fault.retry_after_s: must be", ""),
     ({"rules": [{"fault": {"status": 429, "error": "quoto"}}]}, "rule 1, fault.error: invalid enum", "'quota'"),
     ({"rules": [{"fault": {"cut_after_events": -1}}]}, "rule 1, fault.cut_after_events: must be 0 or more", ""),
+    ({"rules": [{"fault": {"first_token_s": 9999}}]}, "rule 1, fault.first_token_s: must be seconds between 0", ""),
+    ({"rules": [{"fault": {"huge_after_events": 1, "size_bytes": 0}}]}, "rule 1, fault.size_bytes: must be bytes", ""),
+    ({"rules": [{"fault": {"named_error": "overload"}}]}, "rule 1, fault.named_error: invalid enum", "'overloaded'"),
+    ({"rules": [{"window": {"on_s": 0}}]}, "rule 1, window: must be of seconds above 0", ""),
+    ({"rules": [{"window": {"off_s": 1}}]}, "rule 1, window: object missing required field `on_s`", ""),
+    ({"rules": [{"reply": {"prefill": "go on"}}]}, "rule 1, reply.prefill: invalid enum value", ""),
+    ({"delivery": {"events_per_write": 0}}, "delivery.events_per_write: must be 1 or more", ""),
     ({"rules": [{"fault": 3}]}, "rule 1, fault: must be a mapping such as", ""),
     ({"rules": {}}, "rules: must be a list", ""),
     ({"rules": [None]}, "rule 1: must be a mapping of keys and values, not nothing", ""),
@@ -171,6 +183,15 @@ def test_every_kind_of_fault_is_known_by_the_key_of_its_first_field() -> None:
     assert {key: fields(kind)[0].name for key, kind in FAULT_KINDS.items()} == {key: key for key in FAULT_KINDS}
     assert set(FAULT_KINDS.values()) == set(Fault.__args__)
     assert kind_of(CutAfter(1)) == "cut_after_events"
+
+
+def test_the_guide_names_every_key_of_a_script_every_fault_and_every_dialect() -> None:
+    guide = (Path(__file__).parents[2] / "docs/guide/simulator.md").read_text(encoding="utf-8")
+    kinds = [Match, Reply, Pacing, Delivery, Rule, Script, Window, *FAULT_KINDS.values()]
+    words = {item.name for kind in kinds for item in fields(kind)} | set(get_args(DialectName))
+    assert [word for word in sorted(words) if not re.search(rf"\b{word}\b", guide)] == []
+    shown = set(re.findall(r"`([a-z]+-[a-z0-9-]+)`", guide))
+    assert [name for name in ANY_MODEL.split(", ") if "-" in name and name not in shown] == []
 
 
 @pytest.mark.parametrize(

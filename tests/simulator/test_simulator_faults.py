@@ -339,6 +339,17 @@ async def test_an_error_is_reported_inside_the_stream(simulator: Simulator, dial
     assert (name, error[member]) == (line, word)
 
 
+async def test_a_response_fails_as_a_response_if_so_asked(simulator: Simulator) -> None:
+    fault = {"error_after_events": 3, "error": "rate_limit", "in_response": True}
+    seen = await call(simulator, "openai_responses", stream=True, fault=fault)
+    name, _, data = seen.events[-1].partition(b"\ndata: ")
+    failed = json.loads(data)
+    assert (name, failed["sequence_number"], failed["response"]["status"]) == (b"event: response.failed", 3, "failed")
+    assert failed["response"]["error"]["code"] == "rate_limit_exceeded"
+    assert failed["response"]["id"] == json.loads(seen.events[0].partition(b"data: ")[2])["response"]["id"]
+    assert TERMINAL["openai_responses"] not in seen.stream
+
+
 @pytest.mark.parametrize("dialect", NAMES)
 @pytest.mark.parametrize("count", [0, 2, 5])
 async def test_one_event_is_malformed_and_the_rest_are_whole(simulator: Simulator, dialect: str, count: int) -> None:

@@ -5,22 +5,23 @@ It knows no wire format and no HTTP. Every front door, and the AI service of the
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final, cast
 
 from waypost.catalogue import Capabilities, capabilities_of
-from waypost.chat import Event, Response
-from waypost.errors import Attempt
 from waypost.gateway.balance import LatencyBoard, order
 from waypost.gateway.breaker import HealthBoard
+from waypost.gateway.call_record import current_record
 from waypost.gateway.fallback import FirstStream, first_answer, first_stream
+from waypost.gateway.fitting import fit
 from waypost.gateway.policy import Policy
 from waypost.gateway.recovering import RecoveringStream, RecoveryPlan
 from waypost.gateway.recovery import RecoveryTarget
 from waypost.gateway.router import ConfiguredProvider, Router
 from waypost.gateway.schedule import Candidate, Effects, Schedule
+from waypost.gateway.served import Served, ServedStream
 from waypost.providers.answers import Answer, AnswerStream, Batch
 from waypost.providers.asked import Asked
 from waypost.providers.provider import Provider, ProviderState
@@ -31,72 +32,6 @@ MOST_TARGETS: Final = 10_000
 """Callers may name any model, and what is remembered of each must end somewhere."""
 LONG_INPUT_BYTES = 100_000
 """From here on the prompt alone takes a provider long to read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A whole answer: from whom, after which attempts, and what the caller should know."""
-
-    answer: Answer
-    provider: str
-    attempts: tuple[Attempt, ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def response(self) -> Response:
-        """The answer in canonical form."""
-        return self.answer.response
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """What of the provider's reply a caller of its dialect may see."""
-        return self.answer.headers
-
-    @property
-    def model(self) -> str:
-        """The model that really answered, as the provider names it."""
-        return self.answer.model or self.attempts[-1].model or ""
-
-
-class ServedStream:
-    """An answer under way. Iterate it once, for batches; they end when the provider has finished, or it raises."""
-
-    def __init__(
-        self,
-        stream: AnswerStream,
-        batches: AsyncIterator[Batch],
-        provider: str,
-        attempts: tuple[Attempt, ...],
-        notes: tuple[str, ...],
-    ) -> None:
-        self.stream = stream
-        self.provider = provider
-        self.attempts = attempts
-        self.notes = (*notes, *stream.notes)
-        self._batches = batches
-
-    def __aiter__(self) -> AsyncIterator[Batch]:
-        return self._batches
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """What of the provider's reply a caller of its dialect may see."""
-        return self.stream.headers
-
-    @property
-    def model(self) -> str:
-        """The model that really answers, as the provider names it."""
-        return self.stream.model or self.attempts[-1].model or ""
-
-    def sent_events(self) -> Sequence[Event]:
-        """What was handed out so far in canonical form; empty where it is not kept."""
-        return self.stream.sent_events() if isinstance(self.stream, RecoveringStream) else ()
-
-    async def events(self) -> AsyncGenerator[Event]:
-        """The same as canonical events, the start first and Finish last."""
-        async for batch in self._batches:
-            for event in batch.events:
-                yield event
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +50,16 @@ class Planned:
     policy: Policy
     notes: tuple[str, ...]
     route: str | None
+    requests: Mapping[tuple[str, str | None], Asked]
+    """What is asked of targets that get another request than the caller's."""
+
+    def asked_of(self, candidate: Candidate[Provider], asked: Asked) -> Asked:
+        """What is asked of this target."""
+        return self.requests.get(candidate.target, asked) if self.requests else asked
+
+    def notes_of(self, candidate: Candidate[Provider]) -> tuple[str, ...]:
+        """What the caller should know if this target answers."""
+        return (*self.notes, candidate.note) if candidate.note else self.notes
 
 
 class Gateway:
@@ -143,9 +88,14 @@ class Gateway:
         """The whole answer. Raises AllTargetsFailed, or at once what no other target could mend, or UnknownModel."""
         planned = self._planned(asked)
         schedule = self._schedule(planned)
-        answered = await first_answer(schedule, lambda candidate: self._generated(asked, candidate))
-        answer = answered.answer
-        return Served(answer, answered.candidate.name, answered.attempts, (*planned.notes, *answer.notes))
+        answered = await first_answer(
+            schedule, lambda candidate: self._generated(planned.asked_of(candidate, asked), candidate)
+        )
+        answer, candidate = answered.answer, answered.candidate
+        notes = (*planned.notes_of(candidate), *answer.notes)
+        served = Served(answer, candidate.name, answered.attempts, notes, self._kinds[candidate.name])
+        _note_served(served, served.model)
+        return served
 
     @asynccontextmanager
     async def stream(self, asked: Asked) -> AsyncIterator[ServedStream]:
@@ -154,7 +104,7 @@ class Gateway:
         Leaving the block ends the call.
         """
         planned = self._planned(asked)
-        first = self._open_stream(self._schedule(planned), lambda _: asked)
+        first = self._open_stream(self._schedule(planned), lambda candidate: planned.asked_of(candidate, asked))
         async with first as answered:
             plan = RecoveryPlan(
                 asked,
@@ -166,7 +116,11 @@ class Gateway:
             )
             stream = cast("AnswerStream", first.opened)
             async with RecoveringStream(plan, first, stream, answered.candidate) as recovering:
-                yield ServedStream(recovering, recovering, answered.candidate.name, answered.attempts, planned.notes)
+                notes = planned.notes_of(answered.candidate)
+                name = answered.candidate.name
+                served = ServedStream(recovering, name, notes, self._kinds[name])
+                _note_served(served, served.model)
+                yield served
 
     async def _generated(self, asked: Asked, candidate: Candidate[Provider]) -> Answer:
         return await candidate.provider.generate(asked, candidate.model or "")
@@ -191,6 +145,14 @@ class Gateway:
         }
         return {**routed, **models}
 
+    @property
+    def targets(self) -> Sequence[tuple[str, str, str | None]]:
+        """Provider, kind and model of every target that is configured, each once."""
+        routed = (target for targets in self.router.routes.values() for target in targets)
+        named = [(target.provider, target.model or self._providers[target.provider].default_model) for target in routed]
+        named += [(name, provider.default_model) for name, provider in self._providers.items()]
+        return [(provider, self._kinds[provider], model) for provider, model in dict.fromkeys(named)]
+
     def states(self) -> Mapping[str, ProviderState]:
         """How each provider is, from what is known now."""
         return {name: provider.state() for name, provider in self._providers.items()}
@@ -201,12 +163,19 @@ class Gateway:
             await provider.close()
 
     def _planned(self, asked: Asked) -> Planned:
+        record = current_record()
+        if record is not None:
+            record.asked_model = asked.model
         plan = self.router.plan(asked.model)
         policy = self._policies.get(plan.route or "", DEFAULT_POLICY)
         slow = asked.thinks or asked.size_bytes >= LONG_INPUT_BYTES
         targets = self._ordered(plan.targets, policy, plan.route)
         candidates = [self._candidate(target, slow=slow) for target in targets]
-        return Planned(candidates, policy, plan.notes, plan.route)
+        if record is not None:
+            record.route = plan.route
+            record.retry_after_limit_ms = round(policy.retry_after_limit_s * 1000)
+        fitted = fit(asked, candidates, self._capabilities, policy.unsupported)
+        return Planned(fitted.candidates, policy, plan.notes, plan.route, fitted.requests)
 
     def _ordered(self, targets: Sequence[Target], policy: Policy, route: str | None) -> Sequence[Target]:
         if policy.balance == "priority" or len(targets) == 1:
@@ -243,6 +212,9 @@ class Gateway:
             self._traits[provider, model] = known
         return known
 
+    def _capabilities(self, candidate: Candidate[Provider]) -> Capabilities:
+        return self.traits_of(candidate.name, candidate.model).capabilities
+
     def _recovery_target(self, candidate: Candidate[Provider]) -> RecoveryTarget:
         traits = self.traits_of(candidate.name, candidate.model)
         prefill = traits.capabilities.prefill is True
@@ -254,3 +226,9 @@ DEFAULT_POLICY = Policy()
 
 def _has_token(batch: Batch) -> bool:
     return batch.token
+
+
+def _note_served(served: Served | ServedStream, model: str) -> None:
+    record = current_record()
+    if record is not None:
+        record.provider, record.model, record.notes, record.told = served.provider, model, served.notes, served

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
 from waypost.chat import Event, Usage, is_token
-from waypost.errors import AllTargetsFailed, ProviderError, RecoveryDiverged, WaypostError
+from waypost.errors import AllTargetsFailed, Attempt, ProviderError, RecoveryDiverged, WaypostError
 from waypost.gateway.fallback import FirstStream
 from waypost.gateway.policy import Policy
 from waypost.gateway.recovery import RecoveryTarget, chosen_way, request_for
@@ -78,9 +78,14 @@ class RecoveringStream:
         return self._stream.model
 
     @property
-    def schedule(self) -> Schedule[Provider]:
-        """The attempts so far."""
-        return self._first.schedule
+    def incomplete_usage(self) -> frozenset[str]:
+        """The counts that are lower bounds."""
+        return frozenset() if self._seam is None else self._seam.total.incomplete
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """All calls so far."""
+        return self._first.schedule.attempts
 
     def sent_events(self) -> Sequence[Event]:
         """What was handed out so far, decoded; empty where it is not kept."""
@@ -142,7 +147,7 @@ class RecoveringStream:
             return False
         before = self._first.schedule
         candidates = self._candidates(sent)
-        if not candidates or not before.calls_left or before.remaining_s == 0.0:
+        if not candidates or not before.calls_left or before.is_late:
             return False
         await self._first.aclose()
         before.leads_to("recovery")

@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from waypost.errors import (
     Attempt,
@@ -26,6 +26,8 @@ from waypost.gateway.breaker import HealthBoard, TargetHealth
 from waypost.gateway.policy import NO_RETRIES, Policy, Windows, worth_another_target
 
 ProviderT = TypeVar("ProviderT")
+LEAST_CALL_S: Final = 0.01
+"""No provider answers in less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,11 @@ class Schedule(Generic[ProviderT]):
         return None if self._deadline is None else max(0.0, self._deadline - self._effects.clock())
 
     @property
+    def is_late(self) -> bool:
+        """Is there too little time left for a call? A timer may ring a little before its time."""
+        return self.remaining_s is not None and self.remaining_s < LEAST_CALL_S
+
+    @property
     def first_token_s(self) -> float | None:
         """How long this attempt's stream may take to its first token; the last target keeps the total deadline."""
         if self._place == len(self._candidates) - 1:
@@ -141,7 +148,7 @@ class Schedule(Generic[ProviderT]):
         while self._place < len(self._candidates) and self._calls < self._policy.max_attempts:
             if self._wait_s:
                 await self._effects.sleep(self._wait_s)
-            if self.remaining_s == 0.0:
+            if self.is_late:
                 return None
             candidate = self._candidates[self._place]
             health = self._board.of(candidate.name, candidate.model)

@@ -7,7 +7,7 @@ book's invariant: a story is read by the tenant whose request it was, or by an a
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
@@ -67,26 +67,31 @@ class RequestStory:
     notes: tuple[str, ...] = ()
 
 
+Telling: TypeAlias = Callable[[], RequestStory]
+"""Makes a story when somebody asks for it: most are never read."""
+
+
 class StoryBook:
     """The last stories, by tenant (the key that made the request; None where there are no keys) and request id."""
 
     def __init__(self, most_stories: int = 10_000) -> None:
         self._most_stories = most_stories
-        self._stories: OrderedDict[tuple[str | None, str], RequestStory] = OrderedDict()
+        self._stories: OrderedDict[tuple[str | None, str], Telling] = OrderedDict()
 
-    def add(self, story: RequestStory, tenant: str | None) -> None:
+    def add(self, request_id: str, tenant: str | None, tell: Telling) -> None:
         """Remember it. A later story of the same request takes the earlier one's place; the oldest one goes."""
-        key = (tenant, story.request_id)
-        self._stories[key] = story
+        key = (tenant, request_id)
+        self._stories[key] = tell
         self._stories.move_to_end(key)
         while len(self._stories) > self._most_stories:
             self._stories.popitem(last=False)
 
     def find(self, request_id: str, tenant: str | None, *, is_admin: bool = False) -> RequestStory | None:
         """The story, or None: it is unknown, forgotten, or another tenant's, and nobody can tell which."""
-        if (story := self._stories.get((tenant, request_id))) is not None or not is_admin:
-            return story
-        return next((story for (_, known), story in reversed(self._stories.items()) if known == request_id), None)
+        tell = self._stories.get((tenant, request_id))
+        if tell is None and is_admin:
+            tell = next((each for (_, known), each in reversed(self._stories.items()) if known == request_id), None)
+        return None if tell is None else tell()
 
 
 ERROR_WORDS: Final[Mapping[type[WaypostError], str]] = {

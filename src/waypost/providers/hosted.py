@@ -11,7 +11,7 @@ from waypost.codecs.codec import Codec
 from waypost.errors import ConfigurationError
 from waypost.providers.access import Addresses, KeyedAccess, ProviderAccess, SignedAccess
 from waypost.providers.authorization import Authorization, FixedHeaders
-from waypost.providers.http_provider import Endpoint, HttpProvider, HttpProviderOptions
+from waypost.providers.http_provider import HttpProvider, HttpProviderOptions
 from waypost.providers.key_ring import KeyRing
 from waypost.providers.provider import ProviderState
 from waypost.providers.vendors import Vendor, serves
@@ -50,7 +50,7 @@ def build(
         HttpProviderOptions(
             name=name,
             codec=codec,
-            endpoint=partial(_endpoint, access),
+            access=partial(_known, access),
             default_model=options.default_model or vendor.default_model,
             deadlines=options.deadlines,
             serves=partial(serves, vendor.kind),
@@ -81,11 +81,8 @@ def access_for(
     return SignedAccess(addresses, authorization or FixedHeaders({}), fixed)
 
 
-async def _endpoint(access: ProviderAccess) -> Endpoint:
-    """Both addresses as patterns, and the headers of the key whose turn it is."""
-    marked = {stream: access.url_for("\0", stream=stream).replace("%00", "{model}") for stream in (False, True)}
-    headers, _key = await access.authorize("POST", marked[False], b"")
-    return Endpoint(marked[False], headers, marked[True])
+async def _known(access: ProviderAccess) -> ProviderAccess:
+    return access
 
 
 def _state(name: str, vendor: Vendor, *, has_key: bool) -> ProviderState:

@@ -1,7 +1,7 @@
 """A provider reached over HTTP: one codec, one connection pool, one place that says where and with which headers.
 
-Vendors differ only in their table row (`vendor.py`) and in where their endpoint comes from; nothing here knows any
-of them. Holds no retries: those are the gateway's.
+Vendors differ only in their table row (`vendor.py`) and in the way into their account (`access.py`); nothing here
+knows any of them. Holds no retries: those are the gateway's.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from waypost.chat import Response
 from waypost.codecs.codec import Codec
 from waypost.errors import MalformedResponse, ProviderError
+from waypost.providers.access import ProviderAccess
 from waypost.providers.answers import Answer, AnswerStream
 from waypost.providers.asked import Asked
 from waypost.providers.http_stream import DecodedStream, PassedStream, WireStream
@@ -25,24 +26,8 @@ from waypost.transport import Deadlines, HttpClient, Reply
 _MAX_ERROR_BODY_BYTES = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where to send a request, and the headers that authorize it. "{model}" in a URL stands for the model.
-
-    `stream_url` is for streams; None: they are asked for at `url`.
-    """
-
-    url: str
-    headers: Mapping[str, str] = field(repr=False)
-    stream_url: str | None = None
-
-    def url_for(self, model: str, *, stream: bool) -> str:
-        """The address for one request."""
-        url = self.stream_url if stream and self.stream_url is not None else self.url
-        return url.replace("{model}", quote(model, safe=""))
-
-
-EndpointSource: TypeAlias = Callable[[], Awaitable[Endpoint]]
+AccessSource: TypeAlias = Callable[[], Awaitable[ProviderAccess]]
+"""Gives the way into the account; a local model's is known only once its process runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +36,7 @@ class HttpProviderOptions:
 
     name: str
     codec: Codec
-    endpoint: EndpointSource
+    access: AccessSource
     default_model: str | None = None
     deadlines: Deadlines = field(default_factory=Deadlines)
     serves: Callable[[str], bool | None] = lambda _model: None
@@ -125,20 +110,22 @@ class HttpProvider:
 
     @asynccontextmanager
     async def _send(self, model: str, sending: _Sending, *, stream: bool) -> AsyncIterator[Reply]:
-        endpoint = await self._options.endpoint()
-        headers = {"content-type": "application/json", **sending.headers, **endpoint.headers}
+        access = await self._options.access()
+        url = access.url_for(model, stream=stream)
+        authorized, key = await access.authorize("POST", url, sending.body)
+        headers = {"content-type": "application/json", **sending.headers, **authorized}
         async with self._client.send(
-            "POST",
-            endpoint.url_for(model, stream=stream),
-            headers=headers,
-            body=sending.body,
-            deadlines=self._options.deadlines,
+            "POST", url, headers=headers, body=sending.body, deadlines=self._options.deadlines
         ) as reply:
             if 300 <= reply.status < 400:
                 raise _redirected(reply)
             if reply.status >= 400:
                 error_body = await reply.read(_MAX_ERROR_BODY_BYTES)
-                raise self._codec.decode_error(reply.status, reply.headers, error_body)
+                error = self._codec.decode_error(reply.status, reply.headers, error_body)
+                error.key_label = key.label if key else None
+                error.another_key = access.report(key, error)
+                raise error
+            access.report(key, None)
             yield reply
 
     def _noted(self, response: Response, sending: _Sending) -> Response:

@@ -18,9 +18,11 @@ from waypost.errors import ProviderConnectionLost, ProviderUnreachable, Unsuppor
 from waypost.local.catalogue import CatalogueModel
 from waypost.local.process import LocalModelOptions, LocalModelServer
 from waypost.local.store import ModelStore
+from waypost.providers.access import Addresses, ProviderAccess, SignedAccess
 from waypost.providers.answers import Answer, AnswerStream, Batch
 from waypost.providers.asked import Asked
-from waypost.providers.http_provider import Endpoint, HttpProvider, HttpProviderOptions
+from waypost.providers.authorization import FixedHeaders
+from waypost.providers.http_provider import HttpProvider, HttpProviderOptions
 from waypost.providers.provider import ProviderState
 from waypost.settings import LlamaCppSettings
 from waypost.transport import Deadlines, HttpClient
@@ -48,7 +50,7 @@ class LlamaCppProvider:
             HttpProviderOptions(
                 name=name,
                 codec=compatible_codec,
-                endpoint=self._endpoint,
+                access=self._access,
                 default_model=self.default_model,
                 deadlines=_DEADLINES,
                 serves=lambda _model: False,
@@ -110,9 +112,10 @@ class LlamaCppProvider:
             hint = "Ask again: the next request starts it anew."
         return type(error)(message, hint=hint, provider=self.name)
 
-    async def _endpoint(self) -> Endpoint:
+    async def _access(self) -> ProviderAccess:
         endpoint = await self._server.endpoint()
-        return Endpoint(f"{endpoint.base_url}/v1/chat/completions", {"authorization": f"Bearer {endpoint.api_key}"})
+        addresses = Addresses(f"{endpoint.base_url}/v1", "/chat/completions")
+        return SignedAccess(addresses, FixedHeaders({}), {"authorization": f"Bearer {endpoint.api_key}"})
 
 
 class _ExplainedStream:

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from waypost import __version__
-from waypost.server import assets, generate, health, home
+from waypost.server import assets, capabilities, explain, generate, health, home
 from waypost.server.application import ServedApplication
 from waypost.server.doors.routes import Dispatcher, door_routes
 from waypost.server.handlers import add_handlers
@@ -35,7 +35,7 @@ DESCRIPTION = (
     "and `request_id`, which is also in the header `x-request-id`."
 )
 
-MODULES = (generate, health, home, assets)
+MODULES = (generate, explain, capabilities, health, home, assets)
 """What has routes."""
 
 
@@ -104,7 +104,7 @@ def _chain(application: ServedApplication, lifecycle: Lifecycle) -> tuple[Middle
         Middleware(PlainStart),
         # Every reply has an id and a line in the log, refusals too.
         Middleware(RequestId),
-        Middleware(AccessLog),
+        Middleware(AccessLog, served=application),
         # Outside of all that may refuse, so that the refusal is in the caller's dialect.
         Middleware(Dialect),
         # Before anything is done or told; a refused page gets no CORS headers.

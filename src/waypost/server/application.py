@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from waypost.gateway.gateway import Gateway
+from waypost.gateway.story import StoryBook
 from waypost.manager.service import StreamingAIService
 from waypost.server.callers import Callers
 from waypost.server.lifecycle import Lifecycle
@@ -32,6 +33,10 @@ class ServedApplication(Protocol):
     @property
     def callers(self) -> Callers:
         """Who may call."""
+
+    @property
+    def stories(self) -> StoryBook:
+        """What became of the last requests."""
 
     async def close(self) -> None:
         """Let go of connections and child processes."""

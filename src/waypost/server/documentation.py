@@ -7,12 +7,12 @@ from typing import Any, Final
 
 from waypost import errors
 from waypost.errors import (
-    AuthenticationRequired,
     BodyTooLarge,
     ConfigurationError,
     MethodNotAllowed,
     OriginRefused,
     UnknownPath,
+    UnknownRequest,
     WaypostError,
 )
 from waypost.server.envelope import InternalError, sentence_list
@@ -148,8 +148,8 @@ def error_responses(kinds: Iterable[type[WaypostError]]) -> dict[int | str, dict
     }
 
 
-# Keys come later; unknown paths and methods are no answers of this endpoint.
-_NOT_HERE = {AuthenticationRequired, UnknownPath, MethodNotAllowed, ConfigurationError, WaypostError}
+# No answers of this endpoint.
+_NOT_HERE = {UnknownPath, MethodNotAllowed, ConfigurationError, WaypostError, UnknownRequest}
 
 PAGE_RESPONSES: Final = error_responses((OriginRefused, BodyTooLarge, InternalError))
 """What any endpoint may answer."""

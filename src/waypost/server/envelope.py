@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from waypost.errors import AllTargetsFailed, Attempt, ProviderError, RequestError, ServerBusy, WaypostError
-from waypost.server.call_record import note_failure
+from waypost.gateway.call_record import note_failure
 from waypost.server.jsonwire import json_bytes
 from waypost.server.middleware.request_id import request_id_of
 

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
+from waypost.gateway.call_record import note_answer
 from waypost.server.application import lifecycle_of
 from waypost.server.body import read_body
-from waypost.server.call_record import note_answer
 from waypost.server.disconnect import CallerGone, connection_of, while_connected
 from waypost.server.documentation import GENERATE_REQUEST, GENERATE_RESPONSES
 from waypost.server.jsonwire import json_bytes

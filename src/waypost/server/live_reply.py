@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from waypost.codecs.sse import encode_comment
 from waypost.errors import WaypostError
-from waypost.server.call_record import note_failure
+from waypost.gateway.call_record import note_failure
 from waypost.server.disconnect import CallerGone, connection_of, while_connected
 from waypost.server.lifecycle import Lifecycle
 from waypost.server.middleware.request_id import request_id_of

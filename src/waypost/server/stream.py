@@ -9,7 +9,7 @@ from starlette.types import Scope
 
 from waypost.chat import PartStart, ResponseStart, UsageUpdate
 from waypost.codecs.sse import encode_event
-from waypost.server.call_record import note_answer
+from waypost.gateway.call_record import note_answer
 from waypost.server.envelope import envelope
 from waypost.server.jsonwire import json_bytes
 from waypost.server.lifecycle import Lifecycle

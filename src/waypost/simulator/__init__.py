@@ -1,15 +1,21 @@
 """A provider that is not one: answers in the providers' own wire formats, on real sockets, and fails as asked."""
 
+from waypost.simulator.credentials import key_hash
 from waypost.simulator.faults import (
     CutAfter,
     EndAfter,
     ErrorAfter,
     Fault,
+    HugeAfter,
     MalformedAfter,
+    NamedError,
+    RefusePrefill,
     ResetBeforeHeaders,
     Silence,
+    SlowFirstToken,
     StallAfter,
     StatusFault,
+    WrongType,
 )
 from waypost.simulator.ledger import SeenRequest
 from waypost.simulator.loading import load_script, script_from
@@ -22,8 +28,10 @@ from waypost.simulator.script import (
     Script,
     ScriptedCall,
     UsageOverride,
+    Window,
 )
 from waypost.simulator.server import Simulator, serve
+from waypost.simulator.verdict import Verdict
 
 __all__ = [
     "CutAfter",
@@ -31,9 +39,12 @@ __all__ = [
     "EndAfter",
     "ErrorAfter",
     "Fault",
+    "HugeAfter",
     "MalformedAfter",
     "Match",
+    "NamedError",
     "Pacing",
+    "RefusePrefill",
     "Reply",
     "ResetBeforeHeaders",
     "Rule",
@@ -42,9 +53,14 @@ __all__ = [
     "SeenRequest",
     "Silence",
     "Simulator",
+    "SlowFirstToken",
     "StallAfter",
     "StatusFault",
     "UsageOverride",
+    "Verdict",
+    "Window",
+    "WrongType",
+    "key_hash",
     "load_script",
     "script_from",
     "serve",

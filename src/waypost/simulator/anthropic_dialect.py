@@ -13,7 +13,8 @@ from waypost.codecs.anthropic_messages import codec
 from waypost.codecs.codec import Codec
 from waypost.codecs.sse import encode_event
 from waypost.simulator.credentials import INVALID_KEY, Credentials
-from waypost.simulator.dialect import Context, Head, Ids, ProviderFields, Refused, WireError, dump
+from waypost.simulator.details import Detail, anthropic_details
+from waypost.simulator.dialect import Broken, Context, Head, Ids, ProviderFields, Refused, WireError, dump
 from waypost.simulator.faults import ErrorName
 from waypost.simulator.script import DialectName, Prefill
 
@@ -51,7 +52,9 @@ class AnthropicDialect:
     refusal_reason: FinishReason = "content_filter"
     prefill: Prefill = "continue"
     ping = encode_event(b'{"type": "ping"}', event="ping")
+    opening = b""
     json_type = "application/json"
+    details: Detail | None = staticmethod(anthropic_details)
     tells_opaque_first = False
 
     def key(self, credentials: Credentials) -> str:
@@ -82,6 +85,10 @@ class AnthropicDialect:
             }
         return told
 
+    def request_id(self, ids: Ids) -> str:
+        """`req_01…`."""
+        return ids.make("req_01", 22)
+
     def response_id(self, ids: Ids) -> str:
         """`msg_01…`."""
         return ids.make("msg_01", 22)
@@ -97,9 +104,9 @@ class AnthropicDialect:
             told["details"] = {"error_code": error.code}
         return dump({"type": "error", "error": told, "request_id": request_id})
 
-    def error_event(self, error: WireError, request_id: str, number: int) -> bytes:  # noqa: ARG002 - not counted here
+    def error_event(self, error: WireError, broken: Broken) -> bytes:
         """An event named `error`."""
-        return encode_event(self.error_body(error, request_id), event="error")
+        return encode_event(self.error_body(error, broken.request_id), event="error")
 
     def unknown_path(self, method: str, path: str) -> WireError:  # noqa: ARG002 - not told by this provider
         """No such endpoint."""

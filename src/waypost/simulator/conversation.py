@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -14,6 +14,7 @@ from waypost.chat import Response
 from waypost.codecs.codec import DecodedRequest, Loss
 from waypost.errors import RequestError
 from waypost.simulator.answers import answer, is_invented
+from waypost.simulator.details import with_details
 from waypost.simulator.dialect import Context, Refused, dump, error_for
 from waypost.simulator.events import duration_s, wire_events
 from waypost.simulator.exchange import Exchange, json_in
@@ -44,7 +45,7 @@ async def chat(exchange: Exchange) -> web.StreamResponse:
     """Everything stands in the body."""
     exchange.authenticate()
     body = await exchange.body()
-    return await _converse(exchange, decoded(exchange, body), body)
+    return await converse(exchange, decoded(exchange, body), body)
 
 
 async def deployed_chat(exchange: Exchange) -> web.StreamResponse:
@@ -54,7 +55,14 @@ async def deployed_chat(exchange: Exchange) -> web.StreamResponse:
     content = json_in(body)
     if isinstance(content, dict):
         body = dump({**content, "model": exchange.parts["model"]})
-    return await _converse(exchange, decoded(exchange, body), body)
+    return await converse(exchange, decoded(exchange, body), body)
+
+
+async def azure_chat(exchange: Exchange) -> web.StreamResponse:
+    """As `deployed_chat`, with the version of the API in the query, without which there is no such path."""
+    if not exchange.request.query.get("api-version"):
+        raise Refused(exchange.dialect.unknown_path(exchange.request.method, exchange.request.path))
+    return await deployed_chat(exchange)
 
 
 async def generate(exchange: Exchange) -> web.StreamResponse:
@@ -66,7 +74,7 @@ async def generate(exchange: Exchange) -> web.StreamResponse:
     body = await exchange.body()
     told = decoded(exchange, body)
     request = replace(told.request, model=exchange.parts["model"])
-    return await _converse(exchange, replace(told, request=request, stream=streamed), body)
+    return await converse(exchange, replace(told, request=request, stream=streamed), body)
 
 
 def decoded(exchange: Exchange, body: bytes) -> DecodedRequest:
@@ -77,7 +85,10 @@ def decoded(exchange: Exchange, body: bytes) -> DecodedRequest:
         raise exchange.refusal(error) from error
 
 
-async def _converse(exchange: Exchange, asked: DecodedRequest, body: bytes) -> web.StreamResponse:
+async def converse(
+    exchange: Exchange, asked: DecodedRequest, body: bytes, keep: Callable[[Response, bytes], None] | None = None
+) -> web.StreamResponse:
+    """Answer, or fail as asked. `keep` is given the answer and its body before anything is sent. Raises Refused."""
     plan, fault = exchange.plan(asked.request, streamed=asked.stream)
     if (reply := await exchange.failed(fault)) is not None:
         return reply
@@ -91,6 +102,8 @@ async def _converse(exchange: Exchange, asked: DecodedRequest, body: bytes) -> w
         response = answer(context, plan, exchange.dialect, exchange.ids, created=int(time.time()))
     except RequestError as error:
         raise exchange.refusal(error) from error
+    if keep is not None:
+        keep(response, exchange.dialect.codec.encode_response(response).body)
     left = fault if isinstance(fault, StreamFault) else None
     return await (
         _streamed(exchange, asked, response, plan, left) if asked.stream else _whole(exchange, response, plan, left)
@@ -130,12 +143,13 @@ async def _streamed(
 
 async def _whole(exchange: Exchange, response: Response, plan: Plan, fault: StreamFault | None) -> web.StreamResponse:
     encoded = exchange.dialect.codec.encode_response(response)
+    body = with_details(encoded.body, response, exchange.dialect.details)
     exchange.note(losses=_told(encoded.losses))
     await asyncio.sleep(duration_s(response, plan.pacing))
     if fault is None:
-        return exchange.whole(encoded.body)
+        return exchange.whole(body)
     exchange.outcome = "fault"
-    half = encoded.body[: len(encoded.body) // 2]
+    half = body[: len(body) // 2]
     match fault:
         case ErrorAfter():
             error = error_for(exchange.dialect, name=fault.error, message=fault.message)
@@ -144,14 +158,14 @@ async def _whole(exchange: Exchange, response: Response, plan: Plan, fault: Stre
         case MalformedAfter():
             return exchange.whole(half)
         case HugeAfter():
-            return exchange.whole(padded(encoded.body, fault.size_bytes))
+            return exchange.whole(padded(body, fault.size_bytes))
         case CutAfter():
             end = exchange.line.reset
         case EndAfter():
             end = exchange.line.hang_up
         case StallAfter():
             end = exchange.line.hold
-    reply = await exchange.line.open(exchange.dialect.json_type, size_bytes=len(encoded.body))
+    reply = await exchange.line.open(exchange.dialect.json_type, size_bytes=len(body))
     exchange.note(status=200)
     await reply.write(half)
     await end()

@@ -16,6 +16,7 @@ import msgspec
 from waypost.chat import FinishReason, Json, Opaque, Request, Response, Usage
 from waypost.codecs.codec import Codec
 from waypost.simulator.credentials import Credentials
+from waypost.simulator.details import Detail
 from waypost.simulator.faults import ErrorName
 from waypost.simulator.script import DialectName, Prefill
 
@@ -45,6 +46,10 @@ class WireError:
     retry_after_s: float | None = None
     details: tuple[Mapping[str, Json], ...] = ()
 
+    def at(self, param: str) -> WireError:
+        """The error, naming the field."""
+        return replace(self, param=param)
+
 
 class Refused(Exception):
     """The request is not served, as the real provider would not serve it."""
@@ -73,6 +78,19 @@ class Head:
     retry_after_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A stream that an error ends: its request's id, how many events were sent, and the first of them.
+
+    `in_response`: the error is wanted within a response, if the dialect has such a thing.
+    """
+
+    request_id: str
+    number: int = 0
+    first: bytes = b""
+    in_response: bool = False
+
+
 class Dialect(Protocol):
     """One provider's manners."""
 
@@ -84,8 +102,12 @@ class Dialect(Protocol):
     """What is done with a conversation that ends with the assistant's own words, unless the script says otherwise."""
     ping: bytes
     """An event the provider sends once the first part has begun; empty if it has none."""
+    opening: bytes
+    """An event the provider sends before all others; empty if it has none."""
     json_type: str
     """The Content-Type of JSON."""
+    details: Detail | None
+    """Adds to bodies and events what the codec does not write; None: nothing is lacking."""
     tells_opaque_first: bool
     """Does what a part carries beside its text (ids of items) come when it begins, rather than when it ends?"""
 
@@ -98,6 +120,9 @@ class Dialect(Protocol):
     def headers(self, head: Head) -> dict[str, str]:
         """The reply's own headers: the request's id, and what is left of the limits."""
 
+    def request_id(self, ids: Ids) -> str:
+        """The id of the exchange."""
+
     def response_id(self, ids: Ids) -> str:
         """The id of an answer."""
 
@@ -107,8 +132,8 @@ class Dialect(Protocol):
     def error_body(self, error: WireError, request_id: str) -> bytes:
         """The JSON body of an error reply."""
 
-    def error_event(self, error: WireError, request_id: str, number: int) -> bytes:
-        """The error as an event of a stream, after `number` others."""
+    def error_event(self, error: WireError, broken: Broken) -> bytes:
+        """The error as an event of a stream."""
 
     def unknown_path(self, method: str, path: str) -> WireError:
         """No such endpoint."""

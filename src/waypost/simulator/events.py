@@ -30,6 +30,7 @@ from waypost.chat import (
     UsageUpdate,
 )
 from waypost.codecs.codec import StreamEncoder
+from waypost.simulator.details import event_with_details
 from waypost.simulator.dialect import Dialect, ProviderFields
 from waypost.simulator.script import Pacing
 from waypost.simulator.tokens import split_tokens
@@ -45,12 +46,15 @@ class WireEvent:
 
 def wire_events(response: Response, encoder: StreamEncoder, pacing: Pacing, dialect: Dialect) -> Iterator[WireEvent]:
     """The answer as the codec writes it, event by event, with the ping once the first part has begun."""
+    if dialect.opening:
+        yield WireEvent(0.0, dialect.opening)
     owed_s = 0.0
     ping = dialect.ping
     first = First(dialect.first_fields(response), dialect.first_usage(response.usage), dialect.tells_opaque_first)
     for wait_s, event in paced_events(response, pacing, first):
         owed_s += wait_s
-        if written := split_events(encoder.encode(event)):
+        written = [event_with_details(data, response, dialect.details) for data in split_events(encoder.encode(event))]
+        if written:
             # The wait is for the last: those before it open the stream.
             yield from (WireEvent(0.0, data) for data in written[:-1])
             yield WireEvent(owed_s, written[-1])
@@ -58,7 +62,8 @@ def wire_events(response: Response, encoder: StreamEncoder, pacing: Pacing, dial
         if ping and isinstance(event, PartStart):
             yield WireEvent(0.0, ping)
             ping = b""
-    yield from (WireEvent(0.0, data) for data in split_events(encoder.finish()))
+    last = split_events(encoder.finish())
+    yield from (WireEvent(0.0, event_with_details(data, response, dialect.details)) for data in last)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Not what is answered: that is the endpoint's (`conversation`, `endpoints`), whic
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
@@ -16,7 +17,7 @@ from aiohttp import web
 from waypost.chat import Json, Request
 from waypost.errors import ConfigurationError, WaypostError
 from waypost.simulator.credentials import Credentials, key_hash
-from waypost.simulator.dialect import MODELS, Dialect, Head, Ids, Refused, WireError, dump, error_for
+from waypost.simulator.dialect import MODELS, Dialect, Head, Ids, Refused, dump, error_for
 from waypost.simulator.faults import (
     Fault,
     NamedError,
@@ -30,6 +31,7 @@ from waypost.simulator.faults import (
 from waypost.simulator.ledger import MAX_KEPT_BODY_BYTES, Ledger, Outcome
 from waypost.simulator.loading import fault_from
 from waypost.simulator.script import Asked, Plan, Playbook
+from waypost.simulator.stored import ResponseStore
 from waypost.simulator.wire import Line, fault_reply
 
 FAULT_HEADER: Final = "x-waypost-simulate"
@@ -51,6 +53,7 @@ class House:
     playbook: Playbook
     ledger: Ledger
     closing: asyncio.Event
+    stored: ResponseStore
 
 
 class Exchange:
@@ -63,11 +66,12 @@ class Exchange:
         self.outcome: Outcome = "completed"
         self._endpoint = call.endpoint
         self._house = house
+        self.stored = house.stored
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.credentials = Credentials(headers, request.query)
         self.number = house.ledger.open(request.method, request.path, headers, _client_address(request))
         self.ids = Ids(house.playbook.script.seed, self.number)
-        head = Head(self.ids.make("req_01", 22), self.number)
+        head = Head(call.dialect.request_id(self.ids), self.number)
         self.line = Line(request, call.dialect, head, house.closing)
         self.note(dialect=call.dialect.name, key_hash=key_hash(call.dialect.key(self.credentials)))
 
@@ -96,6 +100,7 @@ class Exchange:
             body = await self.request.read()
         except web.HTTPRequestEntityTooLarge as error:
             raise Refused(error_for(self.dialect, name="too_large")) from error
+        self.note(body_sha256=hashlib.sha256(body).hexdigest())
         if len(body) <= MAX_KEPT_BODY_BYTES:
             self.note(body=json_in(body))
         return body
@@ -190,8 +195,8 @@ async def unknown_path(exchange: Exchange) -> web.StreamResponse:
 
 async def wrong_method(exchange: Exchange) -> web.StreamResponse:
     """An endpoint, under another method."""
-    told = f"Method {exchange.request.method} is not allowed here."
-    raise Refused(WireError(405, "invalid_request_error", told))
+    message = f"Method {exchange.request.method} is not allowed here."
+    raise Refused(error_for(exchange.dialect, status=405, name="bad_request", message=message))
 
 
 def json_in(data: bytes | str) -> Json:

@@ -106,11 +106,15 @@ class StallAfter:
 
 @dataclass(frozen=True, slots=True)
 class ErrorAfter:
-    """After so many events the provider reports an error in the stream and ends it."""
+    """After so many events the provider reports an error in the stream and ends it.
+
+    `in_response`: as a response that failed, the other way in which OpenAI's Responses API tells it.
+    """
 
     error_after_events: int
     error: ErrorName = "overloaded"
     message: str | None = None
+    in_response: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from waypost.chat import Choice, FinishReason, Json, Opaque, Part, Reasoning, Re
 from waypost.codecs.codec import Codec
 from waypost.codecs.gemini import codec
 from waypost.simulator.credentials import INVALID_KEY, Credentials
-from waypost.simulator.dialect import Context, Head, Ids, ProviderFields, Refused, WireError
+from waypost.simulator.details import Detail, gemini_details
+from waypost.simulator.dialect import Broken, Context, Head, Ids, ProviderFields, Refused, WireError
 from waypost.simulator.faults import ErrorName
 from waypost.simulator.framing import JSON_UTF8
 from waypost.simulator.script import DialectName, Prefill
@@ -84,7 +85,9 @@ class GeminiDialect:
     refusal_reason: FinishReason = "stop"
     prefill: Prefill = "ignore"
     ping = b""
+    opening = b""
     json_type = JSON_UTF8
+    details: Detail | None = staticmethod(gemini_details)
     tells_opaque_first = False
 
     def key(self, credentials: Credentials) -> str:
@@ -114,6 +117,10 @@ class GeminiDialect:
             "x-content-type-options": "nosniff",
         }
 
+    def request_id(self, ids: Ids) -> str:  # noqa: ARG002 - not told
+        """None."""
+        return ""
+
     def response_id(self, ids: Ids) -> str:
         """Letters and digits without a prefix."""
         return ids.make("", 23)
@@ -134,9 +141,9 @@ class GeminiDialect:
             told["details"] = details
         return spread({"error": told})
 
-    def error_event(self, error: WireError, request_id: str, number: int) -> bytes:  # noqa: ARG002 - not counted here
+    def error_event(self, error: WireError, broken: Broken) -> bytes:
         """An event whose data is the body of the error."""
-        return b"data: " + b"".join(self.error_body(error, request_id).split(b"\n")) + b"\r\n\r\n"
+        return b"data: " + b"".join(self.error_body(error, broken.request_id).split(b"\n")) + b"\r\n\r\n"
 
     def unknown_path(self, method: str, path: str) -> WireError:
         """No such endpoint."""
@@ -194,6 +201,20 @@ class GeminiDialect:
         return {}
 
 
+class VertexDialect(GeminiDialect):
+    """The same as Vertex AI has it: with a token instead of a key, and a 401 without a good one."""
+
+    def key(self, credentials: Credentials) -> str:
+        """The bearer token."""
+        return credentials.bearer()
+
+    def authenticate(self, credentials: Credentials) -> None:
+        """Raises Refused if there is no token, or the one that is refused."""
+        if self.key(credentials) in ("", INVALID_KEY):
+            message = "Request had invalid authentication credentials. Expected OAuth 2 access token."
+            raise Refused(WireError(401, "UNAUTHENTICATED", message, code="ACCESS_TOKEN_EXPIRED"))
+
+
 def _details(error: WireError) -> list[Json]:
     details: list[Json] = []
     if error.code is not None:
@@ -232,3 +253,4 @@ def spread(value: Json) -> bytes:
 
 
 GEMINI: Final = GeminiDialect()
+VERTEX: Final = VertexDialect()

@@ -67,6 +67,8 @@ class SeenRequest:
     key_hash: str = ""
     """By what API keys are told apart (`credentials.key_hash`); empty if there was none."""
     body: Json = None
+    body_sha256: str | None = None
+    """Of the body's bytes, of any length and kind."""
     model: str | None = None
     streamed: bool | None = None
     rule: int | None = None

@@ -11,7 +11,18 @@ from waypost.codecs.codec import Codec
 from waypost.codecs.openai_chat import codec
 from waypost.codecs.sse import encode_event
 from waypost.simulator.credentials import INVALID_KEY, Credentials
-from waypost.simulator.dialect import MODELS_CREATED, Context, Head, Ids, ProviderFields, Refused, WireError, dump
+from waypost.simulator.details import Detail, openai_details
+from waypost.simulator.dialect import (
+    MODELS_CREATED,
+    Broken,
+    Context,
+    Head,
+    Ids,
+    ProviderFields,
+    Refused,
+    WireError,
+    dump,
+)
 from waypost.simulator.faults import ErrorName
 from waypost.simulator.script import DialectName, Prefill
 
@@ -56,7 +67,9 @@ class OpenAIDialect:
     refusal_reason: FinishReason = "stop"
     prefill: Prefill = "ignore"
     ping = b""
+    opening = b""
     json_type = "application/json"
+    details: Detail | None = staticmethod(openai_details)
     tells_opaque_first = False
 
     def key(self, credentials: Credentials) -> str:
@@ -89,6 +102,10 @@ class OpenAIDialect:
             }
         return told
 
+    def request_id(self, ids: Ids) -> str:
+        """`req_…`."""
+        return ids.hexadecimal("req_", 32)
+
     def response_id(self, ids: Ids) -> str:
         """`chatcmpl-…`."""
         return ids.make("chatcmpl-", 29)
@@ -101,9 +118,9 @@ class OpenAIDialect:
         """The JSON body of an error reply."""
         return dump({"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}})
 
-    def error_event(self, error: WireError, request_id: str, number: int) -> bytes:  # noqa: ARG002 - not counted here
+    def error_event(self, error: WireError, broken: Broken) -> bytes:
         """An unnamed event whose data is the body of the error."""
-        return encode_event(self.error_body(error, request_id))
+        return encode_event(self.error_body(error, broken.request_id))
 
     def unknown_path(self, method: str, path: str) -> WireError:
         """No such endpoint."""

@@ -10,11 +10,14 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any, Final
 
+import msgspec
+
 from waypost.chat import Choice, FinishReason, Json, Opaque, Part, Reasoning, Refusal, Response, Text, ToolCall
 from waypost.codecs.codec import Codec
 from waypost.codecs.openai_responses import codec
 from waypost.codecs.sse import encode_event
-from waypost.simulator.dialect import Context, Ids, ProviderFields, WireError, dump
+from waypost.simulator.details import Detail
+from waypost.simulator.dialect import Broken, Context, Ids, ProviderFields, WireError, dump
 from waypost.simulator.openai_dialect import OpenAIDialect
 from waypost.simulator.script import DialectName
 
@@ -59,22 +62,38 @@ class ResponsesDialect(OpenAIDialect):
     name: DialectName = "openai_responses"
     codec: Codec = codec
     refusal_reason: FinishReason = "stop"
+    details: Detail | None = None
     tells_opaque_first = True
 
     def response_id(self, ids: Ids) -> str:
         """`resp_…`."""
         return ids.hexadecimal("resp_", ID_LENGTH)
 
-    def error_event(self, error: WireError, request_id: str, number: int) -> bytes:  # noqa: ARG002 - in a header only
-        """An event named `error`, numbered as the others are."""
+    def error_event(self, error: WireError, broken: Broken) -> bytes:
+        """An event named `error`, or a response that failed; numbered as the others are."""
+        if broken.in_response and broken.first:
+            return self._failed(error, broken)
         told = {
             "type": "error",
-            "sequence_number": number,
+            "sequence_number": broken.number,
             "code": error.code or error.type,
             "message": error.message,
             "param": error.param,
         }
         return encode_event(dump(told), event="error")
+
+    def _failed(self, error: WireError, broken: Broken) -> bytes:
+        begun = msgspec.json.decode(broken.first.partition(b"data: ")[2])["response"]
+        told = {
+            "type": "response.failed",
+            "sequence_number": broken.number,
+            "response": {
+                **begun,
+                "status": "failed",
+                "error": {"code": error.code or error.type, "message": error.message},
+            },
+        }
+        return encode_event(dump(told), event="response.failed")
 
     def told(self, response: Response, context: Context, ids: Ids) -> Response:
         """With ids for the items and what is repeated of the request; thinking as far as its summary is wanted."""

@@ -9,11 +9,12 @@ from typing import Final
 
 from aiohttp import web
 
-from waypost.simulator import conversation, endpoints
+from waypost.simulator import conversation, embeddings, endpoints, openai_endpoints, responses_endpoints
 from waypost.simulator.anthropic_dialect import ANTHROPIC
+from waypost.simulator.azure_dialect import AZURE, AZURE_RESPONSES
 from waypost.simulator.dialect import Dialect
 from waypost.simulator.exchange import Call, Endpoint, unknown_path, wrong_method
-from waypost.simulator.gemini_dialect import GEMINI
+from waypost.simulator.gemini_dialect import GEMINI, VERTEX
 from waypost.simulator.openai_dialect import OPENAI
 from waypost.simulator.responses_dialect import RESPONSES
 
@@ -33,6 +34,9 @@ class Route:
 _PARTS: Final[Mapping[str, str]] = {
     "version": r"(?:v1|v1beta|v1alpha)",
     "model": r"(?P<model>.+)",
+    "place": r"[^/]+/locations/[^/]+/publishers/google",
+    "id": r"(?P<id>[^/]+)",
+    "listed": r"(?P<model>[^:]+)",
     "generate": r"(?P<method>generateContent|streamGenerateContent)",
 }
 
@@ -45,15 +49,30 @@ def _route(method: str, path: str, dialect: Dialect | None, endpoint: Endpoint) 
 
 ROUTES: Final = (
     _route("POST", "/v1/chat/completions", OPENAI, conversation.chat),
-    _route("POST", "/v1/responses", RESPONSES, conversation.chat),
+    _route("POST", "/v1/responses", RESPONSES, responses_endpoints.respond),
+    _route("POST", "/v1/responses/compact", RESPONSES, responses_endpoints.compact),
+    _route("GET", "/v1/responses/{id}", RESPONSES, responses_endpoints.fetch),
+    _route("DELETE", "/v1/responses/{id}", RESPONSES, responses_endpoints.delete),
     _route("POST", "/v1/messages", ANTHROPIC, conversation.chat),
     _route("POST", "/v1/messages/count_tokens", ANTHROPIC, endpoints.count_tokens),
     _route("POST", "/{version}/models/{model}:{generate}", GEMINI, conversation.generate),
+    _route("POST", "/{version}/projects/{place}/models/{model}:{generate}", VERTEX, conversation.generate),
+    _route("POST", "/{version}/projects/{place}/models/{model}:countTokens", VERTEX, endpoints.count_contents),
     _route("POST", "/{version}/models/{model}:countTokens", GEMINI, endpoints.count_contents),
+    _route("POST", "/{version}/models/{model}:embedContent", GEMINI, embeddings.gemini_embedding),
+    _route("POST", "/{version}/models/{model}:batchEmbedContents", GEMINI, embeddings.gemini_embeddings),
+    _route("POST", "/v1/embeddings", OPENAI, embeddings.openai_embeddings),
+    _route("POST", "/v1/moderations", OPENAI, openai_endpoints.moderations),
+    _route("POST", "/v1/files", OPENAI, openai_endpoints.upload),
+    _route("POST", "/openai/deployments/{model}/chat/completions", AZURE, conversation.azure_chat),
+    _route("POST", "/openai/deployments/{model}/embeddings", AZURE, embeddings.openai_embeddings),
+    _route("POST", "/openai/v1/chat/completions", AZURE, conversation.chat),
+    _route("POST", "/openai/v1/responses", AZURE_RESPONSES, responses_endpoints.respond),
+    _route("POST", "/openai/v1/embeddings", AZURE, embeddings.openai_embeddings),
     _route("GET", "/v1/models", None, endpoints.models),
     _route("GET", "/v1/models/{model}", None, endpoints.model),
     _route("GET", "/{version}/models", GEMINI, endpoints.models),
-    _route("GET", "/{version}/models/{model}", GEMINI, endpoints.model),
+    _route("GET", "/{version}/models/{listed}", GEMINI, endpoints.model),
 )
 """The first whose path fits, and method too if there is one."""
 
@@ -79,6 +98,7 @@ _BY_HEADER: Final[Mapping[str, Dialect]] = {
 _BY_PATH: Final[Mapping[str, Dialect]] = {
     "/v1/messages": ANTHROPIC,
     "/v1/responses": RESPONSES,
+    "/openai/": AZURE,
     "/v1beta/": GEMINI,
     "/v1alpha/": GEMINI,
 }

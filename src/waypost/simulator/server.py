@@ -25,6 +25,8 @@ from waypost.simulator.ledger import Ledger, SeenRequest
 from waypost.simulator.loading import load_script, script_from
 from waypost.simulator.routes import ROUTES, call_of
 from waypost.simulator.script import Playbook, Script
+from waypost.simulator.stored import ResponseStore
+from waypost.simulator.verdict import Verdict, verdicts
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 """Anthropic's limit for a request."""
@@ -45,6 +47,7 @@ class Simulator:
         self._port = port
         self._playbook = Playbook(_script(script))
         self._ledger = Ledger()
+        self._stored = ResponseStore()
         self._closing = asyncio.Event()
         self._runner: web.AppRunner | None = None
 
@@ -70,9 +73,19 @@ class Simulator:
         return self.url
 
     @property
+    def azure_url(self) -> str:
+        """The address as clients of Azure OpenAI take it for their endpoint."""
+        return self.url
+
+    @property
     def requests(self) -> tuple[SeenRequest, ...]:
         """What it was asked, in order."""
         return self._ledger.requests
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """What is known of the manners of each client: retries that came too early, storms, broken streams."""
+        return verdicts(self._ledger.requests)
 
     async def request(self, number: int, *, ended: bool = True) -> SeenRequest:
         """The request of that number (the first is 1), as soon as it is over, or has come if not `ended`."""
@@ -122,7 +135,8 @@ class Simulator:
             return _json({"error": {"type": "origin_refused", "message": told}}, status=403)
         if own := self._own_page(request):
             return own
-        return await Exchange(request, call_of(request), House(self._playbook, self._ledger, self._closing)).run()
+        house = House(self._playbook, self._ledger, self._closing, self._stored)
+        return await Exchange(request, call_of(request), house).run()
 
     def _own_page(self, request: web.Request) -> web.Response | None:
         match request.method, request.path:
@@ -130,6 +144,8 @@ class Simulator:
                 return _json(_welcome(self.url, self.openai_url))
             case "GET", "/simulator/requests":
                 return _json({"requests": self.requests})
+            case "GET", "/simulator/verdict":
+                return _json({"clients": self.verdicts})
             case "DELETE", "/simulator/requests":
                 self.clear()
                 return web.Response(status=204)
@@ -176,6 +192,7 @@ def _welcome(url: str, openai_url: str) -> dict[str, object]:
         "base_urls": {"openai": openai_url, "anthropic": url, "gemini": url},
         "endpoints": [f"{route.method} {route.path}" for route in ROUTES],
         "requests_seen": f"{url}/simulator/requests",
+        "verdict": f"{url}/simulator/verdict",
         "faults": {"model_names": ANY_MODEL, "header": f'{FAULT_HEADER}: {{"status": 429, "retry_after_s": 2}}'},
     }
 

@@ -13,7 +13,7 @@ from email.utils import format_datetime
 
 from aiohttp import web
 
-from waypost.simulator.dialect import Dialect, Head, WireError, error_for
+from waypost.simulator.dialect import Broken, Dialect, Head, WireError, error_for
 from waypost.simulator.events import WireEvent
 from waypost.simulator.faults import (
     CutAfter,
@@ -109,6 +109,7 @@ class StreamSender:
         self._fault = fault
         self._held = bytearray()
         self._held_events = 0
+        self._first = b""
         self.sent = 0
 
     async def send(self, response: web.StreamResponse, events: Iterable[WireEvent]) -> bool:
@@ -124,6 +125,7 @@ class StreamSender:
                 data = changed
             await asyncio.sleep(event.wait_s)
             await self._write(response, self._framed(data))
+            self._first = self._first or data
             self.sent += 1
         await self._write(response, self._line.framing.closing(self.sent), flush=True)
         return struck
@@ -155,9 +157,10 @@ class StreamSender:
             case StallAfter():
                 await self._write(response, b"", flush=True)
                 await self._line.hold()
-            case ErrorAfter(_, name, message):
+            case ErrorAfter(_, name, message, in_response):
                 error = error_for(self._line.dialect, name=name, message=message)
-                told = self._line.dialect.error_event(error, self._line.head.request_id, self.sent)
+                broken = Broken(self._line.head.request_id, self.sent, self._first, in_response)
+                told = self._line.dialect.error_event(error, broken)
                 closing = self._line.framing.closing(self.sent + 1)
                 await self._write(response, self._framed(told) + closing, flush=True)
             case MalformedAfter():

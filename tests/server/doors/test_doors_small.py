@@ -21,7 +21,8 @@ from waypost.errors import (
     ServerBusy,
     WaypostError,
 )
-from waypost.gateway.gateway import Gateway, ServedStream
+from waypost.gateway.gateway import Gateway
+from waypost.gateway.served import ServedStream
 from waypost.providers.answers import Batch
 from waypost.providers.asked import Asked
 from waypost.server.doors.anthropic_messages import ANTHROPIC_MESSAGES
@@ -107,8 +108,7 @@ class Playing(Gateway):
 
     @asynccontextmanager
     async def stream(self, asked: object) -> AsyncIterator[ServedStream]:
-        attempts = (Attempt("p", "asked-model", None, 1),)
-        yield ServedStream(Told(), self._play(), "p", attempts, ("a note",))
+        yield ServedStream(Told(self._play()), "p", ("a note",))
 
     async def _play(self) -> AsyncIterator[Batch]:
         yield Batch(events=(ResponseStart("id-1", ""),))
@@ -128,9 +128,17 @@ class Told:
     model = ""
     notes: tuple[str, ...] = ()
     headers: Mapping[str, str] = MappingProxyType({})
+    attempts = (Attempt("p", "asked-model", None, 1),)
+    incomplete_usage: frozenset[str] = frozenset()
+
+    def __init__(self, batches: AsyncIterator[Batch]) -> None:
+        self._batches = batches
 
     def __aiter__(self) -> AsyncIterator[Batch]:
-        raise NotImplementedError
+        return self._batches
+
+    def sent_events(self) -> tuple[Event, ...]:
+        return ()
 
 
 async def sent_by(door: Door, gateway: Gateway, lifecycle: Lifecycle | None = None) -> list[dict[str, Any]]:

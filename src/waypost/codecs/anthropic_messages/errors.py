@@ -144,6 +144,7 @@ REPLIES: Final[Mapping[type[WaypostError], tuple[int, str]]] = {
     errors.TooManyFailedKeys: (429, "rate_limit_error"),
     errors.UnknownModel: (404, "not_found_error"),
     errors.UnknownPath: (404, "not_found_error"),
+    errors.UnknownRequest: (404, "not_found_error"),
     errors.UnknownStream: (404, "not_found_error"),
     errors.MethodNotAllowed: (405, "invalid_request_error"),
     errors.AnswerNotKept: (409, "invalid_request_error"),

@@ -166,6 +166,7 @@ REPLIES: Final[Mapping[type[WaypostError], tuple[int, str]]] = {
     errors.TooManyFailedKeys: (429, "RESOURCE_EXHAUSTED"),
     errors.UnknownModel: (404, "NOT_FOUND"),
     errors.UnknownPath: (404, "NOT_FOUND"),
+    errors.UnknownRequest: (404, "NOT_FOUND"),
     errors.UnknownStream: (404, "NOT_FOUND"),
     errors.MethodNotAllowed: (405, "UNIMPLEMENTED"),
     errors.AnswerNotKept: (409, "ABORTED"),

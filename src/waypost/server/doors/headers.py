@@ -8,20 +8,30 @@ from typing import Final
 
 from waypost.codecs.codec import Loss
 from waypost.errors import Attempt
-from waypost.gateway.gateway import Served, ServedStream
+from waypost.gateway.served import Served, ServedStream
 from waypost.server.doors.door import Door
 
 PROVIDER: Final = "x-waypost-provider"
 MODEL: Final = "x-waypost-model"
 ATTEMPTS: Final = "x-waypost-attempts"
 WARNINGS: Final = "x-waypost-warnings"
+COST: Final = "x-waypost-cost-usd"
 
 MAX_NAME_CHARACTERS: Final = 200
 MAX_WARNINGS_CHARACTERS: Final = 2_000
 """Proxies often give all headers together 8 KB."""
 MAX_WARNING_CHARACTERS: Final = 400
-UNTOLD: Final = frozenset({"created"})
-"""Losses of an answer that are not worth a warning each time: nobody misses a date where the format has none."""
+UNTOLD: Final = frozenset({
+    "created",
+    "provider_fields[openai]",
+    "provider_fields.openai.system_fingerprint",
+    "provider_fields.openai.service_tier",
+    "usage.service_tier",
+    "usage.input_audio_tokens",
+    "usage.output_audio_tokens",
+})  # fmt: skip
+"""Losses of an answer that are not worth a warning each time: OpenAI tells these with every answer, mostly as 0 or as
+"default", and nobody misses a date where the format has none."""
 _CONTROL: Final = re.compile(r"[^ -~]")
 
 
@@ -48,6 +58,12 @@ def attempts_header(attempts: tuple[Attempt, ...]) -> Mapping[str, str]:
     return {ATTEMPTS: str(len(attempts))}
 
 
+def cost_header(served: Served | ServedStream) -> Mapping[str, str]:
+    """What a whole answer cost, in US dollars, where its price is known. A stream's cost is known at its end only."""
+    cost = served.cost_micro_usd if isinstance(served, Served) else None
+    return {} if cost is None else {COST: f"{cost / 1_000_000:.6f}"}
+
+
 def request_id_header(door: Door, request_id: str) -> Mapping[str, str]:
     """The id where this dialect's clients look for it; `x-request-id` is on every reply anyway."""
     return {} if door.request_id_header == "x-request-id" else {door.request_id_header: request_id}
@@ -62,5 +78,6 @@ def reply_headers(door: Door, served: Served | ServedStream, losses: Iterable[Lo
         PROVIDER: plain(served.provider, MAX_NAME_CHARACTERS),
         MODEL: plain(served.model, MAX_NAME_CHARACTERS),
         **attempts_header(served.attempts),
+        **cost_header(served),
         **({WARNINGS: warnings} if warnings else {}),
     }

@@ -16,12 +16,12 @@ from starlette.types import Receive, Scope, Send
 
 from waypost.chat import Failed, Finish, ResponseStart
 from waypost.errors import IncompleteStream, ProviderError
-from waypost.gateway.gateway import Gateway, Served, ServedStream
+from waypost.gateway.gateway import Gateway
+from waypost.gateway.served import Served, ServedStream
 from waypost.providers.answers import Batch
 from waypost.providers.asked import Asked
 from waypost.server.application import lifecycle_in, served_in
 from waypost.server.body import off_loop_if_large, read_whole
-from waypost.server.call_record import note_answer
 from waypost.server.disconnect import CallerGone, connection_of, while_connected
 from waypost.server.doors.door import Door
 from waypost.server.doors.errors import told_error
@@ -62,7 +62,6 @@ class DoorCall:
 
 def whole_answer(door: Door, served: Served, request_id: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """The headers and the body of a whole answer: the provider's own body where it is in this dialect."""
-    note_answer(served.provider, served.model, served.attempts)
     content = served.answer.body
     if content is not None:
         headers = {**served.headers, **reply_headers(door, served, (), request_id)}
@@ -114,7 +113,6 @@ class DoorStream(LiveReply):
     async def answer(self, wire: Wire) -> None:
         """Ask the gateway and write what comes. Raises IncompleteStream if the last event is no Finish."""
         async with self._gateway.stream(self._asked) as served:
-            note_answer(served.provider, served.model, served.attempts)
             async for batch in served:
                 written = batch.raw if batch.raw is not None else self._translated(batch, served)
                 if written and not wire.started:

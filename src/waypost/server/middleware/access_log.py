@@ -8,14 +8,19 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from waypost.errors import Attempt, WaypostError
-from waypost.server.call_record import CallRecord, begin_record, end_record, note_failure
+from waypost.gateway import story
+from waypost.gateway.call_record import CallRecord, RequestEnd, begin_record, end_record, note_failure
+from waypost.server.application import ServedApplication
+from waypost.server.callers import caller_of
 from waypost.server.envelope import FOREIGN_CODE
+from waypost.server.jsonwire import json_bytes
 from waypost.server.middleware.request_id import request_id_of
 
 logger = logging.getLogger("waypost.access")
@@ -26,6 +31,12 @@ NO_REPLY = 499
 """Logged where the caller went away before a status was sent; nginx's custom."""
 
 Outcome: TypeAlias = Literal["completed", "failed", "client_left"]
+OUTCOMES: Final[Mapping[Outcome, story.Outcome]] = {
+    "completed": "answered",
+    "failed": "failed",
+    "client_left": "caller_left",
+}
+"""The words of the log, and those of a request's story."""
 
 
 class Reply:
@@ -48,8 +59,9 @@ class Reply:
 class AccessLog:
     """Logs method, path, status, outcome and what was called to the logger "waypost.access"."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, served: ServedApplication) -> None:
         self.app = app
+        self._served = served
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take one connection of any type."""
@@ -68,9 +80,18 @@ class AccessLog:
             end_record(token)
             for attempt in record.failures():
                 failures.warning("attempt failed: %s", json.dumps(_failure(attempt, request_id_of(scope))))
+            duration_ms = round((time.monotonic() - started) * 1000, 1)
+            if record.asked_model is not None:
+                self._remember(scope, reply, record, round(duration_ms))
             if logger.isEnabledFor(logging.INFO):
-                duration_ms = round((time.monotonic() - started) * 1000, 1)
-                logger.info("%s", json.dumps(_line(scope, reply, record, duration_ms)))
+                logger.info("%s", json_bytes(_line(scope, reply, record, duration_ms)).decode())
+
+    def _remember(self, scope: Scope, reply: Reply, record: CallRecord, duration_ms: int) -> None:
+        """The request's story, for `explain`."""
+        request_id = request_id_of(scope)
+        status = None if reply.status == NO_REPLY else reply.status
+        end = RequestEnd(request_id, OUTCOMES[_outcome(reply, record)], status, duration_ms)
+        self._served.stories.add(request_id, caller_of(scope).name, record.settled(end))
 
 
 def _line(scope: Scope, reply: Reply, record: CallRecord, duration_ms: float) -> dict[str, Any]:

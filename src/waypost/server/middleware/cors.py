@@ -9,12 +9,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from waypost.errors import InvalidRequest
 from waypost.server.application import ServedApplication
-from waypost.server.doors.headers import ATTEMPTS, MODEL, PROVIDER, WARNINGS
+from waypost.server.doors.headers import ATTEMPTS, COST, MODEL, PROVIDER, WARNINGS
 from waypost.server.envelope import error_reply
 from waypost.server.middleware.request_id import HEADER
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-EXPOSED = (HEADER, "retry-after", "request-id", PROVIDER, MODEL, ATTEMPTS, WARNINGS)
+EXPOSED = (HEADER, "retry-after", "request-id", PROVIDER, MODEL, ATTEMPTS, WARNINGS, COST)
 
 
 class Cors:

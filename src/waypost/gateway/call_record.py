@@ -1,0 +1,171 @@
+"""What became of one request: whoever learns it notes it here; the access log and the request's story tell it.
+
+A record is shared by every task that works for the request. Outside of a request notes go nowhere.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextvars import ContextVar, Token
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from waypost.catalogue import cost_micro_usd
+from waypost.chat import Usage
+from waypost.errors import Attempt, ProviderError, WaypostError
+from waypost.gateway.story import AttemptStory, Outcome, RequestStory, Telling, error_code, error_words
+
+
+class Told(Protocol):
+    """An answer, whole or under way: what it says of itself, which may still grow."""
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """All calls so far."""
+
+    @property
+    def usage(self) -> Usage:
+        """Counts so far."""
+
+    @property
+    def incomplete_usage(self) -> frozenset[str]:
+        """The counts that are lower bounds."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of the provider, by which its price is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestEnd:
+    """How a request ended for its caller."""
+
+    request_id: str
+    outcome: Outcome
+    status: int | None
+    duration_ms: int
+
+
+@dataclass(slots=True)
+class CallRecord:
+    """Who answered or was asked last, all calls made, and the error the request ended with, if any."""
+
+    provider: str | None = None
+    model: str | None = None
+    asked_model: str | None = None
+    """None: the request asked for no model at all, as pages and probes do."""
+    route: str | None = None
+    retry_after_limit_ms: int | None = None
+    notes: tuple[str, ...] = ()
+    told: Told | None = None
+    error: Exception | None = None
+    started_at: float = field(default_factory=time.time)
+    _attempts: tuple[Attempt, ...] = ()
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """All calls, in order."""
+        return self.told.attempts if self.told is not None else self._attempts
+
+    def note_attempts(self, attempts: Sequence[Attempt]) -> None:
+        """Those of a service that does not tell by itself, or of an error."""
+        self._attempts = tuple(attempts)
+
+    def failures(self) -> tuple[Attempt, ...]:
+        """Each call that failed, in order. One that broke off after it had begun to answer comes last."""
+        failed = tuple(attempt for attempt in self.attempts if attempt.error is not None)
+        told = any(attempt.error is self.error for attempt in failed)
+        if told or not isinstance(self.error, ProviderError):
+            return failed
+        began_ms = self.attempts[-1].duration_ms if self.attempts else 0
+        provider = self.error.provider or self.provider or ""
+        return (*failed, Attempt(provider, self.model, self.error, began_ms))
+
+    def settled(self, end: RequestEnd) -> Telling:
+        """The request's story, for whoever asks later. It holds on to no answer, no exception and no trace."""
+        told = self.told
+        usage = told.usage if told is not None else Usage()
+        incomplete = told.incomplete_usage if told is not None else frozenset()
+        kind, model = told.kind if told is not None else "", self.model or ""
+        attempts = tuple(self._attempt(attempt) for attempt in self.attempts)
+        asked_model, started_at, route, notes = self.asked_model or "", self.started_at, self.route, self.notes
+
+        def tell() -> RequestStory:
+            return RequestStory(
+                request_id=end.request_id,
+                asked_model=asked_model,
+                started_at=started_at,
+                duration_ms=end.duration_ms,
+                outcome=end.outcome,
+                status=end.status,
+                route=route,
+                attempts=attempts,
+                usage=usage,
+                incomplete_usage=incomplete,
+                cost_micro_usd=None if incomplete else cost_micro_usd(kind, model, usage),
+                notes=notes,
+            )
+
+        return tell
+
+    def _attempt(self, attempt: Attempt) -> AttemptStory:
+        error = attempt.error
+        asked_s = error.retry_after_s if isinstance(error, ProviderError) else None
+        return AttemptStory(
+            provider=attempt.provider,
+            model=attempt.model,
+            started_ms=attempt.started_ms,
+            duration_ms=attempt.duration_ms,
+            reason_next=attempt.next,
+            first_token_ms=attempt.first_token_ms,
+            error_code=None if error is None else error_code(error),
+            error_sentence="" if error is None else error_words(error),
+            waited_ms=attempt.waited_ms,
+            asked_wait_ms=None if asked_s is None else round(asked_s * 1000),
+            wait_limit_ms=self.retry_after_limit_ms,
+            key_label=attempt.key_label,
+            way=attempt.way,
+        )
+
+
+_current: ContextVar[CallRecord | None] = ContextVar("waypost_call_record", default=None)
+
+
+def current_record() -> CallRecord | None:
+    """The record of the request that the running task works for."""
+    return _current.get()
+
+
+def begin_record() -> tuple[CallRecord, Token[CallRecord | None]]:
+    """A new record for the running task and those it starts, and what `end_record` needs."""
+    record = CallRecord()
+    return record, _current.set(record)
+
+
+def end_record(token: Token[CallRecord | None]) -> None:
+    """The running task notes nothing more."""
+    _current.reset(token)
+
+
+def note_answer(provider: str, model: str, attempts: Sequence[Attempt]) -> None:
+    """Somebody answers, or has begun to."""
+    record = _current.get()
+    if record is not None:
+        record.provider, record.model = provider, model
+        record.note_attempts(attempts)
+
+
+def note_failure(error: Exception) -> None:
+    """The request ends with this error, whatever the status says."""
+    record = _current.get()
+    if record is None:
+        return
+    record.error = error
+    if isinstance(error, WaypostError) and error.attempts:
+        record.note_attempts(error.attempts)
+    if record.attempts:
+        record.provider = record.provider or record.attempts[-1].provider
+        record.model = record.model or record.attempts[-1].model
+    elif isinstance(error, ProviderError):
+        record.provider = record.provider or error.provider

@@ -1,0 +1,118 @@
+"""What the gateway gives back: a whole answer or a stream, from whom, after which attempts, and at what cost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from waypost.catalogue import cost_micro_usd
+from waypost.chat import Event, Response, Usage
+from waypost.errors import Attempt
+from waypost.providers.answers import Answer, AnswerStream, Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A whole answer. `kind` is that of the provider; `notes` is what the caller should know."""
+
+    answer: Answer
+    provider: str
+    attempts: tuple[Attempt, ...]
+    notes: tuple[str, ...] = ()
+    kind: str = ""
+
+    @property
+    def response(self) -> Response:
+        """The answer in canonical form."""
+        return self.answer.response
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What of the provider's reply a caller of its dialect may see."""
+        return self.answer.headers
+
+    @property
+    def model(self) -> str:
+        """The model that really answered, as the provider names it."""
+        return self.answer.model or self.attempts[-1].model or ""
+
+    @property
+    def usage(self) -> Usage:
+        """Its token counts."""
+        return self.answer.usage
+
+    @property
+    def incomplete_usage(self) -> frozenset[str]:
+        """The counts that are lower bounds: none."""
+        return frozenset()
+
+    @property
+    def cost_micro_usd(self) -> int | None:
+        """What it cost, in millionths of a dollar; None: no price is known."""
+        return cost_micro_usd(self.kind, self.model, self.usage)
+
+
+class GoingOn(AnswerStream, Protocol):
+    """A stream that may have gone on after a break, and what it knows of all its attempts."""
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """All calls so far."""
+
+    @property
+    def incomplete_usage(self) -> frozenset[str]:
+        """The counts that are lower bounds, as nobody reported all of them."""
+
+    def sent_events(self) -> Sequence[Event]:
+        """What was handed out so far, decoded; empty where it is not kept."""
+
+
+class ServedStream:
+    """An answer under way. Iterate it once, for batches; they end when the provider has finished, or it raises."""
+
+    def __init__(self, stream: GoingOn, provider: str, notes: tuple[str, ...], kind: str = "") -> None:
+        self.provider = provider
+        self.notes = (*notes, *stream.notes)
+        self.headers = stream.headers
+        """What of the provider's reply a caller of its dialect may see."""
+        self.kind = kind
+        self._stream = stream
+
+    def __aiter__(self) -> AsyncIterator[Batch]:
+        return aiter(self._stream)
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """All calls so far."""
+        return self._stream.attempts
+
+    @property
+    def model(self) -> str:
+        """The model that really answers, as the provider names it."""
+        return self._stream.model or self.attempts[-1].model or ""
+
+    @property
+    def usage(self) -> Usage:
+        """Counts so far."""
+        return self._stream.usage
+
+    @property
+    def incomplete_usage(self) -> frozenset[str]:
+        """The counts that are lower bounds."""
+        return self._stream.incomplete_usage
+
+    @property
+    def cost_micro_usd(self) -> int | None:
+        """What it cost so far; None: no price is known, or a break left a part uncounted."""
+        return None if self.incomplete_usage else cost_micro_usd(self.kind, self.model, self.usage)
+
+    def sent_events(self) -> Sequence[Event]:
+        """What was handed out so far in canonical form; empty where it is not kept."""
+        return self._stream.sent_events()
+
+    async def events(self) -> AsyncGenerator[Event]:
+        """The same as canonical events, the start first and Finish last."""
+        async for batch in self:
+            for event in batch.events:
+                yield event
