@@ -9,7 +9,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import pydantic
 from anthropic import AsyncAnthropic
@@ -65,6 +65,16 @@ class Agent(ABC):
         self.model = model
 
     @abstractmethod
+    async def close(self) -> None:
+        """Let go of the connections."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @abstractmethod
     async def say(self, text: str, *, stream: bool) -> str:
         """The answer's text."""
 
@@ -103,6 +113,9 @@ class OpenAIChatAgent(Agent):
         super().__init__(url, model)
         self._client = AsyncOpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0, timeout=20)
         self._tools: Any = [{"type": "function", "function": tool} for tool in DECLARED]
+
+    async def close(self) -> None:
+        await self._client.close()
 
     async def say(self, text: str, *, stream: bool) -> str:
         messages: Any = self.begin(text)
@@ -149,6 +162,9 @@ class OpenAIResponsesAgent(Agent):
         super().__init__(url, model)
         self._client = AsyncOpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0, timeout=20)
         self._tools: Any = [{"type": "function", "strict": False, **tool} for tool in DECLARED]
+
+    async def close(self) -> None:
+        await self._client.close()
 
     async def say(self, text: str, *, stream: bool) -> str:
         if stream:
@@ -204,6 +220,9 @@ class AnthropicAgent(Agent):
             for tool in DECLARED
         ]
 
+    async def close(self) -> None:
+        await self._client.close()
+
     async def say(self, text: str, *, stream: bool) -> str:
         asked: Any = {"model": self.model, "max_tokens": 200, "messages": self.begin(text)}
         if stream:
@@ -250,13 +269,17 @@ class GoogleAgent(Agent):
     def __init__(self, url: str, model: str) -> None:
         super().__init__(url, model)
         options = types.HttpOptions(base_url=url, timeout=20_000)
-        self._models = genai.Client(api_key="any", http_options=options).aio.models
+        self._client = genai.Client(api_key="any", http_options=options).aio
+        self._models = self._client.models
         self._tools = [
             types.FunctionDeclaration(
                 name=tool["name"], description=tool["description"], parameters_json_schema=tool["parameters"]
             )
             for tool in DECLARED
         ]
+
+    async def close(self) -> None:
+        await self._client.aclose()
 
     async def say(self, text: str, *, stream: bool) -> str:
         if stream:

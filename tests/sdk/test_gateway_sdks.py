@@ -20,8 +20,6 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     # Google's client makes a class from aiohttp's session, of which that one warns.
     pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning"),
-    # The clients close their connections when they are collected.
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
 ]
 
 PROVIDERS = {
@@ -35,6 +33,7 @@ PAIRS = [pytest.param(door, wire, id=f"{door} by {wire}") for door in AGENTS for
 each_pair = pytest.mark.parametrize(("door", "wire"), PAIRS)
 either_way = pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 
+QUESTION = "What is it like in Paris and Rome?"
 PARIS, ROME, ZONE = {"city": "Paris"}, {"city": "Rome"}, {"zone": "Europe/Rome"}
 LOOP = Script(
     rules=(
@@ -86,14 +85,16 @@ def _settings(simulator: Simulator) -> dict[str, Any]:
 @each_pair
 @either_way
 async def test_a_text_arrives_whole(house: House, door: str, wire: str, stream: bool) -> None:
-    assert await house.agent(door, wire).say("Grüße", stream=stream) == "You said: Grüße"
+    async with house.agent(door, wire) as agent:
+        assert await agent.say("Grüße", stream=stream) == "You said: Grüße"
     [seen] = house.simulator.requests
     assert (seen.streamed, seen.model) == (stream, MODELS[wire])
 
 
 @each_pair
 async def test_an_answer_fits_the_wanted_class(house: House, door: str, wire: str) -> None:
-    weather = await house.agent(door, wire).parsed("Oslo")
+    async with house.agent(door, wire) as agent:
+        weather = await agent.parsed("Oslo")
     assert weather is not None
     assert weather.city == "Oslo"
 
@@ -101,12 +102,13 @@ async def test_an_answer_fits_the_wanted_class(house: House, door: str, wire: st
 @each_pair
 @either_way
 async def test_a_tool_loop_of_three_turns_with_parallel_calls(house: House, door: str, wire: str, stream: bool) -> None:
-    loop = await house.agent(door, wire, LOOP).loop("What is it like in Paris and Rome?", TOOLS, stream=stream)
+    async with house.agent(door, wire, LOOP) as agent:
+        loop = await agent.loop(QUESTION, TOOLS, stream=stream)
     assert loop.rounds == [[("get_weather", PARIS), ("get_weather", ROME)], [("get_time", ZONE)]]
     assert loop.text == "Rain in Paris, sun in Rome, and it is noon."
     _first, second, third = house.simulator.requests
-    assert list(RESULTS[wire](second.body)) == ["rain", "sun"]
-    assert list(RESULTS[wire](third.body)) == ["rain", "sun", "noon"]
+    assert _are_told(RESULTS[wire](second.body), "rain", "sun")
+    assert _are_told(RESULTS[wire](third.body), "rain", "sun", "noon")
 
 
 @each_pair
@@ -117,9 +119,15 @@ async def test_reasoning_comes_back_signed_to_the_provider_it_is_from(
     """Without its signatures a provider that reasons refuses the turn, or forgets what it thought."""
     if wire not in SIGNATURES:
         pytest.skip("Chat Completions has no signatures")
-    await house.agent(door, wire, LOOP).loop("What is it like in Paris and Rome?", TOOLS, stream=stream)
+    async with house.agent(door, wire, LOOP) as agent:
+        await agent.loop(QUESTION, TOOLS, stream=stream)
     counts = [len(list(SIGNATURES[wire](seen.body))) for seen in house.simulator.requests]
     assert counts == [0, 1, 2]
+
+
+def _are_told(results: Iterator[str], *words: str) -> bool:
+    """Google's results are objects: elsewhere they are told as JSON."""
+    return all(word in result for result, word in zip(results, words, strict=True))
 
 
 def _anthropic_blocks(body: Any, kind: str) -> Iterator[Any]:
