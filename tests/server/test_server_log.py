@@ -118,5 +118,5 @@ def test_a_broken_stream_tells_the_attempts_before_it(client: Client, scripted: 
     assert error["code"] == "provider_connection_lost"
     assert [(each["provider"], each.get("code")) for each in error["attempts"]] == [
         ("first", "provider_server_error"),
-        ("second", None),
+        ("second", "provider_connection_lost"),
     ]

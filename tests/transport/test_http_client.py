@@ -84,7 +84,7 @@ async def test_a_request_carries_our_name_and_asks_for_no_compression(
             await connection.send(reply_bytes(b"", b"HTTP/1.1 200 OK\r\nSet-Cookie: session=1; Path=/\r\n"))
 
     server = await raw_server(script)
-    url = f"http://localhost:{server.port}/v1/a%20b?x=1"  # a name: aiohttp keeps no cookies of addresses anyway
+    url = f"http://localhost:{server.port}/v1/a%20b?x=1"  # a name: addresses have no cookies anyway
     headers = {"content-type": "application/json", "x-api-key": "secret"}
     for _ in range(2):
         async with client.send("POST", url, headers=headers, body=b"body") as reply:
@@ -280,7 +280,7 @@ async def test_a_connection_is_not_used_again_after_a_body_was_left(
 
 
 async def test_parallel_requests_have_connections_of_their_own(client: HttpClient, raw_server: StartRawServer) -> None:
-    """150 at once (aiohttp's own bound is 100): none waits for another."""
+    """150 at once: none waits for another."""
     together = asyncio.Barrier(150)
 
     async def script(connection: RawConnection) -> None:
@@ -477,8 +477,8 @@ def test_a_client_may_be_used_in_one_loop_after_another(tmp_path: Path) -> None:
     assert (done.stdout, done.stderr, done.returncode) == ("answer\nanswer\n", "", 0)
 
 
-def test_importing_the_transport_does_not_import_aiohttp() -> None:
-    """Aiohttp costs more time than `waypost --help` may take."""
+def test_a_client_needs_no_http_framework() -> None:
+    """They cost more time to import than a command may take to start."""
     program = "import sys, waypost.transport as t; t.HttpClient(); print('aiohttp' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout == "False\n"

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
-import ssl
-import subprocess
 import traceback
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.transport.certificates import needs_openssl, serving_tls
 
 from waypost.errors import (
     MalformedResponse,
@@ -343,7 +341,7 @@ async def test_garbage_is_a_malformed_response(client: HttpClient, raw_server: S
 
 
 async def test_long_and_many_headers_within_the_limits_are_read(client: HttpClient, raw_server: StartRawServer) -> None:
-    """Providers behind content networks send headers well over aiohttp's own limit of 8 KB."""
+    """Providers behind content networks send headers well over the usual limit of 8 KB."""
 
     async def script(connection: RawConnection) -> None:
         await connection.request()
@@ -396,26 +394,10 @@ async def test_no_secret_is_in_an_error(client: HttpClient, raw_server: StartRaw
 # TLS
 
 
-def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """A self-signed certificate for 127.0.0.1, and its key."""
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=waypost"
-    subject = "subjectAltName=IP:127.0.0.1"
-    subprocess.run(
-        [*command.split(), "-addext", subject, "-keyout", key, "-out", certificate],
-        check=True,
-        capture_output=True,
-        timeout=20,
-    )
-    return certificate, key
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with the openssl command")
+@needs_openssl
 async def test_a_private_authority_is_trusted_only_if_named(raw_server: StartRawServer, tmp_path: Path) -> None:
     """A self-signed server is refused with a hint at ca_file, and answers when its certificate is that file."""
-    certificate, key = make_certificate(tmp_path)
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(certificate, key)
+    tls, certificate = serving_tls(tmp_path)
 
     async def script(connection: RawConnection) -> None:
         await connection.request()
@@ -435,12 +417,10 @@ async def test_a_private_authority_is_trusted_only_if_named(raw_server: StartRaw
     assert "ca_file" in error.hint
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with the openssl command")
+@needs_openssl
 async def test_leaving_a_tls_stream_closes_the_connection(raw_server: StartRawServer, tmp_path: Path) -> None:
     """TLS has a farewell of its own, which must not delay the end."""
-    certificate, key = make_certificate(tmp_path)
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(certificate, key)
+    tls, certificate = serving_tls(tmp_path)
     left = asyncio.Event()
 
     async def script(connection: RawConnection) -> None:

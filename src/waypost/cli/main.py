@@ -20,6 +20,7 @@ from waypost.errors import WaypostError
 COMMANDS = {
     "serve": CommandPlace("waypost.cli.serve:serve", "Run the server."),
     "ask": CommandPlace("waypost.cli.ask:ask", "Ask a model and print the answer."),
+    "explain": CommandPlace("waypost.cli.explain:explain", "Tell what became of a request."),
     "models": CommandPlace("waypost.cli.models:models", "List, fetch, check and remove local models."),
     "config": CommandPlace("waypost.cli.config:config", "Write, check and show the settings."),
     "doctor": CommandPlace("waypost.cli.doctor:doctor", "Say what is missing here and how to mend it."),

@@ -109,6 +109,10 @@ class FirstStream(Generic[ProviderT, ItemT]):
         """End the call, before the end of the block."""
         await self._close(None, None, None)
 
+    def failed(self, error: Exception) -> None:
+        """Whoever reads it has found it wrong."""
+        self._settle(error)
+
     def __aiter__(self) -> Self:
         return self
 

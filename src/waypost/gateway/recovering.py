@@ -63,6 +63,7 @@ class RecoveringStream:
         self._candidate = broken
         self._kept: list[Batch] | None = [] if plan.policy.recover else None
         self._kept_bytes = 0
+        self._in_hand: Batch | None = None
         self._record: SentRecord | None = None
         self._seam: Seam | None = None
         self._stack = AsyncExitStack()
@@ -88,13 +89,17 @@ class RecoveringStream:
         return self._first.schedule.attempts
 
     def sent_events(self) -> Sequence[Event]:
-        """What was handed out so far, decoded; empty where it is not kept."""
+        """What was handed out before the last batch, decoded; empty where it is not kept."""
         return [event for batch in self._kept or () for event in batch.events]
 
     def __aiter__(self) -> AsyncIterator[Batch]:
         return self
 
     async def __anext__(self) -> Batch:
+        if self._in_hand is not None:
+            # Whoever asks for the next one has dealt with it.
+            self._keep(self._in_hand)
+            self._in_hand = None
         while True:
             try:
                 batch = await self._next()
@@ -103,6 +108,7 @@ class RecoveringStream:
                     raise
                 continue
             if batch is not None:
+                self._in_hand = batch
                 return batch
 
     async def aclose(self) -> None:
@@ -118,14 +124,13 @@ class RecoveringStream:
     async def _next(self) -> Batch | None:
         batch = await anext(self._first)
         if self._seam is None:
-            self._keep(batch)
             return batch
-        events = [given for event in batch.events for given in self._seam.feed(event)]
-        if not events:
-            return None
-        joined = Batch(events=events, token=any(map(is_token, events)))
-        self._keep(joined)
-        return joined
+        try:
+            events = [given for event in batch.events for given in self._seam.feed(event)]
+        except RecoveryDiverged as error:
+            self._first.failed(error)
+            raise
+        return Batch(events=events, token=any(map(is_token, events))) if events else None
 
     def _keep(self, batch: Batch) -> None:
         if self._kept is None:

@@ -65,7 +65,7 @@ class GoingOn(AnswerStream, Protocol):
         """The counts that are lower bounds, as nobody reported all of them."""
 
     def sent_events(self) -> Sequence[Event]:
-        """What was handed out so far, decoded; empty where it is not kept."""
+        """What was handed out before the last batch, decoded; empty where it is not kept."""
 
 
 class ServedStream:
@@ -108,7 +108,7 @@ class ServedStream:
         return None if self.incomplete_usage else cost_micro_usd(self.kind, self.model, self.usage)
 
     def sent_events(self) -> Sequence[Event]:
-        """What was handed out so far in canonical form; empty where it is not kept."""
+        """What was handed out before the last batch, in canonical form; empty where it is not kept."""
         return self._stream.sent_events()
 
     async def events(self) -> AsyncGenerator[Event]:

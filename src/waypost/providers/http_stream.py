@@ -51,7 +51,10 @@ class WireStream(ABC):
             if self._ended:
                 self._over = True
                 await _drain(self._reply)
-                break
+                batch = self._tail()
+                if batch is None:
+                    break
+                return batch
             batch = await self._read()
             if batch is not None:
                 return batch
@@ -78,6 +81,10 @@ class WireStream(ABC):
             return self._finished()
         except ProviderError as error:
             raise (lost or error) from None
+
+    def _tail(self) -> Batch | None:
+        """What is left to be told after the provider's terminal event."""
+        return None
 
     @abstractmethod
     def _batch(self, frames: Sequence[Frame]) -> Batch | None:
@@ -133,9 +140,15 @@ class PassedStream(WireStream):
         mark = self._end_mark
         return not mark or any(frame.event is not None and frame.event.data == mark for frame in frames)
 
-    def _finished(self) -> None:
+    def _finished(self) -> Batch | None:
         self._watch.finish()
         self.usage = self._watch.usage
+        return self._tail()
+
+    def _tail(self) -> Batch | None:
+        """Where the stream is read as events, some formats' decoders tell the last of them at its end."""
+        events = self._decoder.finish() if self._decoder is not None else ()
+        return Batch(raw=b"", events=events) if events else None
 
     def _decoded(self, raw: bytes) -> Sequence[Event]:
         if self._decoder is None:

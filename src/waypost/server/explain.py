@@ -21,14 +21,25 @@ router = APIRouter(tags=["AI"])
     summary="What became of a request?",
     operation_id="explain",
     responses=error_responses([UnknownRequest]),
+    openapi_extra={
+        "parameters": [
+            {
+                "name": "request_id",
+                "in": "path",
+                "required": True,
+                "description": "The id in the reply's header x-request-id.",
+                "schema": {"type": "string"},
+            }
+        ]
+    },
 )
-async def explain(request: Request, request_id: str) -> Response:
+async def explain(request: Request) -> Response:
     """Each attempt, why it ended, how long it took and what was tried next; `explanation` says so in sentences.
 
     The id is the one in the header `x-request-id` of the reply. Only the key that made the request, or an admin's, is
     told. The last requests are remembered (`server.explain_records`); no prompt and no answer is.
     """
-    caller = caller_of(request.scope)
+    caller, request_id = caller_of(request.scope), request.path_params["request_id"]
     story = served_by(request).stories.find(request_id, caller.name, is_admin=caller.is_admin)
     if story is None:
         raise UnknownRequest(

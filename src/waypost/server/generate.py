@@ -11,6 +11,7 @@ from starlette.responses import Response
 from waypost.gateway.call_record import note_answer
 from waypost.server.application import lifecycle_of
 from waypost.server.body import read_body
+from waypost.server.callers import caller_of
 from waypost.server.disconnect import CallerGone, connection_of, while_connected
 from waypost.server.documentation import GENERATE_REQUEST, GENERATE_RESPONSES
 from waypost.server.jsonwire import json_bytes
@@ -45,6 +46,7 @@ async def generate(
     Without a model the default route answers. If a provider fails, the next one of the route is asked; `attempts`
     lists every call. Closing the connection cancels the call to the provider.
     """
+    caller_of(request.scope).demand(asked.model or "")
     prompt, arguments, lifecycle = asked.prompt or "", asked.arguments(), lifecycle_of(request)
     if asked.stream:
         return EventStream(service, prompt, arguments, lifecycle)

@@ -1,11 +1,12 @@
 """The HTTP client every provider uses: pooled connections, deadlines, bounded bodies, one table of network errors.
 
-It knows nothing of wire formats, retries or routes. Every failure leaves it as a ProviderError; only CancelledError
-passes as it is. Importing it does not import aiohttp, which is loaded when the first request is sent.
+It speaks HTTP/1.1 and nothing else, and knows nothing of wire formats, retries or routes. Every failure of the network
+leaves it as a ProviderError; CancelledError, and what a caller's own request body raises, pass as they are.
 """
 
 from waypost.transport.client import HttpClient
 from waypost.transport.deadlines import Deadlines
 from waypost.transport.reply import Reply
+from waypost.transport.request import Body
 
-__all__ = ["Deadlines", "HttpClient", "Reply"]
+__all__ = ["Body", "Deadlines", "HttpClient", "Reply"]

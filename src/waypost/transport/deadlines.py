@@ -1,16 +1,21 @@
-"""The limits on time of one exchange, and the clock that holds it to them.
+"""The limits on time of one exchange, and the watch that holds it to them.
 
-A limit is set around single waits only, never around a `yield` (PEP 789), so a slow reader of a body is not taken
-for a slow provider: only `total_s` counts the reader's time too.
+A phase's limit counts only while somebody waits, so a slow reader of a body is not taken for a slow provider: only
+`total_s` counts the reader's time too. A wait costs a reading of the loop's clock; there is one timer a connection,
+and it is moved only when a limit ends before it would ring.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
+from math import inf
 
 from waypost.errors import Phase, ProviderTimeout
+
+KEEP_ALIVE_S = 15.0
+"""How long an unused connection stays in the pool. No timer is set for later than that, so that it ends in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,70 +46,103 @@ _HINTS: dict[Phase, str] = {
 }
 
 
-class ExchangeClock:
-    """Knows when one exchange began and what it may take. Made inside the running loop, when the exchange begins."""
+def deadline_error(phase: Phase, limit_s: float | None, place: str) -> ProviderTimeout:
+    """The error of a limit that was met."""
+    limit_s = limit_s or 0.0
+    sentence = _SENTENCES[phase].format(place=place, limit_s=limit_s)
+    return ProviderTimeout(sentence, hint=_HINTS[phase], phase=phase, limit_s=limit_s)
 
-    __slots__ = ("_limits_s", "_place", "_time", "_total_at")
 
-    def __init__(self, deadlines: Deadlines, place: str) -> None:
-        self._limits_s: dict[Phase, float | None] = {
-            "connect": deadlines.connect_s,
-            "first_byte": deadlines.first_byte_s,
-            "idle": deadlines.idle_s,
-            "total": deadlines.total_s,
-        }
+class Watch:
+    """The one timer of a connection, over all its exchanges and the rests between them.
+
+    `expired` is called once with the error of the limit that was met, or with None at the end of a rest.
+    """
+
+    __slots__ = (
+        "_deadlines",
+        "_expired",
+        "_loop",
+        "_phase",
+        "_phase_at",
+        "_place",
+        "_timer",
+        "_timer_at",
+        "_total_at",
+        "time",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, expired: Callable[[ProviderTimeout | None], None]) -> None:
+        self._loop = loop
+        self._expired = expired
+        self.time = loop.time
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = inf
+        self._phase: Phase | None = None
+        self._phase_at = inf
+        self._total_at = inf
+        self._place = ""
+        self._deadlines = Deadlines()
+
+    def begin(self, deadlines: Deadlines, place: str, total_at: float) -> None:
+        """An exchange begins whose total ends at `total_at`, by the loop's clock."""
+        self._deadlines = deadlines
         self._place = place
-        self._time = asyncio.get_running_loop().time
-        self._total_at = None if deadlines.total_s is None else self._time() + deadlines.total_s
+        self._total_at = total_at
+        self._phase_at = inf
 
-    def limit(self, phase: Phase) -> Limit:
-        """A limit for waits of this phase, which begins now: `async with clock.limit("idle"): await …`."""
-        return Limit(self, phase)
+    def wait(self, phase: Phase, limit_s: float | None) -> None:
+        """Somebody waits from now on, for at most `limit_s`."""
+        self._phase = phase
+        due = self._phase_at = inf if limit_s is None else self.time() + limit_s
+        due = min(due, self._total_at)
+        if due < self._timer_at:
+            self._arm(due)
 
-    def check_total(self) -> None:
-        """Raise if the exchange is over its time: a wait that ends at once never notices."""
-        if self._total_at is not None and self._time() >= self._total_at:
-            raise self.error("total")
+    def relax(self) -> None:
+        """Nobody waits any more: only the total counts."""
+        self._phase_at = inf
 
-    def nearest(self, phase: Phase) -> tuple[Phase, float | None]:
-        """Which limit a phase that begins now will meet first, and at what time of the loop."""
-        limit_s = self._limits_s[phase]
-        phase_at = None if limit_s is None else self._time() + limit_s
-        if self._total_at is not None and (phase_at is None or self._total_at <= phase_at):
-            return "total", self._total_at
-        return phase, phase_at
+    def resume(self) -> None:
+        """A limit was met for which nobody waits any more: only the total counts, and the timer is set again."""
+        self.relax()
+        self._arm(self._total_at)
 
-    def error(self, phase: Phase) -> ProviderTimeout:
-        """The error of a limit that was met."""
-        limit_s = self._limits_s[phase] or 0.0
-        sentence = _SENTENCES[phase].format(place=self._place, limit_s=limit_s)
-        return ProviderTimeout(sentence, hint=_HINTS[phase], phase=phase, limit_s=limit_s)
+    def rest(self) -> None:
+        """The exchange is over, and the connection waits for another one."""
+        self._total_at = inf
+        self.wait("idle", KEEP_ALIVE_S)
+        self._phase = None
 
+    def stop(self) -> None:
+        """The connection is gone."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-class Limit:
-    """Bounds the waits inside its block by one phase after another. Raises ProviderTimeout, naming the phase."""
+    def overdue(self) -> ProviderTimeout | None:
+        """The error of an exchange over its total: a reader that never has to wait meets no timer."""
+        if self.time() < self._total_at:
+            return None
+        return deadline_error("total", self._deadlines.total_s, self._place)
 
-    __slots__ = ("_clock", "_phase", "_timeout")
+    def _arm(self, due: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = min(due, self.time() + KEEP_ALIVE_S)
+        self._timer = self._loop.call_at(self._timer_at, self._ring)
 
-    def __init__(self, clock: ExchangeClock, phase: Phase) -> None:
-        self._clock = clock
-        self._phase, at = clock.nearest(phase)
-        self._timeout = asyncio.timeout_at(at)
+    def _ring(self) -> None:
+        self._timer = None
+        self._timer_at = inf
+        due = min(self._phase_at, self._total_at)
+        if self.time() < due:
+            self._arm(due)
+            return
+        self._expired(self._error(due))
 
-    def enter(self, phase: Phase) -> None:
-        """From now on this phase's limit holds instead of the last one's."""
-        if not self._timeout.expired():
-            self._phase, at = self._clock.nearest(phase)
-            self._timeout.reschedule(at)
-
-    async def __aenter__(self) -> Limit:
-        await self._timeout.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            await self._timeout.__aexit__(kind, error, traceback)
-        except TimeoutError:
-            raise self._clock.error(self._phase) from None
+    def _error(self, due: float) -> ProviderTimeout | None:
+        if self._phase is None:
+            return None
+        phase = "total" if due == self._total_at else self._phase
+        return deadline_error(phase, getattr(self._deadlines, f"{phase}_s"), self._place)

@@ -1,84 +1,95 @@
-"""How a pool of connections is set up: aiohttp's settings, TLS trust, and probes of silent connections.
+"""The connections of one client in one event loop: those that rest, and those in an exchange.
 
-Nothing here sends anything. A pool belongs to the event loop it was made in.
+There is no limit on their number: the provider's own is the limit. Invariant: a connection that rests here has
+nothing unread and nothing unsent, and the most recently used one is taken first.
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
-import ssl
 from contextlib import suppress
-from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TypeAlias
 
-from waypost.errors import ConfigurationError
-from waypost.transport.deadlines import Limit
-from waypost.transport.failures import MAX_HEADER_BYTES, MAX_HEADERS
+from waypost.errors import ProviderUnreachable
+from waypost.transport.address import Address
+from waypost.transport.connection import Connection
+from waypost.transport.dialing import Dialer
 
-if TYPE_CHECKING:
-    import aiohttp
-
-KEEP_ALIVE_S = 15.0
-"""How long an unused connection stays in the pool."""
 CLOSE_S = 2.0
-"""How long closing a pool waits for the other ends."""
-_READ_BUFFER_BYTES = 256 * 1024
-_PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
-"""Seconds of silence before the first probe, seconds between two, and how many may go unanswered (see tcp(7))."""
+"""How long closing a pool waits for the transports to end."""
+_ANY = "the proxy"
 
 
 class Pool:
-    """The connections of one client in one event loop: idle ones in `session`, and those of the open replies."""
+    """Gives connections, and takes them back."""
 
-    __slots__ = ("responses", "session")
+    __slots__ = ("_all", "_closed", "_dialer", "_loop", "_resting", "_vanished", "time")
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self.session = session
-        self.responses: set[aiohttp.ClientResponse] = set()
+    def __init__(self, dialer: Dialer) -> None:
+        self._dialer = dialer
+        self._loop = asyncio.get_running_loop()
+        self.time = self._loop.time
+        self._closed = False
+        self._all: set[Connection] = set()
+        self._resting: dict[str, dict[Connection, None]] = {}
+        self._vanished: asyncio.Future[None] | None = None
 
-    def end(self, response: aiohttp.ClientResponse) -> None:
-        """End its connection at once, unless the whole body has come: then it is back among the idle ones."""
-        self.responses.discard(response)
-        connection = response.connection
-        transport = connection.transport if connection is not None else None
-        response.close()
-        if transport is not None:
-            # close() alone would first flush what the peer does not take, and wait for its farewell in TLS.
-            transport.abort()
+    def rested(self, address: Address) -> Connection | None:
+        """A connection that was used before, if one is left."""
+        resting = self._resting.get(self._key(address))
+        while resting:
+            connection, _ = resting.popitem()
+            if connection.alive:
+                return connection
+        return None
+
+    async def dial(self, address: Address) -> Connection:
+        """A new connection. Raises ProviderUnreachable."""
+        key = self._key(address)
+        connection = await self._dialer.dial(address, lambda: Connection(self._loop, key, self._forget))
+        if self._closed:
+            connection.abort()
+            raise closed_error(address.place)
+        if not connection.lost:
+            self._all.add(connection)
+        return connection
+
+    def release(self, connection: Connection) -> None:
+        """Let it rest if its exchange came to a clean end, else end it at once."""
+        if not self._closed and connection.rest():
+            self._resting.setdefault(connection.key, {})[connection] = None
+        else:
+            connection.abort()
 
     async def close(self) -> None:
         """End every connection. Readers of a body get an error."""
-        # aiohttp would close the sockets of the open replies and leave their readers waiting.
-        for response in list(self.responses):
-            self.end(response)
-        # A peer that has stopped reading could hold up the end of its connection for ever.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_S):
-                await self.session.close()
+        self._closed = True
+        for connection in list(self._all):
+            connection.break_off()
+        if self._all:
+            self._vanished = self._loop.create_future()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    await self._vanished
+
+    def _forget(self, connection: Connection) -> None:
+        self._all.discard(connection)
+        resting = self._resting.get(connection.key)
+        if resting is not None:
+            resting.pop(connection, None)
+            if not resting:
+                del self._resting[connection.key]
+        if not self._all and self._vanished is not None and not self._vanished.done():
+            self._vanished.set_result(None)
+
+    def _key(self, address: Address) -> str:
+        # A proxy takes plain requests for any place on one connection.
+        return _ANY if self._dialer.proxy is not None and address.scheme == "http" else address.origin
 
 
-def new_session(tls: ssl.SSLContext | bool, proxy: str | None) -> aiohttp.ClientSession:
-    """A pool for the running loop: no cookies, no decompression, nothing taken from the environment."""
-    import aiohttp
-
-    connector = aiohttp.TCPConnector(limit=0, ssl=tls, keepalive_timeout=KEEP_ALIVE_S, socket_factory=_probed_socket)
-    return aiohttp.ClientSession(
-        connector=connector,
-        headers={"User-Agent": f"waypost/{_version()}", "Accept-Encoding": "identity"},
-        cookie_jar=aiohttp.DummyCookieJar(),
-        # Time is kept by ExchangeClock alone, so that every limit has one owner and one kind of error.
-        timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
-        trace_configs=[_sending_trace()],
-        auto_decompress=False,
-        trust_env=False,
-        proxy=proxy,
-        read_bufsize=_READ_BUFFER_BYTES,
-        max_line_size=MAX_HEADER_BYTES,
-        max_field_size=MAX_HEADER_BYTES,
-        max_headers=MAX_HEADERS,
-    )
+def closed_error(place: str) -> ProviderUnreachable:
+    """Of a request after `HttpClient.close`."""
+    return ProviderUnreachable(f"The client of {place} was closed.", hint="Ask a provider that is still open.")
 
 
 Pools: TypeAlias = dict[asyncio.AbstractEventLoop, Pool]
@@ -87,53 +98,4 @@ Pools: TypeAlias = dict[asyncio.AbstractEventLoop, Pool]
 def drop_ended_loops(pools: Pools) -> None:
     """Forget the pools of closed loops, whose connections ended with them."""
     for loop in [loop for loop in pools if loop.is_closed()]:
-        pool = pools.pop(loop)
-        if pool.session.connector is not None:
-            # On a closed loop this only marks the pool as closed, which takes no more than one step.
-            next(pool.session.connector.close().__await__(), None)
-
-
-def trusting(ca_file: Path) -> ssl.SSLContext:
-    """The system's authorities and those of a PEM file. Raises ConfigurationError, naming the file."""
-    context = ssl.create_default_context()
-    try:
-        context.load_verify_locations(cafile=ca_file)
-    except OSError as error:
-        reason = "it holds no PEM certificate" if isinstance(error, ssl.SSLError) else error.strerror
-        raise ConfigurationError(
-            f"The file of trusted authorities {ca_file} cannot be used: {reason}.",
-            hint="ca_file must name a readable file of PEM certificates.",
-        ) from error
-    return context
-
-
-def _sending_trace() -> aiohttp.TraceConfig:
-    """Tells an exchange's Limit that the connection is there and that the request is being sent."""
-    import aiohttp
-
-    async def headers_sent(_session: aiohttp.ClientSession, context: SimpleNamespace, _sent: Any) -> None:
-        limit: Limit = context.trace_request_ctx
-        limit.enter("first_byte")
-
-    trace = aiohttp.TraceConfig()
-    trace.on_request_headers_sent.append(headers_sent)
-    return trace
-
-
-def _probed_socket(address: tuple[Any, ...]) -> socket.socket:
-    """A socket that probes a silent peer, so that a path that is gone is noticed before a long answer's deadline."""
-    made = socket.socket(*address[:3])
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _PROBES.items():
-        if hasattr(socket, name):
-            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    return made
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("waypost")
-    except PackageNotFoundError:
-        return "0"
+        del pools[loop]

@@ -1,34 +1,42 @@
 """A reply whose headers have come: its body whole and bounded, or chunk by chunk.
 
-It lives inside the block of `HttpClient.send` that gave it. A body that is cut is an error, never a short body; the
-bytes that came before the cut are given first.
+A body that is cut is an error, never a short body; the bytes that came before the cut are given first. Whoever opened
+a reply closes it; after that nothing of it can be read, because the connection may be another exchange's.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable, Mapping
 
-from waypost.errors import MalformedResponse
-from waypost.transport.deadlines import ExchangeClock
-from waypost.transport.failures import caught, translate
-
-if TYPE_CHECKING:
-    from aiohttp import ClientResponse
+from waypost.errors import MalformedResponse, ProviderConnectionLost
+from waypost.transport.connection import Connection
 
 
 class Reply:
-    """What came back. `status` is the HTTP status, `headers` has lower-case names; repeated ones are joined by ", "."""
+    """What came back. `status` is the HTTP status, `headers` has lower-case names; repeated ones are joined by ", ".
 
-    __slots__ = ("_clock", "_max_bytes", "_place", "_response", "headers", "status")
+    `raw_headers` are the names and values as they came, in order.
+    """
 
-    def __init__(self, response: ClientResponse, *, clock: ExchangeClock, place: str, max_bytes: int) -> None:
-        self._response = response
-        self._clock = clock
+    __slots__ = ("_connection", "_idle_s", "_max_bytes", "_place", "_release", "headers", "raw_headers", "status")
+
+    def __init__(
+        self,
+        connection: Connection,
+        release: Callable[[Connection], None],
+        *,
+        place: str,
+        idle_s: float | None,
+        max_bytes: int,
+    ) -> None:
+        self._connection: Connection | None = connection
+        self._release = release
         self._place = place
+        self._idle_s = idle_s
         self._max_bytes = max_bytes
-        self.status: int = response.status
-        self.headers: Mapping[str, str] = _joined(response)
+        self.status = connection.incoming.status
+        self.raw_headers = connection.incoming.headers
+        self.headers: Mapping[str, str] = _joined(self.raw_headers)
 
     async def read(self, limit_bytes: int | None = None) -> bytes:
         """The whole body, of at most `limit_bytes` (default: the client's `max_reply_bytes`).
@@ -41,12 +49,12 @@ class Reply:
             raise self._too_large(limit_bytes)
         pieces: list[bytes] = []
         size_bytes = 0
-        async for piece in self.chunks():
+        while piece := await self.next_chunk():
             size_bytes += len(piece)
             if size_bytes > limit_bytes:
                 raise self._too_large(limit_bytes)
             pieces.append(piece)
-        return b"".join(pieces)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The body's bytes as they come, in pieces that follow the network's mood, not the sender's.
@@ -56,22 +64,29 @@ class Reply:
         return _Chunks(self)
 
     async def next_chunk(self) -> bytes:
-        """The next bytes of the body; empty at its end. `chunks` is the same as an iterator."""
-        if self._response.content.at_eof():
-            return b""
-        self._clock.check_total()
-        try:
-            async with self._clock.limit("idle"):
-                return await self._response.content.readany()
-        except caught() as error:
-            if rest := self._arrived():
-                return rest
-            raise translate(error, self._place) from None
+        """The next bytes of the body; empty at its end. `chunks` is the same as an iterator.
 
-    def _arrived(self) -> bytes:
-        # aiohttp raises a broken connection's error ahead of the bytes that had come before it; its public methods
-        # all do. Those bytes are the end of what the provider said, which recovery and billing need.
-        return self._response.content._read_nowait(-1)  # noqa: SLF001
+        Does not suspend if there are bytes already. Raises ProviderConnectionLost, ProviderTimeout, MalformedResponse.
+        """
+        connection = self._connection
+        if connection is None:
+            raise ProviderConnectionLost(f"The reply of {self._place} was closed before it was read.")
+        if (overdue := connection.watch.overdue()) is not None and not connection.drained:
+            connection.abort()
+            raise overdue
+        incoming = connection.incoming
+        while not incoming.pieces:
+            if incoming.complete:
+                return b""
+            connection.raise_error()
+            await connection.wait("idle", self._idle_s)
+        return connection.take()
+
+    def close(self) -> None:
+        """Give the connection back if the body was read to its end, else end it at once. May be called again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._release(connection)
 
     def _too_large(self, limit_bytes: int) -> MalformedResponse:
         return MalformedResponse(f"The reply of {self._place} is over the limit of {limit_bytes} bytes.")
@@ -95,9 +110,10 @@ class _Chunks:
         return chunk
 
 
-def _joined(response: ClientResponse) -> dict[str, str]:
+def _joined(raw_headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
     headers: dict[str, str] = {}
-    for name, value in response.headers.items():
-        name = name.lower()
+    for raw_name, raw_value in raw_headers:
+        name = raw_name.decode("ascii", "replace").lower()
+        value = raw_value.decode("utf-8", "surrogateescape")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers

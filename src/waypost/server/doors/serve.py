@@ -22,6 +22,7 @@ from waypost.providers.answers import Batch
 from waypost.providers.asked import Asked
 from waypost.server.application import lifecycle_in, served_in
 from waypost.server.body import off_loop_if_large, read_whole
+from waypost.server.callers import caller_of
 from waypost.server.disconnect import CallerGone, connection_of, while_connected
 from waypost.server.doors.door import Door
 from waypost.server.doors.errors import told_error
@@ -47,6 +48,7 @@ class DoorCall:
         except ClientDisconnect:
             return
         asked = await off_loop_if_large(len(body), lambda: door.read(scope, body))
+        caller_of(scope).demand(asked.model)
         gateway, lifecycle = served_in(scope).gateway, lifecycle_in(scope)
         if asked.stream:
             await DoorStream(door, gateway, asked, lifecycle)(scope, receive, send)
@@ -101,6 +103,7 @@ class DoorStream(LiveReply):
         include_usage = asked.written is None or asked.written.seen.include_usage
         self._encoder = door.codec.stream_encoder(include_usage=include_usage)
         self._request_id = ""
+        self._served: ServedStream | None = None
         self._passed = True
         """Have all bytes so far been the provider's own?"""
         self._finished = False
@@ -113,6 +116,7 @@ class DoorStream(LiveReply):
     async def answer(self, wire: Wire) -> None:
         """Ask the gateway and write what comes. Raises IncompleteStream if the last event is no Finish."""
         async with self._gateway.stream(self._asked) as served:
+            self._served = served
             async for batch in served:
                 written = batch.raw if batch.raw is not None else self._translated(batch, served)
                 if written and not wire.started:
@@ -133,15 +137,12 @@ class DoorStream(LiveReply):
     def broken(self, error: Exception, scope: Scope) -> bytes:
         """The dialect's error event."""
         told = told_error(error, request_id_of(scope))
+        self._catch_up()
         # Decoders promise a ProviderError in Failed; encoders write any error of ours, such as the shutdown's.
         return self._encoder.encode(Failed(cast("ProviderError", told)))
 
     def _translated(self, batch: Batch, served: ServedStream) -> bytes:
-        if self._passed:
-            self._passed = False
-            # Another target goes on with what the first one's own bytes began: the encoder must know how it began.
-            for event in served.sent_events():
-                self._encoder.encode(event)
+        self._catch_up()
         written = []
         for event in batch.events:
             if isinstance(event, ResponseStart):
@@ -149,6 +150,13 @@ class DoorStream(LiveReply):
             self._finished = isinstance(event, Finish)
             written.append(self._encoder.encode(event))
         return b"".join(written)
+
+    def _catch_up(self) -> None:
+        """From here on we write ourselves: if it was the provider's own bytes before, the encoder must know them."""
+        if self._passed and self._served is not None:
+            for event in self._served.sent_events():
+                self._encoder.encode(event)
+        self._passed = False
 
     def _told_by(self, served: ServedStream, *, passed: bool) -> list[tuple[bytes, bytes]]:
         own = reply_headers(self._door, served, self._encoder.losses, self._request_id)
