@@ -30,6 +30,7 @@ def wrong(cell: Cell, result: Result) -> Iterator[str]:
     yield from _what_the_caller_got(cell, result)
     yield from _what_the_providers_saw(cell, result)
     yield from _what_the_record_says(cell, result)
+    yield from _what_explain_says(cell, result)
     at_least_s = cell.expected.at_least_s
     if not at_least_s <= result.took_s <= at_least_s + SLACK_S:
         yield f"took {result.took_s:.2f} s, and {at_least_s} s were due"
@@ -83,6 +84,20 @@ def _what_the_record_says(cell: Cell, result: Result) -> Iterator[str]:
         yield f"the header counts {result.headers.get('x-waypost-attempts')} attempts, and {due} were due"
     if not expected.told and result.headers.get("x-waypost-provider") != cell.provider(_last(cell)):
         yield f"the header says that {result.headers.get('x-waypost-provider')} answered"
+
+
+def _what_explain_says(cell: Cell, result: Result) -> Iterator[str]:
+    expected, story = cell.expected, result.story
+    due = [tuple(call.split()) for call in expected.calls]
+    told = [(each["provider"].rpartition(".")[2], each["error_code"] or "answered") for each in story["attempts"]]
+    if told != due:
+        yield f"explain tells of the calls {told}, and {due} were due"
+    outcome = "failed" if expected.told else "answered"
+    if (story["outcome"], story["status"], story["route"]) != (outcome, result.status, cell.name):
+        yield f"explain says {story['outcome']} {story['status']} by {story['route']}, and {outcome} was due"
+    # The beginning, a sentence for each call, the end, and what it cost.
+    if len(story["explanation"]) < 3 + len(due):
+        yield f"explain says no more than {story['explanation']}"
 
 
 def _last_role(result: Result) -> Any:

@@ -43,6 +43,8 @@ class Result:
     record: Mapping[str, Any]
     failures: tuple[tuple[str, str], ...]
     """Provider and code of each call that failed, as the log tells it."""
+    story: Mapping[str, Any]
+    """What `explain` says."""
 
     @property
     def waits_s(self) -> list[float]:
@@ -70,6 +72,7 @@ class House:
         )
         took_s = time.monotonic() - began
         record = await self.log.record_of(cell.name)
+        story = await self.client.get(f"/api/ai/requests/{cell.name}/explain")
         return Result(
             reply.status_code,
             reply.headers,
@@ -78,6 +81,7 @@ class House:
             tuple(self.calls(cell)),
             record,
             tuple((each["provider"], each["code"]) for each in self.log.failures_of(cell.name)),
+            story.json(),
         )
 
     def calls(self, cell: Cell) -> list[tuple[Which, SeenRequest]]:

@@ -184,7 +184,6 @@ ROWS = (
     Row(
         "a wrong key, the next one is right",
         Target(keys=("wrong", "right")),
-        not_yet="several keys of a provider",
         **both("first provider_authentication", "first answered"),
     ),
     Row(

@@ -34,6 +34,14 @@ each_pair = pytest.mark.parametrize(("door", "wire"), PAIRS)
 either_way = pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 
 QUESTION = "What is it like in Paris and Rome?"
+NOT_YET = pytest.mark.xfail(reason="signatures are kept for callers of other dialects", strict=True)
+SIGNED = [
+    pytest.param(door, wire, id=f"{door} by {wire}", marks=[] if door == wire else [NOT_YET])
+    for door in AGENTS
+    for wire in ("responses", "anthropic", "gemini")
+]
+"""Chat Completions has no signatures."""
+
 PARIS, ROME, ZONE = {"city": "Paris"}, {"city": "Rome"}, {"zone": "Europe/Rome"}
 LOOP = Script(
     rules=(
@@ -111,14 +119,12 @@ async def test_a_tool_loop_of_three_turns_with_parallel_calls(house: House, door
     assert _are_told(RESULTS[wire](third.body), "rain", "sun", "noon")
 
 
-@each_pair
+@pytest.mark.parametrize(("door", "wire"), SIGNED)
 @either_way
 async def test_reasoning_comes_back_signed_to_the_provider_it_is_from(
     house: House, door: str, wire: str, stream: bool
 ) -> None:
     """Without its signatures a provider that reasons refuses the turn, or forgets what it thought."""
-    if wire not in SIGNATURES:
-        pytest.skip("Chat Completions has no signatures")
     async with house.agent(door, wire, LOOP) as agent:
         await agent.loop(QUESTION, TOOLS, stream=stream)
     counts = [len(list(SIGNATURES[wire](seen.body))) for seen in house.simulator.requests]
