@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from waypost.app import Application, build
 from waypost.gateway.gateway import Gateway
-from waypost.gateway.story import StoryBook
+from waypost.gateway.stores import Stores
 from waypost.manager.service import StreamingAIService
 from waypost.server.api import create_app
 from waypost.server.callers import Callers
@@ -48,9 +48,9 @@ class FromEnvironment:
         return self._built().callers
 
     @property
-    def stories(self) -> StoryBook:
-        """What became of the last requests. Raises ConfigurationError."""
-        return self._built().stories
+    def stores(self) -> Stores:
+        """What is kept from one request to another. Raises ConfigurationError."""
+        return self._built().stores
 
     async def close(self) -> None:
         """Let go of connections and child processes, and forget the settings."""

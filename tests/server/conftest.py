@@ -14,9 +14,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from waypost import AIResponse, AIServiceManager, AIServiceProvider
+from waypost.app import stores_of
 from waypost.chat import Event
 from waypost.gateway.gateway import Gateway
-from waypost.gateway.story import StoryBook
+from waypost.gateway.stores import Stores
 from waypost.providers.provider import ProviderState
 from waypost.server.api import create_app
 from waypost.server.callers import Callers
@@ -93,8 +94,11 @@ class Served:
     manager: AIServiceManager = field(default_factory=AIServiceManager)
     gateway: Gateway = field(default_factory=lambda: Gateway({}, {}, {}))
     callers: Callers = field(default_factory=lambda: Callers({}))
-    stories: StoryBook = field(default_factory=StoryBook)
+    stores: Stores = field(init=False)
     closed: int = 0
+
+    def __post_init__(self) -> None:
+        self.stores = stores_of(self.settings)
 
     async def close(self) -> None:
         self.closed += 1

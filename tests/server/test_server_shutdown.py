@@ -22,7 +22,7 @@ PROGRAM = """
 import asyncio, sys
 from dataclasses import dataclass
 from waypost import AIResponse, AIServiceManager, AIServiceProvider
-from waypost.gateway.story import StoryBook
+from waypost.app import stores_of
 from waypost.server.callers import Callers
 from waypost.server.run import run
 from waypost.settings import Settings
@@ -45,7 +45,9 @@ class Served:
     settings: Settings
     manager: AIServiceManager
     callers = Callers({})
-    stories = StoryBook()
+
+    def __post_init__(self):
+        self.stores = stores_of(self.settings)
 
     async def close(self):
         print("application closed", flush=True)

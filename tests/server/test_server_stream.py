@@ -33,7 +33,7 @@ from waypost.errors import IncompleteStream, ProviderConnectionLost, ProviderSer
 from waypost.server.api import create_app
 from waypost.server.lifecycle import Lifecycle
 from waypost.server.service import get_ai_service
-from waypost.server.stream import EventStream
+from waypost.server.stream import Call, EventStream
 
 PATH = "/api/ai/generate"
 Client = Callable[..., TestClient]
@@ -96,7 +96,7 @@ def test_every_kind_of_part_has_its_event(client: Client, eventful: Any) -> None
     )
     call = {"call_id": "c1", "name": "weather", "arguments": '{"city":"Oslo"}'}
     assert events[:-1] == [
-        ("start", {"id": "answer-1", "provider": "first", "model": "m1"}),
+        ("start", {"id": events[0][1]["id"], "provider": "first", "model": "m1"}),
         ("reasoning", {"text": "Hm"}),
         ("delta", {"text": "He"}),
         ("delta", {"text": "llo"}),
@@ -129,7 +129,7 @@ def test_a_stream_that_breaks_ends_with_error_and_never_done(
     )
     events = events_of(reply.content)
     assert [name for _, name, _ in events] == ["start", "delta", "error"]
-    assert events[-1][0] == "answer-1.2"
+    assert events[-1][0] == f"{events[0][2]['id']}.2"
     error = events[-1][2]["error"]
     assert (error["code"], error["request_id"]) == (code, "mine")
 
@@ -217,7 +217,7 @@ async def run_stream(service: Any, **options: Any) -> list[dict[str, Any]]:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await EventStream(service, "p", {}, Lifecycle(), **options)({"type": "http", "state": {}}, receive, send)
+    await EventStream(Call(service, "p", {}), Lifecycle(), **options)({"type": "http", "state": {}}, receive, send)
     return sent
 
 

@@ -6,7 +6,7 @@ A record is shared by every task that works for the request. Outside of a reques
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -60,6 +60,12 @@ class CallRecord:
     notes: tuple[str, ...] = ()
     told: Told | None = None
     error: Exception | None = None
+    cache: str | None = None
+    """"hit" if a kept answer was given, of that provider and model."""
+    replayed: bool = False
+    """Was the answer that to an earlier request with the same idempotency key?"""
+    on_answer: Callable[[], None] | None = None
+    """Called when somebody answers, or has begun to: from then on the request may cost."""
     started_at: float = field(default_factory=time.time)
     _attempts: tuple[Attempt, ...] = ()
 
@@ -148,12 +154,41 @@ def end_record(token: Token[CallRecord | None]) -> None:
     _current.reset(token)
 
 
+def note_served(told: Told, provider: str, model: str, notes: tuple[str, ...]) -> None:
+    """A target answers, or has begun to."""
+    record = _current.get()
+    if record is not None:
+        record.provider, record.model, record.notes, record.told = provider, model, notes, told
+        if record.on_answer is not None:
+            record.on_answer()
+
+
 def note_answer(provider: str, model: str, attempts: Sequence[Attempt]) -> None:
     """Somebody answers, or has begun to."""
     record = _current.get()
     if record is not None:
         record.provider, record.model = provider, model
         record.note_attempts(attempts)
+        if record.on_answer is not None:
+            record.on_answer()
+
+
+def on_answer(call: Callable[[], None]) -> None:
+    """Have it called when somebody answers this request, or begins to."""
+    record = _current.get()
+    if record is not None:
+        record.on_answer = call
+
+
+def note_kept_answer(headers: Iterable[tuple[bytes, bytes]], *, cache: str | None = None) -> None:
+    """An answer from memory is told: `cache` says which word of the cache; None: it is a replay. Nobody is asked."""
+    record = _current.get()
+    if record is None:
+        return
+    told = dict(headers)
+    record.provider = told.get(b"x-waypost-provider", b"").decode("latin-1") or None
+    record.model = told.get(b"x-waypost-model", b"").decode("latin-1") or None
+    record.cache, record.replayed = cache, cache is None
 
 
 def note_failure(error: Exception) -> None:

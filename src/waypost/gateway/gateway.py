@@ -13,7 +13,7 @@ from typing import Final, cast
 from waypost.catalogue import Capabilities, capabilities_of
 from waypost.gateway.balance import LatencyBoard, order
 from waypost.gateway.breaker import HealthBoard
-from waypost.gateway.call_record import current_record
+from waypost.gateway.call_record import current_record, note_served
 from waypost.gateway.fallback import FirstStream, first_answer, first_stream
 from waypost.gateway.fitting import fit
 from waypost.gateway.policy import Policy
@@ -94,7 +94,7 @@ class Gateway:
         answer, candidate = answered.answer, answered.candidate
         notes = (*planned.notes_of(candidate), *answer.notes)
         served = Served(answer, candidate.name, answered.attempts, notes, self._kinds[candidate.name])
-        _note_served(served, served.model)
+        note_served(served, served.provider, served.model, served.notes)
         return served
 
     @asynccontextmanager
@@ -119,7 +119,7 @@ class Gateway:
                 notes = planned.notes_of(answered.candidate)
                 name = answered.candidate.name
                 served = ServedStream(recovering, name, notes, self._kinds[name])
-                _note_served(served, served.model)
+                note_served(served, served.provider, served.model, served.notes)
                 yield served
 
     async def _generated(self, asked: Asked, candidate: Candidate[Provider]) -> Answer:
@@ -226,9 +226,3 @@ DEFAULT_POLICY = Policy()
 
 def _has_token(batch: Batch) -> bool:
     return batch.token
-
-
-def _note_served(served: Served | ServedStream, model: str) -> None:
-    record = current_record()
-    if record is not None:
-        record.provider, record.model, record.notes, record.told = served.provider, model, served.notes, served

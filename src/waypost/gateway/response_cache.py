@@ -4,7 +4,8 @@ A route opts in, and by that says that one answer is as good as another, whateve
 answers with status 200 that the provider finished are kept, and a tenant sees none but its own.
 
 "The same words" means: the same tenant, route, wire format and `stream`, and the same body but for white space between
-tokens, the order of the top-level members, and the members in `VOLATILE`. The order of members further down stays
+tokens, the order of the top-level members, the name in `model`, which only leads to the route, and the members in
+`VOLATILE`. The order of members further down stays
 significant: models write structured output in the order of the schema. Two identical requests at one time are both
 sent; this is a cache, not a queue.
 """
@@ -35,6 +36,7 @@ VOLATILE: Final[Mapping[str, frozenset[str]]] = {
     "gemini": frozenset({"labels"}),
 }
 """Members that say who asks or how it is booked, not what is asked, by wire format. Any other format: none."""
+_MODEL: Final = "model"
 STORED: Final = "store"
 """Where this member is true the provider keeps the answer, with its metadata: nothing is volatile then."""
 
@@ -60,7 +62,8 @@ def cache_key(
 ) -> bytes | None:
     """What two requests must have in common to share an answer: 32 bytes. None if the body is no JSON object.
 
-    `also` is all else that the answer depends on: a model or method in the path, the query, headers that are passed on.
+    `route` is what the request's model leads to, so that an alias shares its answers. `also` is all else that an answer
+    depends on: a method in the path, the query, headers that are passed on.
     The body must have been read strictly before: of a member that stands there twice, the last one counts here.
     """
     try:
@@ -75,7 +78,7 @@ def cache_key(
     for piece in (tenant, route, wire_format, "stream" if stream else "whole", str(len(also)), *also):
         _add(digest, piece.encode())
     for name in sorted(members):
-        if name not in left_out:
+        if name not in left_out and name != _MODEL:
             _add(digest, name.encode())
             _add(digest, bytes(members[name]))
     return digest.digest()

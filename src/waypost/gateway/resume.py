@@ -172,6 +172,11 @@ class Reading:
         """How the stream ended; None while it goes on."""
         return self._stream.end
 
+    @property
+    def complete(self) -> bool:
+        """Has the stream ended as streams do, and has this reader all of it?"""
+        return self._stream.end in ("finished", "failed") and self._number == self._stream.next
+
     def close(self) -> None:
         """Read no further."""
         self._buffers.left(self._stream, self)
@@ -259,7 +264,7 @@ class ResumeBuffers:
         """
         stream = self._named.get((tenant, stream_id))
         if stream is None:
-            raise UnknownStream("There is no such stream.")
+            raise _unknown()
         if not BEFORE_FIRST <= after_number < stream.next:
             raise _no_such_event()
         if after_number + 1 < stream.first:
@@ -301,6 +306,14 @@ class ResumeBuffers:
             stream.progress.ring()
             if not stream.readers and stream.end is None:
                 self._wait_for_reader(stream)
+
+    def stop(self, stream_id: str, tenant: str) -> None:
+        """Stop a stream now, whoever reads it; one that has ended stays as it is. Raises UnknownStream."""
+        stream = self._named.get((tenant, stream_id))
+        if stream is None:
+            raise _unknown()
+        if stream.end is None:
+            self._stop(stream)
 
     def close(self) -> None:
         """Stop every stream that nobody reads, and wait for no more time to pass."""
@@ -366,6 +379,10 @@ def _weight(event: bytes) -> int:
 
 def _call_later(delay_s: float, call: Callable[[], None]) -> Timer:
     return asyncio.get_running_loop().call_later(delay_s, call)
+
+
+def _unknown() -> UnknownStream:
+    return UnknownStream("There is no such stream.")
 
 
 def _dropped() -> StreamExpired:

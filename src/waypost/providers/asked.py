@@ -63,6 +63,14 @@ class Asked:
             self._request = self._decode()
         return self._request
 
+    def complete_with(self, complete: Callable[[Request], Request]) -> None:
+        """Have the canonical form completed, as soon as there is one; the caller's own bytes stay as they are."""
+        decode = self._decode
+        if self._request is not None:
+            self._request = complete(self._request)
+        elif decode is not None:
+            self._decode = lambda: complete(decode())
+
     @property
     def size_bytes(self) -> int:
         """How much there is to read, about."""

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from waypost import __version__
-from waypost.server import assets, capabilities, explain, generate, health, home
+from waypost.server import assets, capabilities, explain, generate, health, home, resume
 from waypost.server.application import ServedApplication
 from waypost.server.doors.routes import Dispatcher, door_routes
 from waypost.server.handlers import add_handlers
@@ -26,16 +26,18 @@ from waypost.server.middleware.cors import Cors
 from waypost.server.middleware.dialect import Dialect
 from waypost.server.middleware.draining import Draining
 from waypost.server.middleware.guard import Guard
+from waypost.server.middleware.idempotent import Idempotent
 from waypost.server.middleware.json_only import JsonOnly
 from waypost.server.middleware.plain_start import PlainStart
 from waypost.server.middleware.request_id import RequestId
+from waypost.server.runs import Runs
 
 DESCRIPTION = (
     "One address in front of language models. Every error has the same form: `code`, `message`, `hint` (what to do) "
     "and `request_id`, which is also in the header `x-request-id`."
 )
 
-MODULES = (generate, explain, capabilities, health, home, assets)
+MODULES = (generate, resume, explain, capabilities, health, home, assets)
 """What has routes."""
 
 
@@ -65,7 +67,7 @@ class WaypostApi(FastAPI):
 
 def create_app(application: ServedApplication) -> FastAPI:
     """The ASGI application. It owns `application`: reads its settings at the first request, closes it at the end."""
-    lifecycle = Lifecycle()
+    lifecycle, runs = Lifecycle(), Runs()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -74,6 +76,7 @@ def create_app(application: ServedApplication) -> FastAPI:
         try:
             yield
         finally:
+            await runs.close()
             await application.close()
 
     app = WaypostApi(
@@ -88,6 +91,7 @@ def create_app(application: ServedApplication) -> FastAPI:
     app.chain = _chain(application, lifecycle)
     app.state.served = application
     app.state.lifecycle = lifecycle
+    app.state.runs = runs
     add_handlers(app)
     for module in MODULES:
         app.include_router(module.router)
@@ -117,4 +121,6 @@ def _chain(application: ServedApplication, lifecycle: Lifecycle) -> tuple[Middle
         Middleware(Draining, lifecycle=lifecycle),
         Middleware(JsonOnly),
         Middleware(BodyLimit, served=application),
+        # Innermost: a refusal by any of the others is not remembered.
+        Middleware(Idempotent, served=application),
     )

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from waypost.gateway.gateway import Gateway
-from waypost.gateway.story import StoryBook
+from waypost.gateway.stores import Stores
 from waypost.manager.service import StreamingAIService
 from waypost.server.callers import Callers
 from waypost.server.lifecycle import Lifecycle
@@ -35,8 +35,8 @@ class ServedApplication(Protocol):
         """Who may call."""
 
     @property
-    def stories(self) -> StoryBook:
-        """What became of the last requests."""
+    def stores(self) -> Stores:
+        """What is kept in memory from one request to another."""
 
     async def close(self) -> None:
         """Let go of connections and child processes."""

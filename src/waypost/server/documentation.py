@@ -9,10 +9,14 @@ from waypost import errors
 from waypost.errors import (
     BodyTooLarge,
     ConfigurationError,
+    InvalidRequest,
     MethodNotAllowed,
     OriginRefused,
+    ServerBusy,
+    StreamExpired,
     UnknownPath,
     UnknownRequest,
+    UnknownStream,
     WaypostError,
 )
 from waypost.server.envelope import InternalError, sentence_list
@@ -148,30 +152,87 @@ def error_responses(kinds: Iterable[type[WaypostError]]) -> dict[int | str, dict
     }
 
 
-# No answers of this endpoint.
-_NOT_HERE = {UnknownPath, MethodNotAllowed, ConfigurationError, WaypostError, UnknownRequest}
+# Unknown paths, methods, requests and streams are no answers of this endpoint.
+_NOT_HERE = {
+    UnknownPath,
+    UnknownRequest,
+    UnknownStream,
+    StreamExpired,
+    MethodNotAllowed,
+    ConfigurationError,
+    WaypostError,
+}
 
 PAGE_RESPONSES: Final = error_responses((OriginRefused, BodyTooLarge, InternalError))
 """What any endpoint may answer."""
 
+_EVENT_STREAM: Final[dict[str, Any]] = {
+    "text/event-stream": {
+        "schema": {"type": "string", "description": EVENT_TEXT},
+        "examples": {"story": {"value": _STREAM}},
+        "x-events": {name: {"$ref": SCHEMA_REF.format(model=kind.__name__)} for name, kind in EVENTS.items()},
+    },
+}
+_REPLY_HEADERS: Final[dict[str, Any]] = {
+    "x-waypost-response-id": {
+        "description": "The id of a stream that can be gone on with.",
+        "schema": {"type": "string"},
+    },
+    "idempotent-replayed": {
+        "description": "`true` on what an earlier request with the same Idempotency-Key was answered.",
+        "schema": {"type": "string"},
+    },
+}
+
 GENERATE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "The answer; with `stream`, its events.",
-        "content": {
-            **json_of(AIResponseModel, examples=REPLY_EXAMPLES),
-            "text/event-stream": {
-                "schema": {"type": "string", "description": EVENT_TEXT},
-                "examples": {"story": {"value": _STREAM}},
-                "x-events": {name: {"$ref": SCHEMA_REF.format(model=kind.__name__)} for name, kind in EVENTS.items()},
-            },
-        },
+        "headers": _REPLY_HEADERS,
+        "content": {**json_of(AIResponseModel, examples=REPLY_EXAMPLES), **_EVENT_STREAM},
     },
     **error_responses(kind for kind in (*_every(), InternalError) if kind not in _NOT_HERE),
 }
 
+EVENTS_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The events that were missed, and those to come.",
+        "headers": {"x-waypost-response-id": _REPLY_HEADERS["x-waypost-response-id"]},
+        "content": _EVENT_STREAM,
+    },
+    204: {"description": "The stream has ended, and there are no more events."},
+    **error_responses((InvalidRequest, OriginRefused, UnknownStream, StreamExpired, ServerBusy, InternalError)),
+}
+CANCEL_RESPONSES: Final = error_responses((OriginRefused, UnknownStream, ServerBusy, InternalError))
+
+
+def _parameter(name: str, description: str, place: str = "header") -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": place,
+        "required": place == "path",
+        "description": description,
+        "schema": {"type": "string"},
+    }
+
+
+_STREAM_ID: Final = _parameter("stream_id", "The stream's id, as `x-waypost-response-id` and `start` told it.", "path")
+EVENTS_REQUEST: Final[dict[str, Any]] = {
+    "parameters": [
+        _STREAM_ID,
+        _parameter("Last-Event-ID", "The id of the last event that was received; without it, all are told."),
+    ]
+}
+CANCEL_REQUEST: Final[dict[str, Any]] = {"parameters": [_STREAM_ID]}
+
 GENERATE_REQUEST: Final[dict[str, Any]] = {
+    "parameters": [
+        _parameter(
+            "Idempotency-Key",
+            "1 to 255 printable ASCII characters. The same key and body again: the same answer, paid once.",
+        )
+    ],
     "requestBody": {
         "required": True,
         "content": json_of(AIRequest, examples=REQUEST_EXAMPLES),
-    }
+    },
 }

@@ -40,7 +40,7 @@ async def explain(request: Request) -> Response:
     told. The last requests are remembered (`server.explain_records`); no prompt and no answer is.
     """
     caller, request_id = caller_of(request.scope), request.path_params["request_id"]
-    story = served_by(request).stories.find(request_id, caller.name, is_admin=caller.is_admin)
+    story = served_by(request).stores.stories.find(request_id, caller.name, is_admin=caller.is_admin)
     if story is None:
         raise UnknownRequest(
             f'No request with the id "{request_id[:100]}" is remembered.',

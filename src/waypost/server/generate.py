@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from waypost.gateway.call_record import note_answer
-from waypost.server.application import lifecycle_of
+from waypost.server.application import lifecycle_of, served_by
 from waypost.server.body import read_body
 from waypost.server.callers import caller_of
 from waypost.server.disconnect import CallerGone, connection_of, while_connected
@@ -18,8 +18,9 @@ from waypost.server.jsonwire import json_bytes
 from waypost.server.middleware.access_log import NO_REPLY
 from waypost.server.models import AIRequest
 from waypost.server.reply import whole_reply
+from waypost.server.resume import begin_stream
 from waypost.server.service import AIService, get_ai_service
-from waypost.server.stream import EventStream
+from waypost.server.stream import Call, EventStream
 
 router = APIRouter(tags=["AI"])
 
@@ -44,12 +45,16 @@ async def generate(
     """One endpoint for both forms: with `"stream": true` the answer comes as server-sent events while it is written.
 
     Without a model the default route answers. If a provider fails, the next one of the route is asked; `attempts`
-    lists every call. Closing the connection cancels the call to the provider.
+    lists every call. Closing the connection cancels the call to the provider; a stream that has begun goes on for a
+    while, and can be gone on with (see `resume`).
     """
     caller_of(request.scope).demand(asked.model or "")
     prompt, arguments, lifecycle = asked.prompt or "", asked.arguments(), lifecycle_of(request)
     if asked.stream:
-        return EventStream(service, prompt, arguments, lifecycle)
+        streams = served_by(request).stores.streams
+        if streams is not None:
+            return begin_stream(request, streams, service, prompt, arguments)
+        return EventStream(Call(service, prompt, arguments), lifecycle)
     try:
         response = await while_connected(
             service.generate_response(prompt, **arguments), request.receive, lifecycle, connection_of(request.scope)

@@ -47,9 +47,10 @@ class Told:
 class Telling:
     """Feed it every event of the first choice; ask for `done` when they have ended."""
 
-    def __init__(self, stream: AnswerStream) -> None:
+    def __init__(self, stream: AnswerStream, answer_id: str = "") -> None:
         self._stream = stream
-        self.id = safe_id(stream.id)
+        self.id = answer_id or safe_id(stream.id)
+        """The answer's: the given one, else the provider's."""
         self._parts: dict[int, Part] = {}
         self._usage = Usage()
         self._tool_calls: list[dict[str, str]] = []

@@ -194,12 +194,15 @@ async def test_refusals_before_any_provider_are_in_the_callers_dialect(
 
 
 async def test_a_server_that_stops_says_so_in_the_dialect(http: httpx.AsyncClient, house: Any) -> None:
+    # As if a stream were in flight: with none, a draining server is gone within a tenth of a second.
+    house.server.lifecycle.in_flight += 1
     house.server.lifecycle.draining = True
     reply = await http.post("/v1/messages", json={})
     assert (reply.status_code, reply.json()["error"]["type"]) == (503, "overloaded_error")
     assert (reply.headers["retry-after"], reply.headers["connection"]) == ("5", "close")
     reply = await http.post("/v1/chat/completions", json={})
     assert (reply.status_code, reply.json()["error"]["code"]) == (503, "server_busy")
+    house.server.lifecycle.in_flight -= 1
 
 
 async def test_waypost_s_own_paths_keep_their_form(http: httpx.AsyncClient) -> None:

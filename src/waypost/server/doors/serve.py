@@ -27,6 +27,8 @@ from waypost.server.disconnect import CallerGone, connection_of, while_connected
 from waypost.server.doors.door import Door
 from waypost.server.doors.errors import told_error
 from waypost.server.doors.headers import reply_headers
+from waypost.server.doors.kept import cache_of, through_cache
+from waypost.server.doors.signatures import Signatures, signatures_for
 from waypost.server.lifecycle import Lifecycle
 from waypost.server.live_reply import KEEP_ALIVE_S, LiveReply, Wire
 from waypost.server.middleware.request_id import request_id_of
@@ -49,17 +51,30 @@ class DoorCall:
             return
         asked = await off_loop_if_large(len(body), lambda: door.read(scope, body))
         caller_of(scope).demand(asked.model)
-        gateway, lifecycle = served_in(scope).gateway, lifecycle_in(scope)
+        cache = cache_of(scope, asked)
+        if cache is None:
+            await self._answer(asked, scope, receive, send)
+        else:
+            await through_cache(cache, door, asked, scope, send, lambda send: self._answer(asked, scope, receive, send))
+
+    async def _answer(self, asked: Asked, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Ask the gateway and send what it answers. True if the provider finished and all was sent."""
+        door, gateway, lifecycle = self._door, served_in(scope).gateway, lifecycle_in(scope)
+        signatures = signatures_for(scope, asked)
         if asked.stream:
-            await DoorStream(door, gateway, asked, lifecycle)(scope, receive, send)
-            return
+            stream = DoorStream(door, gateway, asked, lifecycle, signatures=signatures)
+            await stream(scope, receive, send)
+            return stream.complete
         try:
             served = await while_connected(gateway.generate(asked), receive, lifecycle, connection_of(scope))
         except CallerGone:
-            return
+            return False
+        if signatures is not None and served.answer.body is None:
+            signatures.keep(served.response)
         headers, content = whole_answer(door, served, request_id_of(scope))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
+        return True
 
 
 def whole_answer(door: Door, served: Served, request_id: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
@@ -94,9 +109,13 @@ class DoorStream(LiveReply):
         asked: Asked,
         lifecycle: Lifecycle,
         *,
+        signatures: Signatures | None = None,
         keep_alive_s: float = KEEP_ALIVE_S,
     ) -> None:
         super().__init__(lifecycle, keep_alive=door.keep_alive, keep_alive_s=keep_alive_s)
+        self.complete = False
+        """Has the provider finished, and was all of it sent?"""
+        self._signatures = signatures
         self._door = door
         self._gateway = gateway
         self._asked = asked
@@ -130,6 +149,7 @@ class DoorStream(LiveReply):
             if not wire.started:
                 wire.headers += self._told_by(served, passed=self._passed)
             await wire.send(end, last=True)
+        self.complete = True
         if self._encoder.losses:
             # Most of these are found after the headers were sent.
             logger.info("not carried over to the caller: %s", "; ".join(loss.what for loss in self._encoder.losses))
@@ -148,6 +168,8 @@ class DoorStream(LiveReply):
             if isinstance(event, ResponseStart):
                 event = replace(event, model=served.model)
             self._finished = isinstance(event, Finish)
+            if self._signatures is not None:
+                self._signatures.see(event)
             written.append(self._encoder.encode(event))
         return b"".join(written)
 

@@ -91,7 +91,7 @@ class AccessLog:
         request_id = request_id_of(scope)
         status = None if reply.status == NO_REPLY else reply.status
         end = RequestEnd(request_id, OUTCOMES[_outcome(reply, record)], status, duration_ms)
-        self._served.stories.add(request_id, caller_of(scope).name, record.settled(end))
+        self._served.stores.stories.add(request_id, caller_of(scope).name, record.settled(end))
 
 
 def _line(scope: Scope, reply: Reply, record: CallRecord, duration_ms: float) -> dict[str, Any]:
@@ -99,6 +99,8 @@ def _line(scope: Scope, reply: Reply, record: CallRecord, duration_ms: float) ->
         "provider": record.provider,
         "model": _shown(record.model),
         "attempts": len(record.attempts),
+        "cache": record.cache,
+        "replayed": record.replayed,
         "error_code": None if record.error is None else code_of(record.error),
     }
     return {

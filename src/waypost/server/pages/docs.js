@@ -57,8 +57,8 @@ function operationSection(operation, schemas) {
     ...requestPart(operation.requestBody, schemas),
     element("h3", {}, "Replies"),
     ...Object.entries(operation.responses).map(([status, response]) => replyPart(status, response)),
-    element("h3", {}, "Try it"),
-    tryForm(operation),
+    // The form has no fields for what stands in a path.
+    ...(operation.path.includes("{") ? [] : [element("h3", {}, "Try it"), tryForm(operation)]),
   );
 }
 

@@ -50,6 +50,7 @@ function bodyFields(body, examples) {
 async function exchange(operation, body, signal, output) {
   const started = performance.now();
   const seconds = () => `${((performance.now() - started) / 1000).toFixed(2)} s`;
+  let streamId = null;
   output.status.textContent = "Waiting for the reply";
   try {
     const reply = await fetch(operation.path, {
@@ -60,10 +61,13 @@ async function exchange(operation, body, signal, output) {
     });
     const head = `HTTP ${reply.status}, request ${reply.headers.get("x-request-id")}`;
     output.status.textContent = head;
+    streamId = reply.headers.get("x-waypost-response-id");
     if (reply.headers.get("content-type")?.startsWith("text/event-stream")) await showEvents(reply, output);
     else showWhole(await reply.text(), output);
     output.status.textContent = `${head}, complete after ${seconds()}`;
   } catch (error) {
+    // A stream outlives its reader for a while; who presses Stop wants its end.
+    if (signal.aborted && streamId) fetch(`/api/ai/responses/${streamId}`, { method: "DELETE" }).catch(() => {});
     output.status.textContent = signal.aborted ? `Stopped after ${seconds()}` : `The request failed: ${error.message}`;
   }
 }

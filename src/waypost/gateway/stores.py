@@ -1,0 +1,42 @@
+"""What a process keeps in memory from one request to another, in one value. None, or a name missing: it is not kept.
+
+Each store is described, and bounded, where it is defined. Nothing here is shared with other processes or written down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from waypost.gateway.idempotency import IdempotencyStore
+from waypost.gateway.response_cache import ResponseCache
+from waypost.gateway.resume import ResumeBuffers
+from waypost.gateway.signature_store import SignatureStore
+from waypost.gateway.story import StoryBook
+
+
+@dataclass(frozen=True, slots=True)
+class RouteCache:
+    """The kept answers of one route, and for how many seconds they are."""
+
+    route: str
+    ttl_s: float
+    answers: ResponseCache
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """All of them."""
+
+    idempotency: IdempotencyStore | None = None
+    streams: ResumeBuffers | None = None
+    signatures: SignatureStore | None = None
+    caches: Mapping[str, RouteCache] = field(default_factory=dict)
+    """By the names that lead to a route with a cache: its own and its aliases."""
+    stories: StoryBook = field(default_factory=StoryBook)
+    """What became of the last requests."""
+
+    def close(self) -> None:
+        """Stop what goes on without a caller."""
+        if self.streams is not None:
+            self.streams.close()

@@ -1,0 +1,146 @@
+"""Requests with an Idempotency-Key: the first one's answer is recorded, and told to whoever sends the key again.
+
+The invariant is the store's (see `gateway.idempotency`): a key leads to no second call that may be billed. A request
+without the header, and one that generates nothing, passes untouched. Errors here are told in the caller's dialect, as
+everywhere.
+"""
+
+from __future__ import annotations
+
+from typing import Final, cast
+
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from waypost.chat import Failed
+from waypost.codecs.sse import encode_event
+from waypost.errors import ProviderError, WaypostError
+from waypost.gateway.call_record import note_failure, note_kept_answer, on_answer
+from waypost.gateway.idempotency import KEY_HEADER, Fresh, IdempotencyStore, Pending, Replay, body_digest
+from waypost.gateway.kept_answers import Headers
+from waypost.server.application import ServedApplication
+from waypost.server.body import off_loop_if_large, read_whole
+from waypost.server.callers import caller_of
+from waypost.server.disconnect import CONNECTION, CallerGone, connection_of, while_connected
+from waypost.server.doors.headers import request_id_header
+from waypost.server.doors.table import door_at
+from waypost.server.envelope import envelope
+from waypost.server.jsonwire import json_bytes
+from waypost.server.lifecycle import Lifecycle
+from waypost.server.middleware.access_log import NO_REPLY
+from waypost.server.middleware.boundary import Boundary
+from waypost.server.middleware.headers import header_value
+from waypost.server.middleware.request_id import request_id_of
+
+GENERATE: Final = "/api/ai/generate"
+"""Besides the front doors, whatever their POST is for, what answers cost."""
+OF_ONE_REQUEST: Final = b"request-id"
+"""A header that says which request this is: a replay gets its own, as it gets its own x-request-id."""
+
+
+class Idempotent:
+    """The same key and body: the same answer, once paid. Another body: 422 `idempotency_key_reused`."""
+
+    def __init__(self, app: ASGIApp, served: ServedApplication) -> None:
+        self.app = app
+        # Within the recording: errors that no other try would mend belong to the answer.
+        self._recorded = Boundary(app)
+        self._served = served
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take one connection of any type. Raises what is wrong with the key."""
+        is_post = scope["type"] == "http" and scope["method"] == "POST"
+        key = header_value(scope, KEY_HEADER.encode()) if is_post else None
+        store = None if key is None else self._served.stores.idempotency
+        if key is None or store is None or not (scope["path"] == GENERATE or door_at(scope)):
+            await self.app(scope, receive, send)
+            return
+        try:
+            body = await read_whole(receive)
+        except ClientDisconnect:
+            return
+        found = await _begin(store, scope, key, body)
+        with found:
+            if isinstance(found, Fresh):
+                await self._recorded(*_recorded(found, scope, body, receive, send))
+            else:
+                await _tell_again(found, scope, receive, send)
+
+
+async def _begin(store: IdempotencyStore, scope: Scope, key: str, body: bytes) -> Fresh | Pending | Replay:
+    digest = await off_loop_if_large(len(body), lambda: body_digest(body, scope["query_string"]))
+    return store.begin(caller_of(scope).name, scope["path"], key, digest)
+
+
+def _recorded(fresh: Fresh, scope: Scope, body: bytes, receive: Receive, send: Send) -> tuple[Scope, Receive, Send]:
+    """The first request as the application sees it: its caller stays while others wait for the answer too."""
+    on_answer(fresh.note_billed)
+    message: Message | None = {"type": "http.request", "body": body, "more_body": False}
+    recording = True
+
+    async def receive_or_deserted() -> Message:
+        nonlocal message
+        if message is not None:
+            first, message = message, None
+            return first
+        gone = await receive()
+        fresh.leave()
+        await fresh.deserted()
+        return gone
+
+    async def record_and_send(message: Message) -> None:
+        nonlocal recording
+        if message["type"] == "http.response.start":
+            # That status is for the log: nobody was there to get an answer.
+            recording = message["status"] != NO_REPLY
+            if recording:
+                fresh.start(message["status"], message.get("headers", ()))
+        elif recording:
+            fresh.append(message.get("body", b""))
+            if not message.get("more_body", False):
+                fresh.finish()
+        await send(message)
+
+    # The connection itself would say at once that the caller has gone.
+    extensions = {name: value for name, value in (scope.get("extensions") or {}).items() if name != CONNECTION}
+    return {**scope, "extensions": extensions}, receive_or_deserted, record_and_send
+
+
+async def _tell_again(found: Pending | Replay, scope: Scope, receive: Receive, send: Send) -> None:
+    try:
+        # A lifecycle that does not end: at a shutdown the first request says how its answer ends.
+        await while_connected(_tell(found, scope, send), receive, Lifecycle(), connection_of(scope))
+    except CallerGone:
+        return
+
+
+async def _tell(found: Pending | Replay, scope: Scope, send: Send) -> None:
+    """Raises what keeps the answer away before its first bytes, and later where its form has no place for an error."""
+    status, headers = await found.head()
+    note_kept_answer(headers)
+    await send({"type": "http.response.start", "status": status, "headers": _own(headers, scope)})
+    try:
+        async for chunk in found.chunks():
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    except WaypostError as error:
+        if not dict(headers).get(b"content-type", b"").startswith(b"text/event-stream"):
+            raise
+        note_failure(error)
+        await send({"type": "http.response.body", "body": _error_event(error, scope), "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _own(headers: Headers, scope: Scope) -> list[tuple[bytes, bytes]]:
+    """The recorded headers, with this request's id where its dialect looks for it."""
+    kept = [(name, value) for name, value in headers if name.lower() != OF_ONE_REQUEST]
+    door = door_at(scope)
+    own = request_id_header(door, request_id_of(scope)) if door else {}
+    return [*kept, *((name.encode(), value.encode()) for name, value in own.items())]
+
+
+def _error_event(error: WaypostError, scope: Scope) -> bytes:
+    """As the caller's dialect ends a stream that broke."""
+    door = door_at(scope)
+    if door is None:
+        return encode_event(json_bytes(envelope(error, request_id_of(scope))), event="error")
+    return door.codec.stream_encoder(include_usage=False).encode(Failed(cast("ProviderError", error)))

@@ -1,0 +1,126 @@
+"""Calls for resumable streams: each runs in a task of its own, writes into its buffer, and needs no caller to go on.
+
+A run ends with its answer, with an error, at the end of the shutdown's grace time, or when it is told to stop: by its
+buffer when nobody has read it for too long, or by a caller. The invariant: the last event of a buffer that ended is
+`done` or `error`; a run that was stopped leaves its buffer without either, and marked as stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from starlette.types import Message
+
+from waypost.errors import WaypostError
+from waypost.gateway.call_record import note_failure
+from waypost.gateway.resume import StreamWriter
+from waypost.server.disconnect import CallerGone, while_connected
+from waypost.server.lifecycle import Lifecycle
+from waypost.server.stream import Call, encode_told, error_event
+from waypost.server.telling import Told
+
+logger = logging.getLogger("waypost.server")
+RESPONSE_ID: Final = "x-waypost-response-id"
+"""The header that tells a resumable stream's id."""
+
+
+def new_stream_id() -> str:
+    """An id that cannot be guessed, safe in a URL and in an event's id."""
+    return f"resp_{secrets.token_hex(16)}"
+
+
+class Stop:
+    """Stands where a caller's connection would: only `now` ends what hangs on it."""
+
+    def __init__(self) -> None:
+        self.disconnected = False
+        self.on_disconnect: Callable[[], None] | None = None
+        self.more_body = False
+
+    def now(self) -> None:
+        """End it. Before its beginning, too."""
+        self.disconnected = True
+        if self.on_disconnect is not None:
+            self.on_disconnect()
+
+
+class Run:
+    """One call that is told to a buffer. `request_id` is of the request that began it."""
+
+    def __init__(self, call: Call, writer: StreamWriter, stop: Stop, lifecycle: Lifecycle, request_id: str) -> None:
+        self.stop = stop
+        self._call = call
+        self._writer = writer
+        self._lifecycle = lifecycle
+        self._request_id = request_id
+        self._begun = asyncio.Event()
+        self._written = False
+        self._error: Exception | None = None
+
+    async def begun(self) -> None:
+        """Returns with the first events, or with the end. Raises what went wrong before the first."""
+        await self._begun.wait()
+        if self._error is not None:
+            raise self._error
+
+    async def work(self) -> None:
+        """All of it. Raises nothing: what goes wrong is an event, or `begun` tells it."""
+        with self._writer:
+            try:
+                await while_connected(self._call.tell(self._take), _nobody, self._lifecycle, self.stop)
+            except CallerGone:
+                return
+            except Exception as error:
+                if self._written and not isinstance(error, WaypostError):
+                    logger.exception("the stream of request %s broke", self._request_id)
+                self._broke(error)
+            else:
+                self._writer.end("finished")
+            finally:
+                self._begun.set()
+
+    async def _take(self, told: Sequence[Told]) -> None:
+        self._write(told)
+        self._begun.set()
+        await self._writer.ready()
+
+    def _write(self, told: Sequence[Told]) -> None:
+        self._written = True
+        for each in told:
+            self._writer.append(encode_told(each, self._writer.next_id))
+
+    def _broke(self, error: Exception) -> None:
+        if not self._written:
+            self._error = error
+            return
+        note_failure(error)
+        self._write((error_event(error, self._request_id),))
+        self._writer.end("failed")
+
+
+class Runs:
+    """The runs of one server."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[asyncio.Task[None], Stop] = {}
+
+    def start(self, run: Run) -> None:
+        """Let it work."""
+        task = asyncio.create_task(run.work())
+        self._tasks[task] = run.stop
+        task.add_done_callback(self._tasks.pop)
+
+    async def close(self) -> None:
+        """Stop all, and wait until they have let go of their providers."""
+        running = [task for task in self._tasks if not task.done()]
+        for task in running:
+            self._tasks[task].now()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _nobody() -> Message:
+    raise AssertionError("a run has no caller to receive from")
