@@ -14,22 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.simulated import Wire, provider, serving
 
-from tests.server.conftest import running
-from waypost.app import build
-from waypost.settings import Settings
 from waypost.simulator import Simulator
 
 CHECKER = Path(sys.executable).with_name("llm-comply")
 LIMIT_S = 60
 ANTHROPIC = ("--auth-header", "x-api-key", "--no-bearer", "-H", "anthropic-version:2023-06-01")
 GOOGLE = ("--auth-header", "x-goog-api-key", "--no-bearer")
-PROVIDERS = {
-    "openai": lambda simulator: {"kind": "openai", "base_url": simulator.openai_url},
-    "openai responses": lambda simulator: {"kind": "openai", "wire": "responses", "base_url": simulator.openai_url},
-    "anthropic": lambda simulator: {"kind": "anthropic", "base_url": simulator.url},
-    "gemini": lambda simulator: {"kind": "gemini", "base_url": f"{simulator.url}/v1beta"},
-}
 
 
 @dataclass(frozen=True)
@@ -40,7 +32,7 @@ class Run:
     """
 
     format_name: str
-    provider: str
+    provider: Wire
     model: str
     passing: int
     arguments: tuple[str, ...] = ()
@@ -49,24 +41,26 @@ class Run:
     def target(self) -> str:
         """A model of the provider's own."""
         own = {"anthropic": "claude-sonnet-4-5", "gemini": "gemini-2.5-flash"}
-        return own.get(self.provider, "gpt-4o-mini" if self.format_name in ("anthropic", "google-genai") else self.model)
+        return own.get(
+            self.provider, "gpt-4o-mini" if self.format_name in ("anthropic", "google-genai") else self.model
+        )
 
 
 RUNS = (
-    Run("openai-chat", "openai", "gpt-4o-mini", 8),
-    Run("openai-chat", "openai", "gpt-5-mini", 9),
+    Run("openai-chat", "chat", "gpt-4o-mini", 8),
+    Run("openai-chat", "chat", "gpt-5-mini", 9),
     Run("openai-chat", "anthropic", "gpt-4o-mini", 8),
     Run("openai-chat", "anthropic", "gpt-5-mini", 9),
     Run("openai-chat", "gemini", "gpt-4o-mini", 8),
-    Run("open-responses", "openai responses", "gpt-4o-mini", 12),
-    Run("open-responses", "openai responses", "gpt-5-mini", 13),
-    Run("open-responses", "openai", "gpt-4o-mini", 12),
+    Run("open-responses", "responses", "gpt-4o-mini", 12),
+    Run("open-responses", "responses", "gpt-5-mini", 13),
+    Run("open-responses", "chat", "gpt-4o-mini", 12),
     Run("open-responses", "anthropic", "gpt-5-mini", 13),
     Run("anthropic", "anthropic", "claude-sonnet-4-5", 9, ANTHROPIC),
-    Run("anthropic", "openai", "claude-sonnet-4-5", 9, ANTHROPIC),
+    Run("anthropic", "chat", "claude-sonnet-4-5", 9, ANTHROPIC),
     Run("anthropic", "gemini", "claude-sonnet-4-5", 9, ANTHROPIC),
     Run("google-genai", "gemini", "gemini-2.5-flash", 9, GOOGLE),
-    Run("google-genai", "openai", "gemini-2.5-flash", 9, GOOGLE),
+    Run("google-genai", "chat", "gemini-2.5-flash", 9, GOOGLE),
     Run("google-genai", "anthropic", "gemini-2.5-flash", 9, GOOGLE),
 )
 
@@ -74,16 +68,16 @@ RUNS = (
 @pytest.mark.parametrize("run", RUNS, ids=[f"{run.format_name} {run.model} by {run.provider}" for run in RUNS])
 async def test_every_check_that_applies_passes(run: Run) -> None:
     async with Simulator() as simulator:
-        with running(build(Settings.model_validate(_settings(run, simulator)))) as server:
-            report = await _report(run, server.url)
+        with serving(_settings(run, simulator)) as url:
+            report = await _report(run, url)
     failed = [(check["id"], check["errors"]) for check in report["results"] if check["status"] == "failed"]
     assert not failed, json.dumps(failed, indent=1)
     assert sum(check["status"] == "passed" for check in report["results"]) == run.passing
 
 
 def _settings(run: Run, simulator: Simulator) -> dict[str, Any]:
-    provider = {**PROVIDERS[run.provider](simulator), "api_key": "any"}
-    return {"providers": {"behind": provider}, "routes": {run.model: {"targets": [f"behind/{run.target}"]}}}
+    behind = {**provider(run.provider, simulator), "api_key": "any"}
+    return {"providers": {"behind": behind}, "routes": {run.model: {"targets": [f"behind/{run.target}"]}}}
 
 
 async def _report(run: Run, url: str) -> Any:

@@ -1,4 +1,4 @@
-"""Holds what came of a cell against what its row says. Gives sentences, so that one run shows every cell that is wrong."""
+"""Holds what came of a cell against what its row says. Gives sentences, so that a run shows all that is wrong."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
-from tests.matrix.doors import ERRORS
+from tests.matrix.doors import ERRORS, OPENAI_ERRORS
 from tests.matrix.house import House, Result
 from tests.matrix.report import REPORT
 from tests.matrix.rows import TEXT, Cell, Row
@@ -39,6 +39,10 @@ def wrong(cell: Cell, result: Result) -> Iterator[str]:
 def _what_the_caller_got(cell: Cell, result: Result) -> Iterator[str]:
     heard, expected = result.heard, cell.expected
     yield from heard.problems
+    if any(key.encode() in result.body for which in cell.targets for key in cell.keys(which)):
+        yield "a provider's key is in the reply"
+    if (told_s := result.headers.get("retry-after")) != expected.retry_after:
+        yield f"was told to wait {told_s} s, and {expected.retry_after} were due"
     if heard.finished and heard.text != TEXT:
         yield f"an answer that looks finished and is not: {heard.text!r}"
     if not expected.told:
@@ -69,27 +73,29 @@ def _what_the_providers_saw(cell: Cell, result: Result) -> Iterator[str]:
 
 def _what_the_record_says(cell: Cell, result: Result) -> Iterator[str]:
     expected, record = cell.expected, result.record
-    failures = [tuple(call.split()) for call in expected.calls if not call.endswith(" answered")]
+    calls = [tuple(call.split()) for call in expected.calls]
+    failures = [call for call in calls if call[1] in OPENAI_ERRORS]
     told = [(provider.rpartition(".")[2], code) for provider, code in result.failures]
     if told != failures:
         yield f"the log tells of the failures {told}, and {failures} were due"
     outcome = ("failed", expected.recorded) if expected.told else ("completed", None)
     if (record["outcome"], record.get("error_code")) != outcome or record["status"] != result.status:
         yield f"the access log says {record}, and {outcome} was due"
-    calls = len(expected.calls)
-    if record.get("attempts") != calls:
-        yield f"the access log counts {record.get('attempts')} attempts, and {calls} were due"
-    due = calls if expected.header_attempts is None else expected.header_attempts
+    if record.get("attempts") != len(calls):
+        yield f"the access log counts {record.get('attempts')} attempts, and {len(calls)} were due"
+    due = len(calls) if expected.header_attempts is None else expected.header_attempts
     if result.headers.get("x-waypost-attempts") != str(due):
         yield f"the header counts {result.headers.get('x-waypost-attempts')} attempts, and {due} were due"
-    if not expected.told and result.headers.get("x-waypost-provider") != cell.provider(_last(cell)):
+    if not expected.told and result.headers.get("x-waypost-provider") != f"{cell.name}.{_teller(cell)}":
         yield f"the header says that {result.headers.get('x-waypost-provider')} answered"
 
 
 def _what_explain_says(cell: Cell, result: Result) -> Iterator[str]:
     expected, story = cell.expected, result.story
     due = [tuple(call.split()) for call in expected.calls]
-    told = [(each["provider"].rpartition(".")[2], each["error_code"] or "answered") for each in story["attempts"]]
+    told = [
+        (each["provider"].rpartition(".")[2], each["error_code"] or each["reason_next"]) for each in story["attempts"]
+    ]
     if told != due:
         yield f"explain tells of the calls {told}, and {due} were due"
     outcome = "failed" if expected.told else "answered"
@@ -105,6 +111,6 @@ def _last_role(result: Result) -> Any:
     return body["messages"][-1]["role"]
 
 
-def _last(cell: Cell) -> str:
+def _teller(cell: Cell) -> str:
     """Who answered; of a recovered stream, who began."""
     return cell.expected.calls[(cell.expected.header_attempts or 0) - 1].split()[0]

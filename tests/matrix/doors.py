@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.matrix.sse import Seen, events_in
+from tests.simulated import Wire
 
 Turn = tuple[str, str]
 """Who speaks ("user" or "assistant"), and what."""
@@ -31,8 +32,8 @@ class Heard:
 class Door(ABC):
     """One dialect's client. `other` is the dialect of the second provider to try it with."""
 
-    name: str
-    other: str
+    name: Wire
+    other: Wire
 
     @abstractmethod
     def path(self, model: str, *, stream: bool) -> str:
@@ -224,7 +225,9 @@ class Gemini(Door):
         return Heard(text, any("finishReason" in each for each in candidates))
 
     def identity(self, event: Seen) -> Any:
-        return tuple(event.data[name] for name in ("responseId", "modelVersion")) if "responseId" in event.data else None
+        return (
+            tuple(event.data[name] for name in ("responseId", "modelVersion")) if "responseId" in event.data else None
+        )
 
     def error_in(self, body: Any) -> str:
         return str(body["error"]["status"])

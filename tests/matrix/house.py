@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import httpx
-
 from tests.matrix.doors import Heard
+from tests.matrix.log_keeper import LogKeeper
 from tests.matrix.rows import Cell, Row, Which
-from tests.server.conftest import running
-from waypost.app import build
-from waypost.settings import Settings
+from tests.simulated import provider, serving
+
 from waypost.simulator import Fault, Match, Pacing, Reply, Rule, Script, SeenRequest, Simulator
 from waypost.simulator.credentials import key_hash
 from waypost.simulator.faults import NamedError
@@ -28,7 +25,6 @@ POLICY: Mapping[str, Any] = {"backoff_first_s": 0.05, "backoff_limit_s": 0.2, "t
 PACE = Pacing(token_interval_s=0.01)
 """Slow enough that what was sent has been read before a connection is reset."""
 CLIENT_S = 30.0
-RECORD_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +33,7 @@ class Result:
 
     status: int
     headers: Mapping[str, str]
+    body: bytes
     heard: Heard
     took_s: float
     calls: tuple[tuple[Which, SeenRequest], ...]
@@ -50,14 +47,13 @@ class Result:
     def waits_s(self) -> list[float]:
         """From each call's arrival to the next one's."""
         at = [datetime.fromisoformat(seen.time).timestamp() for _, seen in self.calls]
-        return [after - before for before, after in zip(at, at[1:], strict=False)]
+        return [after - before for before, after in pairwise(at)]
 
 
 class House:
     """What the cells of one module run against."""
 
-    def __init__(self, url: str, simulator: Simulator, client: httpx.AsyncClient, log: LogKeeper) -> None:
-        self.url = url
+    def __init__(self, simulator: Simulator, client: httpx.AsyncClient, log: LogKeeper) -> None:
         self.simulator = simulator
         self.client = client
         self.log = log
@@ -76,6 +72,7 @@ class House:
         return Result(
             reply.status_code,
             reply.headers,
+            reply.content,
             heard(cell, reply),
             took_s,
             tuple(self.calls(cell)),
@@ -102,11 +99,10 @@ async def house_for(rows: Iterable[Row]) -> AsyncIterator[House]:
     """A running house with everything the rows' cells need."""
     cells = [cell for row in rows for cell in row.cells()]
     async with Simulator(Script(rules=(_WRONG_KEYS, *_rules(cells)), pacing=PACE)) as simulator:
-        served = build(Settings.model_validate(settings_of(cells, simulator)))
-        with LogKeeper.listening() as log, running(served) as server:
+        with LogKeeper.listening() as log, serving(settings_of(cells, simulator)) as url:
             limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-            async with httpx.AsyncClient(base_url=server.url, timeout=CLIENT_S, limits=limits) as client:
-                yield House(server.url, simulator, client, log)
+            async with httpx.AsyncClient(base_url=url, timeout=CLIENT_S, limits=limits) as client:
+                yield House(simulator, client, log)
 
 
 def settings_of(cells: Iterable[Cell], simulator: Simulator) -> dict[str, Any]:
@@ -115,20 +111,12 @@ def settings_of(cells: Iterable[Cell], simulator: Simulator) -> dict[str, Any]:
     routes: dict[str, Any] = {}
     for cell in cells:
         for which in cell.targets:
-            deadlines = {"idle_s": cell.row.idle_s}
-            vendor = _VENDORS[cell.wire(which)](simulator)
-            providers[cell.provider(which)] = {**vendor, "api_keys": cell.keys(which), "deadlines": deadlines}
+            more = {"api_keys": cell.keys(which), "deadlines": {"idle_s": cell.row.idle_s}}
+            providers[cell.provider(which)] = {**provider(cell.wire(which), simulator), **more}
         targets = [f"{cell.provider(which)}/{target.model}" for which, target in cell.targets.items()]
         routes[cell.name] = {"targets": targets, "policy": {**POLICY, **cell.row.policy}}
     return {"providers": providers, "routes": routes}
 
-
-_VENDORS = {
-    "chat": lambda simulator: {"kind": "openai", "base_url": simulator.openai_url},
-    "responses": lambda simulator: {"kind": "openai", "wire": "responses", "base_url": simulator.openai_url},
-    "anthropic": lambda simulator: {"kind": "anthropic", "base_url": simulator.url},
-    "gemini": lambda simulator: {"kind": "gemini", "base_url": f"{simulator.url}/v1beta"},
-}
 
 _WRONG_KEYS = Rule(match=Match(key="wrong.*"), fault=NamedError("authentication"))
 
@@ -145,50 +133,3 @@ def _rules_of(cell: Cell, which: Which) -> Iterable[Rule]:
         return Rule(Match(key=f"*.{cell.provider(which)}"), reply, fault=fault, times=times)
 
     return [*(rule(fault, 1) for fault in target.does[:-1]), rule(target.does[-1], None)]
-
-
-class LogKeeper(logging.Handler):
-    """Keeps the access log's lines and the warnings about failed calls, by request id."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._records: dict[str, dict[str, Any]] = {}
-        self._failures: dict[str, list[dict[str, Any]]] = {}
-
-    @classmethod
-    @contextmanager
-    def listening(cls) -> Any:
-        """One that hears both logs inside the block."""
-        keeper = cls()
-        loggers = [logging.getLogger(name) for name in ("waypost.access", "waypost.server")]
-        levels = [each.level for each in loggers]
-        for each in loggers:
-            each.addHandler(keeper)
-            each.setLevel(logging.INFO)
-        try:
-            yield keeper
-        finally:
-            for each, level in zip(loggers, levels, strict=True):
-                each.removeHandler(keeper)
-                each.setLevel(level)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Called by the server's thread."""
-        message = record.getMessage()
-        if record.name == "waypost.access":
-            line = json.loads(message)
-            self._records[line["request_id"]] = line
-        elif message.startswith("attempt failed: "):
-            line = json.loads(message.removeprefix("attempt failed: "))
-            self._failures.setdefault(line["request_id"], []).append(line)
-
-    async def record_of(self, request_id: str) -> dict[str, Any]:
-        """The request's line, which is written just after the reply's last byte."""
-        async with asyncio.timeout(RECORD_S):
-            while request_id not in self._records:
-                await asyncio.sleep(0.01)
-        return self._records[request_id]
-
-    def failures_of(self, request_id: str) -> list[dict[str, Any]]:
-        """Its failed calls, in order."""
-        return self._failures.get(request_id, [])

@@ -9,12 +9,15 @@ from typing import Any, Literal
 
 import pytest
 from _pytest.mark import ParameterSet
-
 from tests.matrix.doors import DOORS, Door, Turn
+from tests.simulated import Wire
+
 from waypost.simulator import Fault
 from waypost.simulator.script import Prefill
 
-TEXT = "Grüße: a river 🌊 finds the sea by asking no one, and it tells each stone on its way that it will be back, später."
+TEXT = (
+    "Grüße: a river 🌊 finds the sea by asking no one, and it tells each stone on its way that it will be back, später."
+)
 """What a target says that does not fail. It has more tokens than any row's fault lets through."""
 PASSED_ON = ("context_length_exceeded", "content_policy_violation", "provider_bad_request")
 """What is the caller's to mend: told at once, whoever else might be asked."""
@@ -38,6 +41,8 @@ class Expected:
     header_attempts: int | None = None
     """What the reply's header counts, where that is not all the calls: it is sent before a stream breaks."""
 
+    retry_after: str | None = None
+    """The wait that the caller is told, in seconds."""
     last_asked_with: str = ""
     """Who speaks last in the conversation that the last call asks to go on with; empty: it does not matter."""
 
@@ -46,6 +51,11 @@ class Expected:
         """The code in the request's record: where every call failed alike the caller is told that one error."""
         passed_on = self.began or self.told in PASSED_ON
         return self.told if passed_on or not self.told else "all_providers_failed"
+
+
+def came(*calls: str, **more: Any) -> Expected:
+    """After these calls; `more` are the other fields."""
+    return Expected(calls, **more)
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,7 @@ class Target:
 
     does: tuple[Fault | None, ...] = (None,)
     text: str = TEXT
-    wire: str | None = None
+    wire: Wire | None = None
     model: str = "simulated-model"
     keys: tuple[str, ...] = ("right",)
     prefill: Prefill | None = None
@@ -65,16 +75,20 @@ class Target:
 
 @dataclass(frozen=True)
 class Row:
-    """One fault. `streamed` or `whole` None: there is no such cell. `second` None: the route has one target."""
+    """One fault. What must come of it is the same in `either` form of answer, or told for each; None: no such cell.
+
+    `second` None: the route has one target.
+    """
 
     name: str
     first: Target
+    either: Expected | None = None
     streamed: Expected | None = None
     whole: Expected | None = None
     second: Target | None = None
     policy: Mapping[str, Any] = field(default_factory=dict)
     idle_s: float = 30.0
-    wires: tuple[str, ...] = ("chat", "responses", "anthropic", "gemini")
+    wires: tuple[Wire, ...] = ("chat", "responses", "anthropic", "gemini")
     """The dialects that the first target may have."""
     turns: tuple[Turn, ...] = (("user", "Tell me about the river."),)
     not_yet: str = ""
@@ -89,7 +103,7 @@ class Row:
         """Every door, with a provider of its own dialect and one of another, streamed and not."""
         for door in DOORS:
             for wires in ((door.name, door.other), (door.other, door.name)):
-                for stream, expected in ((True, self.streamed), (False, self.whole)):
+                for stream, expected in ((True, self.streamed or self.either), (False, self.whole or self.either)):
                     if expected is not None and wires[0] in self.wires:
                         yield Cell(self, door, wires, expected, stream=stream)
 
@@ -109,7 +123,7 @@ class Cell:
 
     row: Row
     door: Door
-    wires: tuple[str, str]
+    wires: tuple[Wire, Wire]
     expected: Expected
     stream: bool
 
@@ -124,7 +138,7 @@ class Cell:
         both: dict[Which, Target | None] = {"first": self.row.first, "second": self.row.second}
         return {which: target for which, target in both.items() if target is not None}
 
-    def wire(self, which: Which) -> str:
+    def wire(self, which: Which) -> Wire:
         """The dialect of that target."""
         return self.targets[which].wire or self.wires[which == "second"]
 

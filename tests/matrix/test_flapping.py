@@ -10,16 +10,15 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from datetime import datetime
+from itertools import pairwise
 
 import httpx
 import pytest
 import pytest_asyncio
-
 from tests.matrix.doors import DOORS, Door, Heard
 from tests.matrix.rows import TEXT
-from tests.server.conftest import running
-from waypost.app import build
-from waypost.settings import Settings
+from tests.simulated import provider, serving
+
 from waypost.simulator import Match, Reply, Rule, Script, SeenRequest, Simulator, StatusFault
 from waypost.simulator.script import Window
 
@@ -44,8 +43,8 @@ async def simulator() -> AsyncIterator[Simulator]:
 
 
 async def test_nobody_notices_a_flapping_provider_and_it_is_left_alone(simulator: Simulator) -> None:
-    with running(build(Settings.model_validate(_settings(simulator)))) as server:
-        async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
+    with serving(_settings(simulator)) as url:
+        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
             simulator.use(SCRIPT)
             began = time.time()
             callers = [_caller(client, door, stream=stream) for door in DOORS for stream in (True, False)]
@@ -58,7 +57,7 @@ async def test_nobody_notices_a_flapping_provider_and_it_is_left_alone(simulator
 
 def _check_pauses(at_s: list[float]) -> None:
     """When the flapping target was asked, in seconds: until it was left alone, then one probe, then again."""
-    pauses = [(after - before, place) for place, (before, after) in enumerate(zip(at_s, at_s[1:], strict=False), 1)]
+    pauses = [(after - before, place) for place, (before, after) in enumerate(pairwise(at_s), 1)]
     longest_s, place = max(pauses)
     assert LEFT_ALONE_S - 0.5 <= longest_s <= LEFT_ALONE_S + 2
     assert at_s[place - 1] < PHASE_S, "it was asked after its first failures"
@@ -85,8 +84,8 @@ def _settings(simulator: Simulator) -> dict[str, object]:
     policy = {"backoff_first_s": 0.05, "backoff_limit_s": 0.1, "total_s": 20}
     return {
         "providers": {
-            "first": {"kind": "openai", "api_key": "any", "base_url": simulator.openai_url},
-            "second": {"kind": "anthropic", "api_key": "any", "base_url": simulator.url},
+            "first": {**provider("chat", simulator), "api_key": "any"},
+            "second": {**provider("anthropic", simulator), "api_key": "any"},
         },
         "routes": {"default": {"targets": ["first/flapping", "second/well"], "policy": policy}},
     }

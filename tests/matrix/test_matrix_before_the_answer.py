@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-
 from tests.matrix.check import check_row
 from tests.matrix.house import House, house_for
-from tests.matrix.rows import Expected, Row, Target, parameters
+from tests.matrix.rows import Expected, Row, Target, came, parameters
+
 from waypost.simulator import (
     CutAfter,
     EndAfter,
@@ -30,83 +30,77 @@ LIMITED = StatusFault(429)
 WELL = Target()
 
 
-def both(*calls: str, told: str = "", at_least_s: float = 0.0, waits_s: tuple[float, ...] = ()) -> dict[str, Expected]:
-    """The same, streamed or not."""
-    expected = Expected(calls, told=told, at_least_s=at_least_s, waits_s=waits_s)
-    return {"streamed": expected, "whole": expected}
-
-
 ROWS = (
     Row(
         "429 once",
         Target((LIMITED, None)),
-        **both("first provider_rate_limited", "first answered"),
+        either=came("first provider_rate_limited", "first answered"),
     ),
     Row(
         "429 always, another target is well",
         Target((LIMITED,)),
         second=WELL,
-        **both("first provider_rate_limited", "first provider_rate_limited", "second answered"),
+        either=came("first provider_rate_limited", "first provider_rate_limited", "second answered"),
     ),
     Row(
         "429 always, no other target",
         Target((LIMITED,)),
-        **both("first provider_rate_limited", "first provider_rate_limited", told="provider_rate_limited"),
+        either=came("first provider_rate_limited", "first provider_rate_limited", told="provider_rate_limited"),
     ),
     Row(
         "429 asks for 1 s in whole seconds",
         Target((StatusFault(429, retry_after_s=1), None)),
-        **both("first provider_rate_limited", "first answered", at_least_s=1.0, waits_s=(1.0,)),
+        either=came("first provider_rate_limited", "first answered", at_least_s=1.0, waits_s=(1.0,)),
     ),
     Row(
         "429 asks for 400 ms",
         Target((StatusFault(429, retry_after_s=0.4, retry_after_form="milliseconds"), None)),
-        **both("first provider_rate_limited", "first answered", at_least_s=0.4, waits_s=(0.4,)),
+        either=came("first provider_rate_limited", "first answered", at_least_s=0.4, waits_s=(0.4,)),
     ),
     Row(
         "429 asks until a date",
         Target((StatusFault(429, retry_after_s=1, retry_after_form="date"), None)),
-        **both("first provider_rate_limited", "first answered", at_least_s=1.0, waits_s=(1.0,)),
+        either=came("first provider_rate_limited", "first answered", at_least_s=1.0, waits_s=(1.0,)),
     ),
     Row(
         "429 asks for longer than the route waits",
         Target((StatusFault(429, retry_after_s=30),)),
         second=WELL,
-        **both("first provider_rate_limited", "second answered"),
+        either=came("first provider_rate_limited", "second answered"),
     ),
     Row(
         "429 asks for longer than the deadline allows, no other target",
         Target((StatusFault(429, retry_after_s=5),)),
         policy={"total_s": 4},
-        **both("first provider_rate_limited", told="provider_rate_limited"),
+        either=came("first provider_rate_limited", told="provider_rate_limited", retry_after="5"),
     ),
     Row(
         "503 asks for 1 s",
         Target((StatusFault(503, retry_after_s=1), None)),
-        **both("first provider_overloaded", "first answered", at_least_s=1.0, waits_s=(1.0,)),
+        either=came("first provider_overloaded", "first answered", at_least_s=1.0, waits_s=(1.0,)),
     ),
     Row(
         "500 once",
         Target((StatusFault(500), None)),
-        **both("first provider_server_error", "first answered"),
+        either=came("first provider_server_error", "first answered"),
     ),
     Row(
         "503 always, another target is well",
         Target((StatusFault(503),)),
         second=WELL,
-        **both("first provider_overloaded", "first provider_overloaded", "second answered"),
+        either=came("first provider_overloaded", "first provider_overloaded", "second answered"),
     ),
     Row(
         "503 always, no other target",
         Target((StatusFault(503),)),
-        **both("first provider_overloaded", "first provider_overloaded", told="provider_overloaded"),
+        either=came("first provider_overloaded", "first provider_overloaded", told="provider_overloaded"),
     ),
     Row(
         "503 and 429, both always: the budget of attempts is the request's",
         Target((StatusFault(503),)),
         second=Target((LIMITED,)),
         policy={"max_attempts": 3},
-        **both(
+        either=came(
             "first provider_overloaded",
             "first provider_overloaded",
             "second provider_rate_limited",
@@ -116,18 +110,18 @@ ROWS = (
     Row(
         "a proxy's page with 502",
         Target((StatusFault(502, body="html"), None)),
-        **both("first provider_server_error", "first answered"),
+        either=came("first provider_server_error", "first answered"),
     ),
     Row(
         "reset before the headers, once",
         Target((ResetBeforeHeaders(), None)),
-        **both("first provider_connection_lost", "first answered"),
+        either=came("first provider_connection_lost", "first answered"),
     ),
     Row(
         "reset before the headers, always",
         Target((ResetBeforeHeaders(),)),
         second=WELL,
-        **both("first provider_connection_lost", "first provider_connection_lost", "second answered"),
+        either=came("first provider_connection_lost", "first provider_connection_lost", "second answered"),
     ),
     Row(
         "silence, another target is well",
@@ -142,7 +136,7 @@ ROWS = (
         "silence, no other target",
         Target((Silence(),)),
         policy={"first_token_s": 0.2, "total_s": 1},
-        **both("first provider_timeout", told="provider_timeout", at_least_s=1.0),
+        either=came("first provider_timeout", told="provider_timeout", at_least_s=1.0),
     ),
     Row(
         "a slow first token, another target is well",
@@ -156,7 +150,15 @@ ROWS = (
         "a slow first token, no other target",
         Target((SlowFirstToken(1.5),)),
         policy={"first_token_s": 0.5},
-        **both("first answered", at_least_s=1.5),
+        either=came("first answered", at_least_s=1.5),
+    ),
+    Row(
+        "a slow first token, and a second call is made beside the first",
+        Target((SlowFirstToken(3.0),)),
+        second=WELL,
+        policy={"hedge_after_s": 0.3, "first_token_s": 10},
+        not_yet="hedging",
+        streamed=Expected(("first hedge", "second answered"), at_least_s=0.3),
     ),
     Row(
         "a stream reset after its headers",
@@ -184,18 +186,18 @@ ROWS = (
     Row(
         "a wrong key, the next one is right",
         Target(keys=("wrong", "right")),
-        **both("first provider_authentication", "first answered"),
+        either=came("first provider_authentication", "first answered"),
     ),
     Row(
         "a wrong key, another target is well",
         Target(keys=("wrong",)),
         second=WELL,
-        **both("first provider_authentication", "second answered"),
+        either=came("first provider_authentication", "second answered"),
     ),
     Row(
         "a wrong key, no other target",
         Target(keys=("wrong",)),
-        **both("first provider_authentication", told="provider_authentication"),
+        either=came("first provider_authentication", told="provider_authentication"),
     ),
 )
 

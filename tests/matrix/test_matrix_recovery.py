@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-
 from tests.matrix.check import check_row
 from tests.matrix.house import House, house_for
 from tests.matrix.rows import Expected, Row, Target, parameters
+
 from waypost.simulator import CutAfter, EndAfter, ErrorAfter, MalformedAfter, StallAfter
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -1,4 +1,4 @@
-"""Requests that a provider finds wrong: told at once, as they are; another target is asked only where the route says so."""
+"""Requests that a provider finds wrong: told at once; another target is asked only where the route says so."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-
 from tests.matrix.check import check_row
 from tests.matrix.house import House, house_for
-from tests.matrix.rows import Expected, Row, Target, parameters
+from tests.matrix.rows import Row, Target, came, parameters
+from tests.simulated import Wire
+
 from waypost.simulator.faults import NamedError, RefusePrefill
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -17,13 +18,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 WELL = Target()
 PREFILLED = (("user", "Tell me about the river."), ("assistant", "Grüße:"))
 
-TELL_POLICY = ("chat", "responses", "anthropic")
+TELL_POLICY: tuple[Wire, ...] = ("chat", "responses", "anthropic")
 """Google has no error for it: a prompt that it blocks gets an answer without candidates."""
-
-
-def both(*calls: str, told: str = "") -> dict[str, Expected]:
-    """The same, streamed or not."""
-    return {"streamed": Expected(calls, told), "whole": Expected(calls, told)}
 
 
 ROWS = (
@@ -31,26 +27,26 @@ ROWS = (
         "context length",
         Target((NamedError("context_length"),)),
         second=WELL,
-        **both("first context_length_exceeded", told="context_length_exceeded"),
+        either=came("first context_length_exceeded", told="context_length_exceeded"),
     ),
     Row(
         "context length, another target has a larger window",
         Target((NamedError("context_length"),), wire="chat", model="gpt-4o"),
         second=Target(wire="gemini", model="gemini-2.5-flash"),
-        **both("first context_length_exceeded", "second answered"),
+        either=came("first context_length_exceeded", "second answered"),
     ),
     Row(
         "context length, the other target has a smaller window",
         Target((NamedError("context_length"),), wire="gemini", model="gemini-2.5-flash"),
         second=Target(wire="chat", model="gpt-4o"),
-        **both("first context_length_exceeded", told="context_length_exceeded"),
+        either=came("first context_length_exceeded", told="context_length_exceeded"),
     ),
     Row(
         "content policy",
         Target((NamedError("content_policy"),)),
         second=WELL,
         wires=TELL_POLICY,
-        **both("first content_policy_violation", told="content_policy_violation"),
+        either=came("first content_policy_violation", told="content_policy_violation"),
     ),
     Row(
         "content policy, the route falls back",
@@ -58,27 +54,27 @@ ROWS = (
         second=WELL,
         policy={"fall_back_on": ["content_policy"]},
         wires=TELL_POLICY,
-        **both("first content_policy_violation", "second answered"),
+        either=came("first content_policy_violation", "second answered"),
     ),
     Row(
         "a bad request",
         Target((NamedError("bad_request"),)),
         second=WELL,
-        **both("first provider_bad_request", told="provider_bad_request"),
+        either=came("first provider_bad_request", told="provider_bad_request"),
     ),
     Row(
         "a bad request, the route falls back",
         Target((NamedError("bad_request"),)),
         second=WELL,
         policy={"fall_back_on": ["bad_request"]},
-        **both("first provider_bad_request", "second answered"),
+        either=came("first provider_bad_request", "second answered"),
     ),
     Row(
         "a refused prefill",
         Target((RefusePrefill(),)),
         second=WELL,
         turns=PREFILLED,
-        **both("first provider_bad_request", told="provider_bad_request"),
+        either=came("first provider_bad_request", told="provider_bad_request"),
     ),
 )
 

@@ -127,9 +127,7 @@ class OpenAIChatAgent(Agent):
 
     async def parsed(self, text: str) -> Weather | None:
         messages: Any = self.begin(text)
-        answer = await self._client.chat.completions.parse(
-            model=self.model, messages=messages, response_format=Weather
-        )
+        answer = await self._client.chat.completions.parse(model=self.model, messages=messages, response_format=Weather)
         return answer.choices[0].message.parsed
 
     def begin(self, text: str) -> list[Any]:
@@ -146,8 +144,7 @@ class OpenAIChatAgent(Agent):
             message = (await self._client.chat.completions.create(**asked)).choices[0].message
         conversation.append(message.model_dump(exclude_none=True, exclude={"parsed"}))
         calls = [
-            Call(call.id, call.function.name, json.loads(call.function.arguments))
-            for call in message.tool_calls or ()
+            Call(call.id, call.function.name, json.loads(call.function.arguments)) for call in message.tool_calls or ()
         ]
         return calls, message.content or ""
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import pytest_asyncio
-
 from tests.sdk.agents import AGENTS, Agent, Tools
-from tests.server.conftest import running
-from waypost.app import build
-from waypost.settings import Settings
-from waypost.simulator import Reply, Rule, Script, ScriptedCall, SeenRequest, Simulator
+from tests.simulated import Wire, provider, serving
+
+from waypost.simulator import Reply, Rule, Script, ScriptedCall, Simulator
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -22,14 +19,13 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning"),
 ]
 
-PROVIDERS = {
-    "chat": lambda simulator: {"kind": "openai", "base_url": simulator.openai_url},
-    "responses": lambda simulator: {"kind": "openai", "wire": "responses", "base_url": simulator.openai_url},
-    "anthropic": lambda simulator: {"kind": "anthropic", "base_url": simulator.url},
-    "gemini": lambda simulator: {"kind": "gemini", "base_url": f"{simulator.url}/v1beta"},
+MODELS: dict[Wire, str] = {
+    "chat": "gpt-5-mini",
+    "responses": "gpt-5-mini",
+    "anthropic": "claude-sonnet-4-5",
+    "gemini": "gemini-2.5-flash",
 }
-MODELS = {"chat": "gpt-5-mini", "responses": "gpt-5-mini", "anthropic": "claude-sonnet-4-5", "gemini": "gemini-2.5-flash"}
-PAIRS = [pytest.param(door, wire, id=f"{door} by {wire}") for door in AGENTS for wire in PROVIDERS]
+PAIRS = [pytest.param(door, wire, id=f"{door} by {wire}") for door in AGENTS for wire in MODELS]
 each_pair = pytest.mark.parametrize(("door", "wire"), PAIRS)
 either_way = pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 
@@ -69,7 +65,7 @@ class House:
     url: str
     simulator: Simulator
 
-    def agent(self, door: str, wire: str, script: Script | None = None) -> Agent:
+    def agent(self, door: str, wire: Wire, script: Script | None = None) -> Agent:
         """A client of that dialect that is answered by a provider of the other, by a fresh script."""
         self.simulator.use(script)
         self.simulator.clear()
@@ -79,20 +75,20 @@ class House:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def house() -> AsyncIterator[House]:
     async with Simulator() as simulator:
-        with running(build(Settings.model_validate(_settings(simulator)))) as server:
-            yield House(server.url, simulator)
+        with serving(_settings(simulator)) as url:
+            yield House(url, simulator)
 
 
 def _settings(simulator: Simulator) -> dict[str, Any]:
     return {
-        "providers": {wire: {**provider(simulator), "api_key": "any"} for wire, provider in PROVIDERS.items()},
-        "routes": {f"by-{wire}": {"targets": [f"{wire}/{MODELS[wire]}"]} for wire in PROVIDERS},
+        "providers": {wire: {**provider(wire, simulator), "api_key": "any"} for wire in MODELS},
+        "routes": {f"by-{wire}": {"targets": [f"{wire}/{MODELS[wire]}"]} for wire in MODELS},
     }
 
 
 @each_pair
 @either_way
-async def test_a_text_arrives_whole(house: House, door: str, wire: str, stream: bool) -> None:
+async def test_a_text_arrives_whole(house: House, door: str, wire: Wire, stream: bool) -> None:
     async with house.agent(door, wire) as agent:
         assert await agent.say("Grüße", stream=stream) == "You said: Grüße"
     [seen] = house.simulator.requests
@@ -100,7 +96,7 @@ async def test_a_text_arrives_whole(house: House, door: str, wire: str, stream: 
 
 
 @each_pair
-async def test_an_answer_fits_the_wanted_class(house: House, door: str, wire: str) -> None:
+async def test_an_answer_fits_the_wanted_class(house: House, door: str, wire: Wire) -> None:
     async with house.agent(door, wire) as agent:
         weather = await agent.parsed("Oslo")
     assert weather is not None
@@ -109,7 +105,9 @@ async def test_an_answer_fits_the_wanted_class(house: House, door: str, wire: st
 
 @each_pair
 @either_way
-async def test_a_tool_loop_of_three_turns_with_parallel_calls(house: House, door: str, wire: str, stream: bool) -> None:
+async def test_a_tool_loop_has_three_turns_and_parallel_calls(
+    house: House, door: str, wire: Wire, stream: bool
+) -> None:
     async with house.agent(door, wire, LOOP) as agent:
         loop = await agent.loop(QUESTION, TOOLS, stream=stream)
     assert loop.rounds == [[("get_weather", PARIS), ("get_weather", ROME)], [("get_time", ZONE)]]
@@ -122,7 +120,7 @@ async def test_a_tool_loop_of_three_turns_with_parallel_calls(house: House, door
 @pytest.mark.parametrize(("door", "wire"), SIGNED)
 @either_way
 async def test_reasoning_comes_back_signed_to_the_provider_it_is_from(
-    house: House, door: str, wire: str, stream: bool
+    house: House, door: str, wire: Wire, stream: bool
 ) -> None:
     """Without its signatures a provider that reasons refuses the turn, or forgets what it thought."""
     async with house.agent(door, wire, LOOP) as agent:
