@@ -8,23 +8,39 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Final, cast
+from itertools import takewhile
+from typing import Any, Final, cast
 
 from waypost.catalogue import Capabilities, capabilities_of
+from waypost.chat import EmbeddingRequest, EmbeddingResponse, Request
+from waypost.errors import AllTargetsFailed, Attempt, UnknownPath, UnsupportedFeature
 from waypost.gateway.balance import LatencyBoard, order
 from waypost.gateway.breaker import HealthBoard
 from waypost.gateway.call_record import current_record, note_served
 from waypost.gateway.fallback import FirstStream, first_answer, first_stream
 from waypost.gateway.fitting import fit
+from waypost.gateway.inquiries import (
+    Asking,
+    Inquired,
+    ResultT,
+    count_at,
+    counts_tokens,
+    embed_at,
+    estimate_at,
+    has_embeddings,
+    no_embeddings,
+)
 from waypost.gateway.policy import Policy
 from waypost.gateway.recovering import RecoveringStream, RecoveryPlan
 from waypost.gateway.recovery import RecoveryTarget
-from waypost.gateway.router import ConfiguredProvider, Router
+from waypost.gateway.router import ConfiguredProvider, Plan, Router
 from waypost.gateway.schedule import Candidate, Effects, Schedule
 from waypost.gateway.served import Served, ServedStream
 from waypost.providers.answers import Answer, AnswerStream, Batch
 from waypost.providers.asked import Asked
+from waypost.providers.inquiry import Inquiry, InquiryAnswer
 from waypost.providers.provider import Provider, ProviderState
+from waypost.providers.raw import RawProvider
 from waypost.settings.references import Target
 
 LOCAL_KIND: Final = "llama_cpp"
@@ -134,6 +150,61 @@ class Gateway:
             _has_token,
         )
 
+    async def embed(self, inquiry: Inquiry[EmbeddingRequest]) -> Inquired[EmbeddingResponse]:
+        """One vector for each input. Raises as `generate`, and UnsupportedFeature if no target has embeddings."""
+        plan, policy, candidates = self._routed(inquiry)
+        able = [candidate for candidate in candidates if has_embeddings(candidate.provider)]
+        if not able:
+            raise no_embeddings(inquiry.model)
+        planned = Planned(able, policy, plan.notes, plan.route, {})
+        return await self._inquire(planned, lambda candidate: embed_at(candidate, inquiry))
+
+    async def count_tokens(self, inquiry: Inquiry[Request]) -> Inquired[int]:
+        """How many tokens a prompt has at its first target that answers, or about how many. Raises as `generate`.
+
+        A target that cannot count answers with an estimate, so none after it is asked.
+        """
+        plan, policy, candidates = self._routed(inquiry)
+        counting = list(takewhile(lambda candidate: counts_tokens(candidate.provider), candidates))
+        planned = Planned(counting, policy, plan.notes, plan.route, {})
+        attempts: tuple[Attempt, ...] = ()
+        if counting:
+            try:
+                return await self._inquire(planned, lambda candidate: count_at(candidate, inquiry))
+            except AllTargetsFailed as error:
+                if len(counting) == len(candidates):
+                    raise
+                attempts = error.attempts
+        candidate = candidates[len(counting)]
+        return self._inquired(planned, candidate, await estimate_at(candidate, inquiry), attempts)
+
+    async def _inquire(self, planned: Planned, asking: Asking[ResultT]) -> Inquired[ResultT]:
+        answered = await first_answer(self._schedule(planned), asking)
+        return self._inquired(planned, answered.candidate, answered.answer, answered.attempts)
+
+    def _inquired(
+        self,
+        planned: Planned,
+        candidate: Candidate[Provider],
+        answer: InquiryAnswer[ResultT],
+        attempts: tuple[Attempt, ...],
+    ) -> Inquired[ResultT]:
+        notes = (*planned.notes_of(candidate), *answer.notes)
+        inquired = Inquired(answer, candidate.name, attempts, notes, self._kinds[candidate.name])
+        note_served(inquired, inquired.provider, inquired.model, inquired.notes)
+        return inquired
+
+    def raw_provider(self, name: str) -> RawProvider:
+        """The provider of that name, for calls that are passed through. Raises UnknownPath, UnsupportedFeature."""
+        provider = self._providers.get(name)
+        if provider is None:
+            raise UnknownPath(
+                f'There is no provider named "{name[:200]}" here.', hint=f"There are {', '.join(self._providers)}."
+            )
+        if not isinstance(provider, RawProvider) or not provider.takes_raw:
+            raise UnsupportedFeature(f"{name} answers conversations only.", hint="Ask another provider.")
+        return provider
+
     @property
     def names(self) -> Mapping[str, str]:
         """Names that a request may ask for, each with whom it asks first: routes, aliases, default models."""
@@ -163,6 +234,11 @@ class Gateway:
             await provider.close()
 
     def _planned(self, asked: Asked) -> Planned:
+        plan, policy, candidates = self._routed(asked)
+        fitted = fit(asked, candidates, self._capabilities, policy.unsupported)
+        return Planned(fitted.candidates, policy, plan.notes, plan.route, fitted.requests)
+
+    def _routed(self, asked: Asked | Inquiry[Any]) -> tuple[Plan, Policy, list[Candidate[Provider]]]:
         record = current_record()
         if record is not None:
             record.asked_model = asked.model
@@ -174,8 +250,7 @@ class Gateway:
         if record is not None:
             record.route = plan.route
             record.retry_after_limit_ms = round(policy.retry_after_limit_s * 1000)
-        fitted = fit(asked, candidates, self._capabilities, policy.unsupported)
-        return Planned(fitted.candidates, policy, plan.notes, plan.route, fitted.requests)
+        return plan, policy, candidates
 
     def _ordered(self, targets: Sequence[Target], policy: Policy, route: str | None) -> Sequence[Target]:
         if policy.balance == "priority" or len(targets) == 1:
