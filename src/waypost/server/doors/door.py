@@ -21,6 +21,10 @@ def _as_it_is(body: bytes, _request_id: str) -> bytes:
     return body
 
 
+def _unrelated(event: bytes, _before: bytes) -> bytes:
+    return event
+
+
 @dataclass(frozen=True, slots=True)
 class Door:
     """One dialect. `read` gets the body and, for what stands in the URL, the scope of the request it came with."""
@@ -33,6 +37,8 @@ class Door:
     """Where this dialect's clients look for the request's id."""
     with_request_id: Callable[[bytes, str], bytes] = _as_it_is
     """Writes the request's id into the body of an error, where the dialect has a place for it."""
+    error_after: Callable[[bytes, bytes], bytes] = _unrelated
+    """A stream's error event as it is after a provider's own bytes that our encoder has not seen."""
 
 
 def read_written(codec: Codec, scope: Scope, body: bytes, forwarded: tuple[str, ...] = ()) -> Asked:

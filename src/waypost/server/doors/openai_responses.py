@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -48,4 +49,15 @@ def needs_storage(members: Mapping[str, Json]) -> str | None:
     return "item_reference" if referring else None
 
 
-OPENAI_RESPONSES: Final = Door(codec, read)
+def error_after(event: bytes, before: bytes) -> bytes:
+    """The error event with the number that follows the last one before it."""
+    numbers = _NUMBER.findall(before)
+    if not numbers:
+        return event
+    return _NUMBER.sub(b'"sequence_number":%d' % (int(numbers[-1]) + 1), event, count=1)
+
+
+# Within a JSON string the quotes would be escaped.
+_NUMBER: Final = re.compile(rb'"sequence_number":\s*(\d{1,15})')
+
+OPENAI_RESPONSES: Final = Door(codec, read, error_after=error_after)

@@ -125,6 +125,8 @@ class DoorStream(LiveReply):
         self._served: ServedStream | None = None
         self._passed = True
         """Have all bytes so far been the provider's own?"""
+        self._unseen = b""
+        """The last of them, which the encoder has not seen."""
         self._finished = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -137,7 +139,10 @@ class DoorStream(LiveReply):
         async with self._gateway.stream(self._asked) as served:
             self._served = served
             async for batch in served:
-                written = batch.raw if batch.raw is not None else self._translated(batch, served)
+                if batch.raw is not None:
+                    written = self._unseen = batch.raw
+                else:
+                    written = self._translated(batch, served)
                 if written and not wire.started:
                     wire.headers += self._told_by(served, passed=batch.raw is not None)
                 await wire.send(written)
@@ -159,7 +164,8 @@ class DoorStream(LiveReply):
         told = told_error(error, request_id_of(scope))
         self._catch_up()
         # Decoders promise a ProviderError in Failed; encoders write any error of ours, such as the shutdown's.
-        return self._encoder.encode(Failed(cast("ProviderError", told)))
+        event = self._encoder.encode(Failed(cast("ProviderError", told)))
+        return self._door.error_after(event, self._unseen) if self._unseen else event
 
     def _translated(self, batch: Batch, served: ServedStream) -> bytes:
         self._catch_up()
@@ -178,6 +184,7 @@ class DoorStream(LiveReply):
         if self._passed and self._served is not None:
             for event in self._served.sent_events():
                 self._encoder.encode(event)
+                self._unseen = b""
         self._passed = False
 
     def _told_by(self, served: ServedStream, *, passed: bool) -> list[tuple[bytes, bytes]]:
