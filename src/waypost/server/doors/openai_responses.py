@@ -12,6 +12,7 @@ from waypost.chat import Json
 from waypost.codecs.openai_responses import codec
 from waypost.errors import UnsupportedFeature
 from waypost.providers.asked import Asked
+from waypost.server.doors.beside import responses_fields
 from waypost.server.doors.door import Door, read_written
 
 FORWARDED: Final = ("openai-beta",)
@@ -60,4 +61,4 @@ def error_after(event: bytes, before: bytes) -> bytes:
 # Within a JSON string the quotes would be escaped.
 _NUMBER: Final = re.compile(rb'"sequence_number":\s*(\d{1,15})')
 
-OPENAI_RESPONSES: Final = Door(codec, read, error_after=error_after)
+OPENAI_RESPONSES: Final = Door(codec, read, beside=responses_fields, error_after=error_after)

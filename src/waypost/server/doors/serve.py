@@ -14,7 +14,7 @@ from typing import cast
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from waypost.chat import Failed, Finish, ResponseStart
+from waypost.chat import Failed, Finish, PartStart, ResponseStart
 from waypost.errors import IncompleteStream, ProviderError
 from waypost.gateway.gateway import Gateway
 from waypost.gateway.served import Served, ServedStream
@@ -24,6 +24,7 @@ from waypost.server.application import lifecycle_in, served_in
 from waypost.server.body import off_loop_if_large, read_whole
 from waypost.server.callers import caller_of
 from waypost.server.disconnect import CallerGone, connection_of, while_connected
+from waypost.server.doors.beside import beside, part_beside, response_beside
 from waypost.server.doors.door import Door
 from waypost.server.doors.errors import told_error
 from waypost.server.doors.headers import reply_headers
@@ -71,19 +72,21 @@ class DoorCall:
             return False
         if signatures is not None and served.answer.body is None:
             signatures.keep(served.response)
-        headers, content = whole_answer(door, served, request_id_of(scope))
+        headers, content = whole_answer(door, served, asked, request_id_of(scope))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
         return True
 
 
-def whole_answer(door: Door, served: Served, request_id: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
+def whole_answer(door: Door, served: Served, asked: Asked, request_id: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """The headers and the body of a whole answer: the provider's own body where it is in this dialect."""
     content = served.answer.body
     if content is not None:
         headers = {**served.headers, **reply_headers(door, served, (), request_id)}
     else:
-        encoded = door.codec.encode_response(replace(served.response, model=served.model))
+        response = response_beside(served.response, door.parts_beside)
+        fields = beside(response.provider_fields, door.beside(asked))
+        encoded = door.codec.encode_response(replace(response, model=served.model, provider_fields=fields))
         content = encoded.body
         headers = dict(reply_headers(door, served, encoded.losses, request_id))
     headers |= {
@@ -172,10 +175,13 @@ class DoorStream(LiveReply):
         written = []
         for event in batch.events:
             if isinstance(event, ResponseStart):
-                event = replace(event, model=served.model)
+                fields = beside(event.provider_fields, self._door.beside(self._asked))
+                event = replace(event, model=served.model, provider_fields=fields)
             self._finished = isinstance(event, Finish)
             if self._signatures is not None:
                 self._signatures.see(event)
+            if type(event) is PartStart and self._door.parts_beside:
+                event = replace(event, part=part_beside(event.part, self._door.parts_beside))
             written.append(self._encoder.encode(event))
         return b"".join(written)
 
