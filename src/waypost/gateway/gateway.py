@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any, Final, cast
 
-from waypost.catalogue import Capabilities, capabilities_of
+from waypost.catalogue import capabilities_of
 from waypost.chat import EmbeddingRequest, EmbeddingResponse, Request
 from waypost.errors import AllTargetsFailed, Attempt, UnknownPath, UnsupportedFeature
 from waypost.gateway.balance import LatencyBoard, order
 from waypost.gateway.breaker import HealthBoard
 from waypost.gateway.call_record import current_record, note_served
 from waypost.gateway.fallback import FirstStream, first_answer, first_stream
-from waypost.gateway.fitting import fit
+from waypost.gateway.fitting import Traits, fit
 from waypost.gateway.inquiries import (
     Asking,
     Inquired,
@@ -48,14 +48,6 @@ MOST_TARGETS: Final = 10_000
 """Callers may name any model, and what is remembered of each must end somewhere."""
 LONG_INPUT_BYTES = 100_000
 """From here on the prompt alone takes a provider long to read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Traits:
-    """What is known of a target by its kind and model."""
-
-    capabilities: Capabilities
-    is_local: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +227,7 @@ class Gateway:
 
     def _planned(self, asked: Asked) -> Planned:
         plan, policy, candidates = self._routed(asked)
-        fitted = fit(asked, candidates, self._capabilities, policy.unsupported)
+        fitted = fit(asked, candidates, self._traits_of, policy.unsupported)
         return Planned(fitted.candidates, policy, plan.notes, plan.route, fitted.requests)
 
     def _routed(self, asked: Asked | Inquiry[Any]) -> tuple[Plan, Policy, list[Candidate[Provider]]]:
@@ -281,14 +273,14 @@ class Gateway:
         known = self._traits.get((provider, model))
         if known is None:
             kind = self._kinds[provider]
-            known = Traits(capabilities_of(kind, model), kind == LOCAL_KIND)
+            known = Traits.of(capabilities_of(kind, model), is_local=kind == LOCAL_KIND)
             if len(self._traits) >= MOST_TARGETS:
                 self._traits.clear()
             self._traits[provider, model] = known
         return known
 
-    def _capabilities(self, candidate: Candidate[Provider]) -> Capabilities:
-        return self.traits_of(candidate.name, candidate.model).capabilities
+    def _traits_of(self, candidate: Candidate[Provider]) -> Traits:
+        return self.traits_of(candidate.name, candidate.model)
 
     def _recovery_target(self, candidate: Candidate[Provider]) -> RecoveryTarget:
         traits = self.traits_of(candidate.name, candidate.model)
