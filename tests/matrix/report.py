@@ -10,28 +10,25 @@ from tests.matrix.house import Result
 from tests.matrix.rows import Cell
 
 VARIABLE = "WAYPOST_MATRIX_REPORT"
-HEAD = (
-    "| fault | asked for | doors and providers | what the caller got | what the providers saw | took | record |\n"
-    "| --- | --- | --- | --- | --- | --- | --- |\n"
-)
+HEAD = "| fault | asked for as | the caller got | the providers saw | took | the record |\n" + "| --- " * 6 + "|\n"
 
 
 class Report:
-    """Collects cells in the order they ran; cells of a row with the same outcome share a line."""
+    """Collects cells in the order they ran; what all doors and providers have in common is one line."""
 
     def __init__(self) -> None:
         self._cells: list[tuple[Cell, Result]] = []
 
     def add(self, cell: Cell, result: Result) -> None:
-        """One more cell."""
-        self._cells.append((cell, result))
+        """One more cell, if its row holds."""
+        if not cell.row.not_yet:
+            self._cells.append((cell, result))
 
     def markdown(self) -> str:
         """The table."""
         lines: dict[tuple[str, ...], list[tuple[Cell, Result]]] = defaultdict(list)
         for cell, result in self._cells:
-            form = "a stream" if cell.stream else "JSON"
-            lines[cell.row.name, form, _got(result), _saw(result), _recorded(result)].append((cell, result))
+            lines[cell.row.name, _kind(result), _saw(result), _recorded(result)].append((cell, result))
         return HEAD + "".join(_line(key, cells) for key, cells in lines.items())
 
     def write(self) -> None:
@@ -44,18 +41,22 @@ REPORT = Report()
 
 
 def _line(key: tuple[str, ...], cells: list[tuple[Cell, Result]]) -> str:
-    row, form, got, saw, recorded = key
-    who = "all" if len(cells) == 8 else ", ".join(f"{cell.door.name} ← {cell.wires[0]}" for cell, _ in cells)
+    row, kind, saw, recorded = key
+    forms = {"a stream" if cell.stream else "JSON" for cell, _ in cells}
     took = sorted(result.took_s for _, result in cells)
-    return f"| {row} | {form} | {who} | {got} | {saw} | {took[0]:.1f}-{took[-1]:.1f} s | {recorded} |\n"
+    got = kind.format(words=", ".join(dict.fromkeys(_words(result) for _, result in cells)))
+    return f"| {row} | {' or '.join(sorted(forms))} | {got} | {saw} | {took[0]:.1f}-{took[-1]:.1f} s | {recorded} |\n"
 
 
-def _got(result: Result) -> str:
+def _kind(result: Result) -> str:
     if not result.heard.told:
-        return f"{result.status}, the whole text"
-    if result.heard.told_in_stream:
-        return f"{result.status}, a part of the text, then the error `{result.heard.told}`"
-    return f"{result.status} `{result.heard.told}`"
+        return "the whole text"
+    return "a part of the text, then {words}" if result.heard.told_in_stream else "{words}"
+
+
+def _words(result: Result) -> str:
+    """The error, in one dialect's words."""
+    return f"`{result.heard.told}`" + ("" if result.heard.told_in_stream else f" ({result.status})")
 
 
 def _saw(result: Result) -> str:
