@@ -59,6 +59,7 @@ class RecoveringStream:
         """Why a break could not be mended, as a clause."""
         self._plan = plan
         self._first = first
+        self._schedule = first.schedule
         self._stream = stream
         self._candidate = broken
         self._kept: list[Batch] | None = [] if plan.policy.recover else None
@@ -86,7 +87,7 @@ class RecoveringStream:
     @property
     def attempts(self) -> tuple[Attempt, ...]:
         """All calls so far."""
-        return self._first.schedule.attempts
+        return self._schedule.attempts
 
     def sent_events(self) -> Sequence[Event]:
         """What was handed out before the last batch, decoded; empty where it is not kept."""
@@ -156,7 +157,7 @@ class RecoveringStream:
             return False
         await self._first.aclose()
         before.leads_to("recovery")
-        schedule = self._plan.go_on(candidates, before)
+        schedule = self._schedule = self._plan.go_on(candidates, before)
         first = self._plan.open_stream(schedule, lambda candidate: self._asked_of(candidate, sent))
         try:
             answered = await self._stack.enter_async_context(first)

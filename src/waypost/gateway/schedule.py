@@ -26,6 +26,8 @@ from waypost.gateway.breaker import HealthBoard, TargetHealth
 from waypost.gateway.policy import NO_RETRIES, Policy, Windows, worth_another_target
 
 ProviderT = TypeVar("ProviderT")
+TICK_S: Final = 0.005
+"""Timers may ring a little early: what is left then is no time for another call."""
 LEAST_CALL_S: Final = 0.01
 """No provider answers in less."""
 
@@ -123,7 +125,10 @@ class Schedule(Generic[ProviderT]):
     @property
     def remaining_s(self) -> float | None:
         """Seconds until the total deadline; None: there is none."""
-        return None if self._deadline is None else max(0.0, self._deadline - self._effects.clock())
+        if self._deadline is None:
+            return None
+        left_s = self._deadline - self._effects.clock()
+        return left_s if left_s > TICK_S else 0.0
 
     @property
     def is_late(self) -> bool:
