@@ -14,13 +14,14 @@ from waypost.catalogue import Capabilities, capabilities_of
 from waypost.gateway.balance import LatencyBoard, order
 from waypost.gateway.breaker import HealthBoard
 from waypost.gateway.call_record import current_record, note_served
+from waypost.gateway.candidate import Candidate
 from waypost.gateway.fallback import FirstStream, first_answer, first_stream
 from waypost.gateway.fitting import fit
 from waypost.gateway.policy import Policy
 from waypost.gateway.recovering import RecoveringStream, RecoveryPlan
 from waypost.gateway.recovery import RecoveryTarget
 from waypost.gateway.router import ConfiguredProvider, Router
-from waypost.gateway.schedule import Candidate, Effects, Schedule
+from waypost.gateway.schedule import Effects, Schedule
 from waypost.gateway.served import Served, ServedStream
 from waypost.providers.answers import Answer, AnswerStream, Batch
 from waypost.providers.asked import Asked

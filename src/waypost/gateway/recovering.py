@@ -13,10 +13,11 @@ from typing import Protocol, Self
 
 from waypost.chat import Event, Usage, is_token
 from waypost.errors import AllTargetsFailed, Attempt, ProviderError, RecoveryDiverged, WaypostError
+from waypost.gateway.candidate import Candidate
 from waypost.gateway.fallback import FirstStream
 from waypost.gateway.policy import Policy
 from waypost.gateway.recovery import RecoveryTarget, chosen_way, request_for
-from waypost.gateway.schedule import Candidate, Schedule
+from waypost.gateway.schedule import Schedule
 from waypost.gateway.seam import SEAMS, Seam
 from waypost.gateway.sent import Sent, SentRecord, Unrecoverable, Way
 from waypost.gateway.total_usage import TotalUsage
