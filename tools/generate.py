@@ -180,6 +180,13 @@ def error_classes(kind: type[Any]) -> Iterator[type[Any]]:
             yield from error_classes(under)
 
 
+def translation_page() -> str:
+    """What is lost between each two wire formats."""
+    from tools.translation import translation_page as page
+
+    return page(NOTICE)
+
+
 def prices() -> str:
     """The prices of models, from genai-prices."""
     from tools.prices import price_list
@@ -193,6 +200,7 @@ FILES: Mapping[str, Callable[[], str]] = {
     "docs/reference/cli.md": command_page,
     "docs/reference/errors.md": error_page,
     "docs/reference/openapi.json": openapi,
+    "docs/reference/translation.md": translation_page,
     "src/waypost/catalogue/prices.json": prices,
 }
 

@@ -213,7 +213,6 @@ ARGUMENTS: list[tuple[ToolCall, Any, int]] = [
     (ToolCall("a", "f", '{"x": "\\ud800"}'), {"_raw_arguments": '{"x": "\\ud800"}'}, 1),
     (ToolCall("a", "f", "{}" * 2), {"_raw_arguments": "{}{}"}, 1),
     (ToolCall("a", "f", '{"a":' * 300 + "1" + "}" * 300), ..., 1),
-    (ToolCall("a", "f", "SELECT 1", "custom"), {"_custom_input": "SELECT 1"}, 1),
 ]
 
 

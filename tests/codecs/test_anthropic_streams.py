@@ -306,7 +306,7 @@ def test_a_custom_calls_text_streams_as_one_json_string() -> None:
     wire, losses = write(HEAD, PartStart(0, call), PartDelta(0, 'hi"\n'), PartEnd(0), Finish("tool_calls"))
     parts = collect(read(*wire)).choices[0].parts
     assert isinstance(parts[0], ToolCall)
-    assert json.loads(parts[0].arguments) == {"_custom_input": 'say "hi"\n'}
+    assert json.loads(parts[0].arguments) == {"input": 'say "hi"\n'}
     assert "choices[0].parts[0].kind" in losses
 
 

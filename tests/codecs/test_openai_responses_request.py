@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from waypost.chat import (
     Citation,
+    CustomTool,
     FileId,
     FunctionTool,
     InlineData,
@@ -280,14 +281,18 @@ def test_a_custom_tool_reaches_chat_completions_and_comes_back(form: dict[str, A
     again = chat.decode_request(encoded.body).request
     assert encode(tools=again.tools)[0]["tools"] == [tool]
     only_here = {"type": "custom", "name": "g", "defer_loading": True}
-    assert decode(tools=[only_here]).tools == (Unknown(WIRE, only_here),)
+    assert decode(tools=[only_here]).tools == (CustomTool("g", opaque=own(defer_loading=True)),)
 
 
 def test_choices_of_tools_mean() -> None:
     assert decode(tool_choice="required", parallel_tool_calls=True).tool_choice == ToolChoice("required", parallel=True)
     assert decode(tool_choice={"type": "function", "name": "f"}).tool_choice == ToolChoice("tool", "f")
     assert decode(parallel_tool_calls=False).tool_choice == ToolChoice("auto", parallel=False)
-    for only_here in ({"type": "custom", "name": "g"}, {"type": "web_search"}, {"type": "mcp", "server_label": "x"}):
+    custom = {"type": "custom", "name": "g"}
+    asked = decode(tools=[custom], tool_choice=custom)
+    assert asked.tool_choice == ToolChoice("tool", "g")
+    assert encode(tools=asked.tools, tool_choice=asked.tool_choice)[0]["tool_choice"] == custom
+    for only_here in ({"type": "web_search"}, {"type": "mcp", "server_label": "x"}):
         request = decode(tool_choice=only_here, parallel_tool_calls=False)
         assert request.provider_options == {WIRE: {"tool_choice": only_here}}
         wire, lost = encode(tool_choice=request.tool_choice, provider_options=request.provider_options)

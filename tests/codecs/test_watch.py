@@ -186,6 +186,24 @@ def test_an_error_within_a_stream_is_raised_as_what_it_is() -> None:
         watch.see(SseEvent(b'{"error": {"message": "Overloaded", "code": 503}}'))
 
 
+ERRORS = [
+    SseEvent(b'{"object": "error", "message": "Overloaded", "code": 503}'),
+    SseEvent(b'{"message": "Overloaded"}', "error"),
+    SseEvent(b'{"choices": [{"index": 0, "delta": {"content": "a"}, "error": {"message": "Overloaded"}}]}'),
+    SseEvent(b'{"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": "error"}]}'),
+    SseEvent(b'{"choices": [{"index": 0, "delta": {"content": "a"}}], "error": "Overloaded"}'),
+]
+
+
+@pytest.mark.parametrize("event", ERRORS)
+def test_every_form_of_an_error_within_a_stream_is_seen(event: SseEvent) -> None:
+    watch = CODECS["openai_chat"].stream_watch()
+    watch.see(chunk())
+    with pytest.raises(ProviderError):
+        watch.see(event)
+    assert_agree(CODECS["openai_chat"], [chunk(), event])
+
+
 @pytest.mark.parametrize("data", [b"", b"{", b"[1]", b'{"choices": 3}', b'{"choices": [{"delta": {"content": 5}}]}'])
 def test_what_is_no_chunk_is_malformed(data: bytes) -> None:
     watch = CODECS["openai_chat"].stream_watch()

@@ -34,6 +34,7 @@ from waypost.chat.parts import (
     Url,
 )
 from waypost.chat.request import (
+    CustomTool,
     FunctionTool,
     Message,
     ReasoningWish,
@@ -52,6 +53,7 @@ __all__ = [
     "Citation",
     "CitationDelta",
     "Collector",
+    "CustomTool",
     "EmbeddingRequest",
     "EmbeddingResponse",
     "Event",

@@ -37,7 +37,20 @@ class FunctionTool:
     opaque: Opaque = field(default_factory=dict)
 
 
-Tool: TypeAlias = FunctionTool | Unknown
+@dataclass(frozen=True, slots=True)
+class CustomTool:
+    """A tool the model may call with plain text. `format` is OpenAI's wish for that text (a grammar), read by no one.
+
+    A format without such tools has a function with one text argument instead; see `codecs.custom_tools`.
+    """
+
+    name: str
+    description: str | None = None
+    format: Mapping[str, Json] | None = None
+    opaque: Opaque = field(default_factory=dict)
+
+
+Tool: TypeAlias = FunctionTool | CustomTool | Unknown
 """Unknown: a tool of the provider's own, or of a kind this version does not know."""
 
 

@@ -12,19 +12,18 @@ from typing import Final
 import msgspec
 
 from waypost.chat import Json, ToolCall
+from waypost.codecs.custom_tools import NOTE, wrapped
 from waypost.codecs.jsonbytes import JsonError, parse_reply
 
 WRAPPED_ARGUMENTS: Final = "_raw_arguments"
 """Member that holds a call's arguments if they are no JSON object, which is all that these formats take."""
-WRAPPED_CUSTOM: Final = "_custom_input"
-"""The same for a call of kind "custom", whose arguments are plain text."""
 
 
 def arguments_object(call: ToolCall, lose: Callable[[str, str], None], what: str) -> msgspec.Raw | dict[str, Json]:
     """The arguments as an object: as written if they are one, else wrapped, and `lose(what, why)` is told."""
     if call.kind == "custom":
-        lose(f"{what}.kind", f"A custom call's text is wrapped in an object, as {WRAPPED_CUSTOM!r}.")
-        return {WRAPPED_CUSTOM: call.arguments}
+        lose(f"{what}.kind", NOTE)
+        return wrapped(call.arguments)
     text = call.arguments.strip()
     if not text:
         return {}
@@ -36,14 +35,12 @@ def arguments_object(call: ToolCall, lose: Callable[[str, str], None], what: str
 
 def unwrap_arguments(call: ToolCall) -> ToolCall:
     """The call as it was before its arguments were wrapped, for a caller who sends an answer of ours back."""
-    if WRAPPED_ARGUMENTS not in call.arguments and WRAPPED_CUSTOM not in call.arguments:
+    if WRAPPED_ARGUMENTS not in call.arguments:
         return call
     members = list(msgspec.json.decode(call.arguments).items())
     if len(members) != 1 or type(members[0][1]) is not str:
         return call
     name, text = members[0]
-    if name == WRAPPED_CUSTOM:
-        return replace(call, arguments=text, kind="custom")
     return replace(call, arguments=text) if name == WRAPPED_ARGUMENTS else call
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from waypost.chat import (
+    CustomTool,
     InlineData,
     Media,
     Message,
@@ -115,5 +116,6 @@ def _media(part: Media) -> float:
 def _tool(tool: Tool) -> float:
     if isinstance(tool, Unknown):
         return TOOL_TOKENS + _json(tool.data)
+    schema = tool.format if isinstance(tool, CustomTool) else tool.parameters
     described = _text(tool.name) + _text(tool.description or "")
-    return TOOL_TOKENS + described + (0 if tool.parameters is None else _json(tool.parameters))
+    return TOOL_TOKENS + described + (0 if schema is None else _json(schema))

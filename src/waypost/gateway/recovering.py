@@ -54,6 +54,7 @@ class RecoveringStream:
     def __init__(
         self, plan: RecoveryPlan, first: FirstStream[Provider, Batch], stream: AnswerStream, broken: Candidate[Provider]
     ) -> None:
+        self.key_label = stream.key_label
         self.notes = stream.notes
         self.headers: Mapping[str, str] = stream.headers
         self.unrecoverable = ""

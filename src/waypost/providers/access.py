@@ -34,6 +34,9 @@ class ProviderAccess(Protocol):
         True: the error is about the key, and another is ready, so that the call may be made again at once.
         """
 
+    def url_at(self, path: str, model: str) -> str:
+        """The address of a path that we know ourselves; "{model}" in it stands for the model."""
+
     def raw_url(self, path: str, query: str = "") -> str:
         """The address of another of the provider's paths. Raises InvalidRequest if it would lead elsewhere."""
 
@@ -52,7 +55,10 @@ class Addresses:
 
     def url_for(self, model: str, *, stream: bool) -> str:
         """See `ProviderAccess`."""
-        path = self.stream_path if stream and self.stream_path is not None else self.path
+        return self.url_at(self.stream_path if stream and self.stream_path is not None else self.path, model)
+
+    def url_at(self, path: str, model: str) -> str:
+        """See `ProviderAccess`."""
         return self.base_url + path.replace("{model}", quote(model, safe=""))
 
     def raw_url(self, path: str, query: str = "") -> str:
@@ -74,6 +80,10 @@ class KeyedAccess:
     def url_for(self, model: str, *, stream: bool) -> str:
         """See `ProviderAccess`."""
         return self._addresses.url_for(model, stream=stream)
+
+    def url_at(self, path: str, model: str) -> str:
+        """See `ProviderAccess`."""
+        return self._addresses.url_at(path, model)
 
     def raw_url(self, path: str, query: str = "") -> str:
         """See `ProviderAccess`."""
@@ -116,6 +126,10 @@ class SignedAccess:
     def url_for(self, model: str, *, stream: bool) -> str:
         """See `ProviderAccess`."""
         return self._addresses.url_for(model, stream=stream)
+
+    def url_at(self, path: str, model: str) -> str:
+        """See `ProviderAccess`."""
+        return self._addresses.url_at(path, model)
 
     def raw_url(self, path: str, query: str = "") -> str:
         """See `ProviderAccess`."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from waypost.codecs import openai_embeddings
 from waypost.codecs.openai_chat import codec
 from waypost.providers.hosted import HostedOptions, build
+from waypost.providers.http_inquiry import Place, Places
 from waypost.providers.http_provider import HttpProvider
 from waypost.providers.vendors import AZURE_OPENAI, Vendor
 
@@ -19,7 +21,14 @@ _PREFIXES: Final = ("/openai/v1", "/openai")
 
 def create(name: str, options: HostedOptions, api_version: str | None = None) -> HttpProvider:
     """The provider named `name`; `api_version` None is the v1 interface. Raises ConfigurationError."""
-    return build(name, vendor_for(api_version), codec, replace(options, base_url=_base_url(options, api_version)))
+    placed = replace(options, base_url=_base_url(options, api_version))
+    return build(name, vendor_for(api_version), codec, placed, places=places_for(api_version))
+
+
+def places_for(api_version: str | None) -> Places:
+    """Where one interface answers embeddings; none of them counts tokens."""
+    dated = f"/deployments/{{model}}/embeddings?api-version={api_version}"
+    return Places(embeddings=(Place("/embeddings" if api_version is None else dated, openai_embeddings.codec),))
 
 
 def vendor_for(api_version: str | None) -> Vendor:

@@ -11,6 +11,7 @@ from waypost.codecs.codec import Codec
 from waypost.errors import ConfigurationError
 from waypost.providers.access import Addresses, KeyedAccess, ProviderAccess, SignedAccess
 from waypost.providers.authorization import Authorization, FixedHeaders
+from waypost.providers.http_inquiry import NO_PLACES, Places
 from waypost.providers.http_provider import HttpProvider, HttpProviderOptions
 from waypost.providers.key_ring import KeyRing
 from waypost.providers.provider import ProviderState
@@ -42,9 +43,18 @@ class HostedOptions:
 
 
 def build(
-    name: str, vendor: Vendor, codec: Codec, options: HostedOptions, authorization: Authorization | None = None
+    name: str,
+    vendor: Vendor,
+    codec: Codec,
+    options: HostedOptions,
+    authorization: Authorization | None = None,
+    *,
+    places: Places = NO_PLACES,
 ) -> HttpProvider:
-    """The provider. `authorization` takes the place of API keys. Raises ConfigurationError if no address is known."""
+    """The provider. `authorization` takes the place of API keys; `places` are for embeddings and counts.
+
+    Raises ConfigurationError if no address is known.
+    """
     access = access_for(name, vendor, options, authorization)
     return HttpProvider(
         HttpProviderOptions(
@@ -56,6 +66,7 @@ def build(
             serves=partial(serves, vendor.kind),
             state=partial(_state, name, vendor, has_key=bool(options.keys)),
             secrets=tuple(secret for secret in (*options.keys, *options.headers.values()) if secret),
+            places=places,
         ),
         HttpClient(proxy=options.proxy, ca_file=options.ca_file),
     )

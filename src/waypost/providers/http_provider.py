@@ -12,22 +12,28 @@ from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
-from waypost.chat import Response
+from waypost.chat import EmbeddingRequest, EmbeddingResponse, Request, Response
 from waypost.codecs.codec import Codec
 from waypost.errors import MalformedResponse, ProviderError
+from waypost.providers import http_inquiry
 from waypost.providers.access import ProviderAccess
 from waypost.providers.answers import Answer, AnswerStream
 from waypost.providers.asked import Asked
+from waypost.providers.http_inquiry import NO_PLACES, Places
 from waypost.providers.http_stream import DecodedStream, PassedStream, WireStream
+from waypost.providers.inquiry import Inquiry, InquiryAnswer
 from waypost.providers.provider import ProviderState
-from waypost.providers.secrets import clean
+from waypost.providers.raw import RawCall, RawError, RawReply
+from waypost.providers.secrets import clean, clean_body
 from waypost.transport import Deadlines, HttpClient, Reply
 
 _MAX_ERROR_BODY_BYTES = 64 * 1024
+_MAX_RAW_ERROR_BYTES = 1024 * 1024
 
 
 AccessSource: TypeAlias = Callable[[], Awaitable[ProviderAccess]]
 """Gives the way into the account; a local model's is known only once its process runs."""
+_Address: TypeAlias = Callable[[ProviderAccess], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,8 @@ class HttpProviderOptions:
     serves: Callable[[str], bool | None] = lambda _model: None
     state: Callable[[], ProviderState] = lambda: ProviderState("ready")
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    places: Places = NO_PLACES
+    """Where embeddings and counts are answered."""
 
 
 class HttpProvider:
@@ -52,6 +60,9 @@ class HttpProvider:
         self.default_model = options.default_model
         self.models: tuple[str, ...] | None = None
         self.slow_start = False
+        self.takes_raw = True
+        self.embeds = bool(options.places.embeddings)
+        self.counts_tokens = options.places.count is not None
         self._options = options
         self._codec = options.codec
         self._client = client
@@ -73,14 +84,10 @@ class HttpProvider:
         model = model or self.default_model or ""
         with self._named_errors():
             sending = self._sending(asked, model, stream=False)
-            async with self._send(model, sending, stream=False) as reply:
-                body = await reply.read()
-                headers = shown_headers(reply.headers)
-                if not sending.passed:
-                    return Answer.of(self._noted(self._codec.decode_response(body), sending), headers)
-                seen = self._codec.watch_response(body)
-                decode = self._codec.decode_response
-                return Answer(seen.model, seen.usage, body=body, decode=decode, headers=headers)
+            async with self._send(_at_model(model, stream=False), sending.headers, sending.body) as (reply, key):
+                answer = self._answer(await reply.read(), shown_headers(reply.headers), sending)
+                answer.key_label = key
+                return answer
 
     @asynccontextmanager
     async def stream(self, asked: Asked, model: str = "") -> AsyncIterator[AnswerStream]:
@@ -88,9 +95,17 @@ class HttpProvider:
         model = model or self.default_model or ""
         with self._named_errors():
             sending = self._sending(asked, model, stream=True)
-            async with self._send(model, sending, stream=True) as reply:
+            async with self._send(_at_model(model, stream=True), sending.headers, sending.body) as (reply, key):
                 _demand_event_stream(reply)
-                yield self._wire_stream(reply, sending, asked)
+                stream = self._wire_stream(reply, sending, asked)
+                stream.key_label = key
+                yield stream
+
+    def _answer(self, body: bytes, headers: Mapping[str, str], sending: _Sending) -> Answer:
+        if not sending.passed:
+            return Answer.of(self._noted(self._codec.decode_response(body), sending), headers)
+        seen = self._codec.watch_response(body)
+        return Answer(seen.model, seen.usage, body=body, decode=self._codec.decode_response, headers=headers)
 
     def _wire_stream(self, reply: Reply, sending: _Sending, asked: Asked) -> WireStream:
         headers = shown_headers(reply.headers)
@@ -109,13 +124,16 @@ class HttpProvider:
         return _Sending(encoded.body, {}, tuple(str(loss) for loss in encoded.losses))
 
     @asynccontextmanager
-    async def _send(self, model: str, sending: _Sending, *, stream: bool) -> AsyncIterator[Reply]:
+    async def _send(
+        self, place: _Address, headers: Mapping[str, str], body: bytes
+    ) -> AsyncIterator[tuple[Reply, str | None]]:
+        """The reply, and the label of the key that went with the call, where there are several."""
         access = await self._options.access()
-        url = access.url_for(model, stream=stream)
-        authorized, key = await access.authorize("POST", url, sending.body)
-        headers = {"content-type": "application/json", **sending.headers, **authorized}
+        url = place(access)
+        authorized, key = await access.authorize("POST", url, body)
+        headers = {"content-type": "application/json", **headers, **authorized}
         async with self._client.send(
-            "POST", url, headers=headers, body=sending.body, deadlines=self._options.deadlines
+            "POST", url, headers=headers, body=body, deadlines=self._options.deadlines
         ) as reply:
             if 300 <= reply.status < 400:
                 raise _redirected(reply)
@@ -126,7 +144,50 @@ class HttpProvider:
                 error.another_key = access.report(key, error)
                 raise error
             access.report(key, None)
-            yield reply
+            yield reply, key.label if key else None
+
+    async def embed(self, inquiry: Inquiry[EmbeddingRequest], model: str = "") -> InquiryAnswer[EmbeddingResponse]:
+        """See `inquiry.EmbeddingProvider`."""
+        with self._named_errors():
+            return await http_inquiry.embed(
+                self._options.places, self._post, inquiry, model or self.default_model or ""
+            )
+
+    async def count_tokens(self, inquiry: Inquiry[Request], model: str = "") -> InquiryAnswer[int] | None:
+        """See `inquiry.CountingProvider`."""
+        place = self._options.places.count
+        if place is None:
+            return None
+        with self._named_errors():
+            return await http_inquiry.count_tokens(place(), self._post, inquiry, model or self.default_model or "")
+
+    @asynccontextmanager
+    async def raw(self, call: RawCall) -> AsyncIterator[RawReply]:
+        """See `raw.RawProvider`. Only an error is read, so that it repeats no secret and its key can be judged."""
+        access = await self._options.access()
+        with self._named_errors():
+            url = access.raw_url(call.path, call.query)
+            authorized, key = await access.authorize(call.method, url, call.body or b"")
+            async with self._client.send(
+                call.method,
+                url,
+                headers={**call.headers, **authorized},
+                body=call.body,
+                deadlines=self._options.deadlines,
+            ) as reply:
+                if reply.status < 400:
+                    access.report(key, None)
+                    yield reply
+                    return
+                body = await reply.read(_MAX_RAW_ERROR_BYTES)
+                access.report(key, self._codec.decode_error(reply.status, reply.headers, body))
+                yield RawError(reply.status, reply.headers, clean_body(body, self._options.secrets))
+
+    async def _post(
+        self, path: str, model: str, body: bytes, headers: Mapping[str, str]
+    ) -> tuple[bytes, Mapping[str, str]]:
+        async with self._send(lambda access: access.url_at(path, model), headers, body) as (reply, _):
+            return await reply.read(), shown_headers(reply.headers)
 
     def _noted(self, response: Response, sending: _Sending) -> Response:
         return replace(response, notes=sending.notes) if sending.notes else response
@@ -171,6 +232,11 @@ class _NamedErrors:
                 text = getattr(error, field_name)
                 setattr(error, field_name, clean(text, self._secrets) if text else text)
             error.args = (error.message,)
+
+
+def _at_model(model: str, *, stream: bool) -> _Address:
+    """Where conversations with a model are held."""
+    return lambda access: access.url_for(model, stream=stream)
 
 
 def _redirected(reply: Reply) -> MalformedResponse:

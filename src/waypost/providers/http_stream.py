@@ -30,6 +30,7 @@ class WireStream(ABC):
     """See `providers.answers.AnswerStream`. It reads `reply` and never closes it."""
 
     def __init__(self, reply: Reply, headers: Mapping[str, str], notes: tuple[str, ...]) -> None:
+        self.key_label: str | None = None
         self.usage = Usage()
         self.model = ""
         self.headers = headers

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
+from waypost.codecs import openai_embeddings
+from waypost.codecs.codec import CountCodec
 from waypost.providers.hosted import HostedOptions, build
+from waypost.providers.http_inquiry import Place, Places
 from waypost.providers.http_provider import HttpProvider
 from waypost.providers.vendors import OPENAI, OPENAI_RESPONSES
+
+
+def _count() -> Place[CountCodec]:
+    from waypost.codecs.openai_responses.count import count_codec
+
+    return Place("/responses/input_tokens", count_codec, missing_model="model_not_found")
+
+
+PLACES: Final = Places(embeddings=(Place("/embeddings", openai_embeddings.codec),), count=_count)
 
 
 def create(name: str, options: HostedOptions, wire: Literal["chat", "responses"] = "chat") -> HttpProvider:
@@ -14,7 +26,7 @@ def create(name: str, options: HostedOptions, wire: Literal["chat", "responses"]
     if wire == "responses":
         from waypost.codecs import openai_responses
 
-        return build(name, OPENAI_RESPONSES, openai_responses.codec, options)
+        return build(name, OPENAI_RESPONSES, openai_responses.codec, options, places=PLACES)
     from waypost.codecs import openai_chat
 
-    return build(name, OPENAI, openai_chat.codec, options)
+    return build(name, OPENAI, openai_chat.codec, options, places=PLACES)

@@ -1,4 +1,7 @@
-"""What the gateway knows of a provider: it answers, whole or as a stream, and can be asked how it is."""
+"""What the gateway knows of a provider: it answers, whole or as a stream, and can be asked how it is.
+
+What only some can do are protocols of their own: `inquiry.EmbeddingProvider` and `CountingProvider`, `raw.RawProvider`.
+"""
 
 from __future__ import annotations
 

@@ -17,3 +17,8 @@ def clean(text: str, secrets: Iterable[str] = ()) -> str:
         if len(secret) >= _MIN_SECRET_CHARACTERS:
             text = text.replace(secret, "[key]")
     return _KEY_SHAPES.sub("[key]", text)
+
+
+def clean_body(body: bytes, secrets: Iterable[str] = ()) -> bytes:
+    """The same for a body, whatever it holds: bytes that are no text stay as they are."""
+    return clean(body.decode("utf-8", "surrogateescape"), secrets).encode("utf-8", "surrogateescape")

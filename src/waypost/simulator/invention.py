@@ -6,23 +6,24 @@ says "tool"); structured output fits its schema; otherwise the prompt is repeate
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
-from waypost.chat import FunctionTool, InlineData, Media, Part, Reasoning, Request, Text, ToolCall, ToolResult, Unknown
+from waypost.chat import (
+    CustomTool,
+    FunctionTool,
+    InlineData,
+    Media,
+    Part,
+    Reasoning,
+    Request,
+    Text,
+    ToolCall,
+    ToolResult,
+)
 from waypost.simulator.dialect import Dialect, Ids, dump
 from waypost.simulator.schema import value_for
 from waypost.simulator.script import last_user_message, last_user_text
 from waypost.simulator.tokens import count_tokens
-
-
-@dataclass(frozen=True, slots=True)
-class CustomTool:
-    """A tool that takes plain text."""
-
-    name: str
-
 
 OfferedTool: TypeAlias = FunctionTool | CustomTool
 
@@ -120,12 +121,4 @@ def _word(request: Request) -> str:
 
 def offered_tools(request: Request) -> list[OfferedTool]:
     """The tools that can be called here: a provider's own tools run there and are left alone."""
-    offered = (tool if isinstance(tool, FunctionTool) else _custom(tool) for tool in request.tools)
-    return [tool for tool in offered if tool is not None]
-
-
-def _custom(tool: Unknown) -> CustomTool | None:
-    """OpenAI's tool that takes plain text, which both of its formats decode to the same value."""
-    custom = tool.data.get("custom")
-    name = custom.get("name") if tool.data.get("type") == "custom" and isinstance(custom, Mapping) else None
-    return CustomTool(name) if isinstance(name, str) else None
+    return [tool for tool in request.tools if isinstance(tool, FunctionTool | CustomTool)]

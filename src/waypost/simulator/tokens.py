@@ -12,6 +12,7 @@ import msgspec
 
 from waypost.chat import (
     Choice,
+    CustomTool,
     FunctionTool,
     Json,
     Media,
@@ -46,11 +47,13 @@ def count_tokens(text: str) -> int:
 def count_request(request: Request) -> int:
     """The tokens of everything the model is given to read."""
     return sum(map(_count_message, request.messages)) + sum(
-        count_tokens(f"{tool.name} {tool.description or ''}") + _count_json(tool.parameters)
-        if isinstance(tool, FunctionTool)
-        else _count_json(tool.data)
-        for tool in request.tools
+        _count_json(tool.data) if isinstance(tool, Unknown) else _count_tool(tool) for tool in request.tools
     )
+
+
+def _count_tool(tool: FunctionTool | CustomTool) -> int:
+    form = tool.parameters if isinstance(tool, FunctionTool) else tool.format
+    return count_tokens(f"{tool.name} {tool.description or ''}") + _count_json(form)
 
 
 def count_answer(choices: Iterable[Choice], request: Request) -> Usage:

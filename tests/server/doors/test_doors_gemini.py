@@ -81,9 +81,10 @@ async def test_a_tool_loop(http: httpx.AsyncClient, route: str, model: str) -> N
 @pytest.mark.parametrize(
     ("path", "status", "name", "words"),
     [
-        ("/v1beta/models/to-gpt:streamGenerateContent", 400, "INVALID_ARGUMENT", "alt=sse"),
-        ("/v1beta/models/to-gpt:countTokens", 404, "NOT_FOUND", "generateContent, streamGenerateContent"),
-        ("/v1/models/to-gpt:embedContent", 404, "NOT_FOUND", "generateContent, streamGenerateContent"),
+        ("/v1beta/models/to-gpt:streamGenerateContent?alt=xml", 400, "INVALID_ARGUMENT", "alt=sse"),
+        ("/v1beta/models/to-gpt:dream", 404, "NOT_FOUND", "generateContent, streamGenerateContent"),
+        ("/v1/models/to-gpt:embedText", 404, "NOT_FOUND", "embedContent, batchEmbedContents"),
+        ("/v1/models/to-claude:embedContent", 422, "INVALID_ARGUMENT", "embeddings"),
         ("/v1beta/models/to-gpt", 404, "NOT_FOUND", "generateContent"),
         ("/v1beta/models/to-gtp:generateContent", 404, "NOT_FOUND", "to-gpt"),
         ("/v1beta/nothing", 404, "NOT_FOUND", "/v1beta/nothing"),

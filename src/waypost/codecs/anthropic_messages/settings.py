@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Final, Literal
 
 from waypost.chat import (
+    CustomTool,
     FunctionTool,
     Json,
     ReasoningWish,
@@ -23,6 +24,7 @@ from waypost.chat import (
     Unknown,
 )
 from waypost.codecs.anthropic_messages.wire import NAME, Losses, keep, own
+from waypost.codecs.custom_tools import as_function
 from waypost.codecs.reading import WireError, objects, optional, required
 
 DEFAULT_MAX_TOKENS: Final = 4096
@@ -196,6 +198,8 @@ def _encode_tool(tool: Tool, losses: Losses, what: str) -> Members | None:
             return None
         return dict(tool.data)
     losses.foreign(f"{what}.opaque", tool.opaque)
+    if isinstance(tool, CustomTool):
+        tool = as_function(tool, losses.add, what)
     wire: Members = {"name": tool.name}
     if tool.description is not None:
         wire["description"] = tool.description

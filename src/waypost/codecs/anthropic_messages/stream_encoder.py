@@ -37,8 +37,9 @@ from waypost.codecs.anthropic_messages.errors import error_body
 from waypost.codecs.anthropic_messages.response import message_head, stop_reason
 from waypost.codecs.anthropic_messages.usage import encode_usage
 from waypost.codecs.anthropic_messages.wire import FAMILY, Losses, own
-from waypost.codecs.arguments import WRAPPED_CUSTOM, is_json_object
+from waypost.codecs.arguments import is_json_object
 from waypost.codecs.codec import Loss
+from waypost.codecs.custom_tools import INPUT
 from waypost.codecs.jsonbytes import dump
 from waypost.codecs.sse import encode_event
 
@@ -209,7 +210,7 @@ class AnthropicStreamEncoder:
         if isinstance(part, ToolCall):
             block["input"] = {}
             if part.kind == "custom":
-                text = f'{{"{WRAPPED_CUSTOM}":"' + _inside_string(text)
+                text = f'{{"{INPUT}":"' + _inside_string(text)
         if block.get("type") in ("server_tool_use", "mcp_tool_use") and type(block.get("input")) is dict:
             # As Anthropic streams it; readers that build the input from deltas alone would miss it in the start.
             text = msgspec.json.encode(block["input"]).decode()

@@ -14,6 +14,7 @@ from itertools import groupby
 from typing import Any, Final, Literal
 
 from waypost.chat import (
+    CustomTool,
     FunctionTool,
     Json,
     ReasoningWish,
@@ -24,6 +25,7 @@ from waypost.chat import (
     ToolChoice,
     Unknown,
 )
+from waypost.codecs.custom_tools import as_function
 from waypost.codecs.gemini.schema import json_schema
 from waypost.codecs.gemini.wire import FAMILY, NAME, Losses, Members, apply, difference, integer, number, own, repeated
 from waypost.codecs.reading import WireError, optional, required
@@ -110,10 +112,13 @@ def _declaration(tool: FunctionTool) -> Members:
     return {name: value for name, value in members.items() if value is not None}
 
 
+_FUNCTIONS: Final = (FunctionTool, CustomTool)
+
+
 def encode_tools(tools: Sequence[Tool], losses: Losses) -> list[Members]:
     """The `tools` member: each run of functions as one tool."""
     wire: list[Members] = []
-    for is_function, run in groupby(enumerate(tools), lambda entry: isinstance(entry[1], FunctionTool)):
+    for is_function, run in groupby(enumerate(tools), lambda entry: isinstance(entry[1], _FUNCTIONS)):
         encoded = [_encode_tool(tool, losses, f"tools[{index}]") for index, tool in run]
         members = [member for member in encoded if member is not None]
         wire += [{"functionDeclarations": members}] if is_function else members
@@ -127,6 +132,8 @@ def _encode_tool(tool: Tool, losses: Losses, what: str) -> Members | None:
             return None
         return dict(tool.data)
     losses.foreign(f"{what}.opaque", tool.opaque)
+    if isinstance(tool, CustomTool):
+        return _declaration(as_function(tool, losses.add, what))
     if tool.strict:
         losses.add(f"{what}.strict", "Gemini holds calls to their schemas for all tools or none (mode VALIDATED).")
     return apply(_declaration(tool), own(tool.opaque))
@@ -160,7 +167,7 @@ def _encode_tool_choice(choice: ToolChoice | None, tools: Sequence[Tool], losses
         return {}
     if choice.parallel is False:
         losses.add("tool_choice.parallel", "Gemini cannot be kept from calling several functions at once.")
-    if not any(isinstance(tool, FunctionTool) for tool in tools):
+    if not any(isinstance(tool, _FUNCTIONS) for tool in tools):
         if choice.mode in ("required", "tool"):
             losses.add("tool_choice", "There is no function to choose.")
         return {}

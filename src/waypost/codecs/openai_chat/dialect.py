@@ -28,6 +28,8 @@ class Dialect:
     developer_role: bool = True
     text_lists: bool = True
     """Does it take text in several parts? If not they are joined into one string."""
+    custom_tools: bool = True
+    """Does it know tools that are called with plain text?"""
     file_urls: bool = False
     """Does it take an address as `file_data`?"""
 
@@ -40,6 +42,7 @@ COMPATIBLE: Final = Dialect(
     reasoning=True,
     developer_role=False,
     text_lists=False,
+    custom_tools=False,
     file_urls=True,
 )
 """The most that vLLM, llama.cpp, Ollama, DeepSeek, OpenRouter and their like have in common."""

@@ -187,7 +187,9 @@ class _Writer:
             self._losses.add("order of parts", "a message has its reasoning first and its tool calls last")
         wire: dict[str, Json] = {"role": "assistant", "content": None}
         self._add_reasoning(wire, reasoning)
-        self._add_content(wire, [part for part in content if not _says_nothing(part)])
+        if any(isinstance(part, Media) for part in content):
+            self._losses.add("Media in an assistant's message", "OpenAI takes an assistant's words only")
+        self._add_content(wire, [part for part in content if not isinstance(part, Media) and not _says_nothing(part)])
         if calls:
             wire["tool_calls"] = [
                 encode_tool_call(call, self._losses) if isinstance(call, ToolCall) else dict(call.data)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-from waypost.chat import Json, Request
+from waypost.chat import Json, Message, Request
 from waypost.codecs.codec import DecodedRequest, Encoded
+from waypost.codecs.custom_tools import NOTE, functions_only
 from waypost.codecs.jsonbytes import JsonError, dump, parse_request
 from waypost.codecs.openai_chat import settings
 from waypost.codecs.openai_chat.dialect import FAMILY, Dialect, Losses
@@ -68,6 +70,14 @@ def _with_rest(options: dict[str, Json], fields: Fields) -> dict[str, dict[str, 
     return {FAMILY: together} if together else {}
 
 
+def _known_calls(messages: Sequence[Message], dialect: Dialect, losses: Losses) -> Sequence[Message]:
+    """The conversation with calls of the kinds that the server knows."""
+    known = messages if dialect.custom_tools else functions_only(messages)
+    if any(kept is not given for kept, given in zip(known, messages, strict=True)):
+        losses.add("ToolCall.kind", NOTE)
+    return known
+
+
 def encode_request(request: Request, dialect: Dialect, *, stream: bool) -> Encoded:
     """The body for a provider, and what it could not carry. A stream's usage is always asked for."""
     losses = Losses()
@@ -75,8 +85,8 @@ def encode_request(request: Request, dialect: Dialect, *, stream: bool) -> Encod
     stream_options = options.pop("stream_options", {})
     body: dict[str, Json] = {
         "model": request.model,
-        "messages": encode_messages(request.messages, dialect, losses),
-        **settings.encode_tools(request, losses),
+        "messages": encode_messages(_known_calls(request.messages, dialect, losses), dialect, losses),
+        **settings.encode_tools(request, dialect, losses),
         **settings.encode_sampling(request.sampling, dialect, losses),
         **settings.encode_reasoning(request.reasoning, losses),
         **settings.encode_response_format(request.response_format),

@@ -83,7 +83,8 @@ def _read(body: bytes) -> Completion:
         raise _malformed(f"it is not UTF-8 (byte {problem.start})") from problem
     try:
         completion = parse_reply(body, _COMPLETIONS)
-    except JsonError as problem:
+        body.decode()  # members that are not read are not looked into otherwise
+    except (JsonError, UnicodeDecodeError) as problem:
         _raise_error(body)
         raise _malformed(str(problem)) from problem
     if completion.error or completion.object == "error":
@@ -91,9 +92,11 @@ def _read(body: bytes) -> Completion:
         _raise_error(body)
     if not completion.choices:
         raise _malformed("it has no choices")
+    whole = True
     for choice in completion.choices:
         _check_choice(choice)
-    if not all(choice.finish_reason for choice in completion.choices):
+        whole = whole and bool(choice.finish_reason)
+    if not whole:
         # The same answer as a stream would be incomplete.
         raise IncompleteStream("The response has no finish_reason: the provider did not say that it was finished.")
     return completion
@@ -116,7 +119,7 @@ def _malformed(problem: str) -> MalformedResponse:
 def _check_choice(choice: WireChoice) -> None:
     if (error := failure_of(choice)) is not None:
         raise error
-    calls = choice.message.tool_calls if choice.message is not None else None
+    calls = None if choice.message is None else choice.message.tool_calls
     if calls and any(call.function is None and call.custom is None for call in calls):
         raise _malformed("a tool call has neither function nor custom")
 
@@ -324,7 +327,7 @@ def _encode_choice(choice: Choice, losses: Losses) -> dict[str, Json]:
         "index": choice.index,
         "message": _encode_message(choice.parts, losses),
         "logprobs": choice.logprobs,
-        "finish_reason": wire_reason(choice.reason, choice.raw_reason),
+        "finish_reason": wire_reason(choice.reason, choice.raw_reason, losses),
     }
     if choice.stop_sequence is not None:
         wire["stop_reason"] = choice.stop_sequence

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from waypost.chat import (
+    CustomTool,
     FunctionTool,
     Json,
     ReasoningWish,
@@ -15,6 +16,7 @@ from waypost.chat import (
     ToolChoice,
     Unknown,
 )
+from waypost.codecs.custom_tools import as_function
 from waypost.codecs.openai_chat.dialect import FAMILY, WIRE, Dialect, Losses, graft, opaque_of
 from waypost.codecs.openai_chat.fields import Fields, refuse
 
@@ -32,7 +34,10 @@ def decode_tools(body: Fields) -> tuple[Tool, ...]:
 
 def _decode_tool(value: Json, path: str) -> Tool:
     tool = Fields(value, path)
-    if tool.text("type") != "function":
+    kind = tool.text("type")
+    if kind == "custom":
+        return _decode_custom(tool)
+    if kind != "function":
         return Unknown(WIRE, value)
     inner = tool.inner("function")
     known = FunctionTool(
@@ -46,6 +51,16 @@ def _decode_tool(value: Json, path: str) -> Tool:
     return FunctionTool(known.name, known.description, known.parameters, known.strict, opaque_of(extras))
 
 
+def _decode_custom(tool: Fields) -> CustomTool:
+    inner = tool.inner("custom")
+    name, description, form = inner.text("name"), inner.text_or_none("description"), inner.mapping_or_none("format")
+    grammar = form.get("grammar") if form is not None else None
+    if form is not None and isinstance(grammar, dict) and form.keys() == {"type", "grammar"}:
+        form = {**grammar, "type": form["type"]}
+    nested = inner.rest()
+    return CustomTool(name, description, form, opaque_of({**tool.rest(), **({"custom": nested} if nested else {})}))
+
+
 def decode_tool_choice(body: Fields, options: dict[str, Json]) -> ToolChoice | None:
     """`tool_choice` and `parallel_tool_calls`. A choice only this format has goes to `options`."""
     parallel = body.flag_or_none("parallel_tool_calls")
@@ -56,15 +71,16 @@ def decode_tool_choice(body: Fields, options: dict[str, Json]) -> ToolChoice | N
         refuse("tool_choice", 'must be "auto", "none", "required" or an object that names a function')
     if value is not None:
         choice = Fields(value, "tool_choice")
-        if choice.text("type") == "function":
-            return ToolChoice("tool", choice.inner("function").text("name"), parallel)
+        kind = choice.text("type")
+        if kind in ("function", "custom"):
+            return ToolChoice("tool", choice.inner(kind).text("name"), parallel)
         options["tool_choice"] = value
     return None if parallel is None else ToolChoice("auto", parallel=parallel)
 
 
-def encode_tools(request: Request, losses: Losses) -> dict[str, Json]:
+def encode_tools(request: Request, dialect: Dialect, losses: Losses) -> dict[str, Json]:
     """`tools`, `tool_choice` and `parallel_tool_calls`, where they are set."""
-    tools = [encoded for tool in request.tools if (encoded := _encode_tool(tool, losses)) is not None]
+    tools = [encoded for tool in request.tools if (encoded := _encode_tool(tool, dialect, losses)) is not None]
     choice = request.tool_choice
     if not tools:
         if choice is not None:
@@ -72,19 +88,29 @@ def encode_tools(request: Request, losses: Losses) -> dict[str, Json]:
         return {}
     wire: dict[str, Json] = {"tools": tools}
     if choice is not None:
-        named = {"type": "function", "function": {"name": choice.name}}
+        kind = "custom" if dialect.custom_tools and names_custom(choice, request) else "function"
+        named = {"type": kind, kind: {"name": choice.name}}
         wire["tool_choice"] = named if choice.mode == "tool" else choice.mode
         if choice.parallel is not None:
             wire["parallel_tool_calls"] = choice.parallel
     return wire
 
 
-def _encode_tool(tool: Tool, losses: Losses) -> dict[str, Json] | None:
+def names_custom(choice: ToolChoice, request: Request) -> bool:
+    """Is the tool that must be called one that is called with plain text?"""
+    return any(isinstance(tool, CustomTool) and tool.name == choice.name for tool in request.tools)
+
+
+def _encode_tool(tool: Tool, dialect: Dialect, losses: Losses) -> dict[str, Json] | None:
     if isinstance(tool, Unknown):
         if tool.wire == WIRE:
             return dict(tool.data)
         losses.add(f"tools.{tool.wire}", f"only {tool.wire} has such a tool")
         return None
+    if isinstance(tool, CustomTool):
+        if dialect.custom_tools:
+            return _encode_custom(tool, losses)
+        tool = as_function(tool, losses.add, "tools.custom")
     function: dict[str, Json] = {
         "name": tool.name,
         "description": tool.description,
@@ -93,6 +119,15 @@ def _encode_tool(tool: Tool, losses: Losses) -> dict[str, Json] | None:
     }
     present = {name: value for name, value in function.items() if value is not None}
     return graft({"type": "function", "function": present}, losses.own(tool.opaque))
+
+
+def _encode_custom(tool: CustomTool, losses: Losses) -> dict[str, Json]:
+    form = tool.format
+    if form is not None and form.get("type") == "grammar":
+        form = {"type": "grammar", "grammar": {name: value for name, value in form.items() if name != "type"}}
+    custom = {"name": tool.name, "description": tool.description, "format": form}
+    present = {name: value for name, value in custom.items() if value is not None}
+    return graft({"type": "custom", "custom": present}, losses.own(tool.opaque))
 
 
 def decode_sampling(body: Fields) -> Sampling:

@@ -109,7 +109,7 @@ class ChatStreamEncoder:
         if isinstance(event, CitationDelta):
             own = own_citations((event.citation,), self._losses)
             return self._delta_chunk(event.choice, {"annotations": [own[0].data]}) if own else b""
-        finish = self._dump(wire_reason(event.reason, event.raw_reason))
+        finish = self._dump(wire_reason(event.reason, event.raw_reason, self._losses))
         if event.stop_sequence is not None:
             finish += b',"stop_reason":' + self._dump(event.stop_sequence)
         self._head = self._head_of({**own_fields(event.provider_fields, self._losses), **self._shared})

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from waypost.chat import FinishReason, Usage
+from waypost.codecs.openai_chat.dialect import Losses
 
 FINISH_REASONS: Final[dict[str, FinishReason]] = {
     "stop": "stop",
@@ -193,10 +194,12 @@ def finish_reason(raw: str | None) -> FinishReason:
     return FINISH_REASONS.get(raw, "other") if raw else "other"
 
 
-def wire_reason(reason: FinishReason, raw: str | None) -> str:
+def wire_reason(reason: FinishReason, raw: str | None, losses: Losses) -> str:
     """The wire word: the provider's own if it is one of OpenAI's for this reason, else the table's."""
     if raw is not None and FINISH_REASONS.get(raw) == reason:
         return raw
+    if reason in ("pause", "other"):
+        losses.add(f"reason.{reason}", "the format has no word for it: written as stop")
     return WIRE_REASONS[reason]
 
 

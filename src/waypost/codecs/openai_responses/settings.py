@@ -10,8 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from waypost.chat import FunctionTool, Json, ReasoningWish, Request, ResponseFormat, Sampling, Tool, ToolChoice, Unknown
-from waypost.codecs.openai_chat import dialect
+from waypost.chat import (
+    CustomTool,
+    FunctionTool,
+    Json,
+    ReasoningWish,
+    Request,
+    ResponseFormat,
+    Sampling,
+    Tool,
+    ToolChoice,
+    Unknown,
+)
 from waypost.codecs.openai_chat import settings as chat
 from waypost.codecs.openai_chat.dialect import graft
 from waypost.codecs.openai_chat.fields import Fields
@@ -61,7 +71,7 @@ def _decode_tool(value: Json, path: str) -> Tool:
     tool = Fields(value, path)
     kind = tool.text("type")
     if kind == "custom":
-        return _decode_custom(tool, value)
+        return _decode_custom(tool)
     if kind != "function":
         return Unknown(WIRE, value)
     strict = tool.flag_or_none(STRICT)
@@ -72,17 +82,9 @@ def _decode_tool(value: Json, path: str) -> Tool:
     return FunctionTool(name, description, parameters, strict, keep({**tool.rest(), **marked}))
 
 
-def _decode_custom(tool: Fields, value: Json) -> Tool:
-    """A custom tool in Chat Completions' form, which says the same, so that it reaches such a provider too."""
-    custom: dict[str, Json] = {"name": tool.text("name")}
-    if (description := tool.text_or_none("description")) is not None:
-        custom["description"] = description
-    if (form := tool.mapping_or_none("format")) is not None:
-        grammar = {name: item for name, item in form.items() if name != "type"}
-        custom["format"] = {"type": "grammar", "grammar": grammar} if form.get("type") == "grammar" else form
-    if tool.rest():
-        return Unknown(WIRE, value)
-    return Unknown(dialect.WIRE, {"type": "custom", "custom": custom})
+def _decode_custom(tool: Fields) -> CustomTool:
+    name, description, form = tool.text("name"), tool.text_or_none("description"), tool.mapping_or_none("format")
+    return CustomTool(name, description, form, keep(tool.rest()))
 
 
 def encode_tools(request: Request, losses: Losses) -> dict[str, Json]:
@@ -95,7 +97,8 @@ def encode_tools(request: Request, losses: Losses) -> dict[str, Json]:
     if not tools and choice.mode in ("required", "tool"):
         losses.add("tool_choice", "there is no tool to choose")
         return wire
-    wire["tool_choice"] = {"type": "function", "name": choice.name} if choice.mode == "tool" else choice.mode
+    named = {"type": "custom" if chat.names_custom(choice, request) else "function", "name": choice.name}
+    wire["tool_choice"] = named if choice.mode == "tool" else choice.mode
     if choice.parallel is not None:
         wire["parallel_tool_calls"] = choice.parallel
     return wire
@@ -110,18 +113,13 @@ def _encode_tool(tool: Tool, losses: Losses) -> dict[str, Json] | None:
         if tool.description is not None:
             wire["description"] = tool.description
         return graft(wire, own)
+    if isinstance(tool, CustomTool):
+        custom = {"type": "custom", "name": tool.name, "description": tool.description, "format": tool.format}
+        return graft({name: value for name, value in custom.items() if value is not None}, losses.own(tool.opaque))
     if tool.wire == WIRE:
         return dict(tool.data)
-    custom = tool.data.get("custom")
-    if tool.wire == dialect.WIRE and isinstance(custom, Mapping):
-        return {"type": "custom", **custom, **_flat_format(custom.get("format"))}
     losses.add(f"tools.{tool.wire}", f"only {tool.wire} has such a tool")
     return None
-
-
-def _flat_format(form: Json) -> dict[str, Json]:
-    grammar = form.get("grammar") if isinstance(form, Mapping) else None
-    return {"format": {"type": "grammar", **grammar}} if isinstance(grammar, Mapping) else {}
 
 
 def decode_tool_choice(body: Fields, options: dict[str, Json]) -> ToolChoice | None:
@@ -132,7 +130,7 @@ def decode_tool_choice(body: Fields, options: dict[str, Json]) -> ToolChoice | N
         return ToolChoice(value, parallel=parallel)
     if value is not None:
         choice = Fields(value, "tool_choice")
-        if choice.text("type") == "function":
+        if choice.text("type") in ("function", "custom"):
             return ToolChoice("tool", choice.text("name"), parallel)
         options["tool_choice"] = value
     return None if parallel is None else ToolChoice("auto", parallel=parallel)

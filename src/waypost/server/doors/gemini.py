@@ -19,31 +19,42 @@ from waypost.server.doors.door import Door
 # A model's name may hold a colon itself: the method follows the last one.
 CALL: Final = re.compile(r"(?P<model>.+):(?P<method>[A-Za-z]+)")
 STREAMED: Final[Mapping[str, bool]] = {"generateContent": False, "streamGenerateContent": True}
-"""The methods there are, and whether they stream."""
+"""The methods of a conversation, and whether they stream."""
+METHODS: Final = (*STREAMED, "countTokens", "embedContent", "batchEmbedContents")
 SHOWN: Final = 100
+
+
+def called(scope: Scope) -> tuple[str, str]:
+    """The model and the method that the path names. Raises UnknownPath for a method that is not there."""
+    named = scope["path"].partition("/models/")[2]
+    match = CALL.fullmatch(named)
+    if match is None or match["method"] not in METHODS:
+        raise UnknownPath(
+            f'There is no method at "models/{named[:SHOWN]}".', hint=f"Methods of a model: {', '.join(METHODS)}."
+        )
+    return match["model"], match["method"]
 
 
 def read(scope: Scope, body: bytes) -> Asked:
     """The body, and what the path says. Raises InvalidRequest, and UnknownPath for a method that is not there."""
-    called = scope["path"].partition("/models/")[2]
-    match = CALL.fullmatch(called)
-    streamed = STREAMED.get(match["method"]) if match else None
-    if match is None or streamed is None:
-        raise UnknownPath(
-            f'There is no method at "models/{called[:SHOWN]}".', hint=f"Methods of a model: {', '.join(STREAMED)}."
-        )
-    if streamed and parse_qs(scope["query_string"].decode("latin-1")).get("alt") != ["sse"]:
-        raise InvalidRequest(
-            "Streams are server-sent events here, not a JSON array.", hint="Add alt=sse to the URL.", param="alt"
-        )
-    model = match["model"]
+    model, method = called(scope)
     written = Written(codec.name, body, glance(codec.name, body))
     return Asked(
         model,
         written=written,
         decode=lambda: replace(codec.decode_request(body).request, model=model),
-        stream=streamed,
+        stream=STREAMED[method],
     )
+
+
+def wants_events(scope: Scope) -> bool:
+    """Is a stream to be sent as server-sent events? If not, as one JSON array. Raises InvalidRequest."""
+    alt = parse_qs(scope["query_string"].decode("latin-1")).get("alt", ["json"])
+    if alt not in (["json"], ["sse"]):
+        raise InvalidRequest(
+            "alt must be json or sse.", hint="Add alt=sse to the URL for server-sent events.", param="alt"
+        )
+    return alt == ["sse"]
 
 
 GEMINI: Final = Door(codec, read)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from waypost.codecs.codec import Loss
 from waypost.errors import Attempt
+from waypost.gateway.inquiries import Inquired
 from waypost.gateway.served import Served, ServedStream
 from waypost.server.doors.door import Door
 
@@ -16,6 +17,8 @@ MODEL: Final = "x-waypost-model"
 ATTEMPTS: Final = "x-waypost-attempts"
 WARNINGS: Final = "x-waypost-warnings"
 COST: Final = "x-waypost-cost-usd"
+ESTIMATE: Final = "x-waypost-estimate"
+"""On a count that is none."""
 
 MAX_NAME_CHARACTERS: Final = 200
 MAX_WARNINGS_CHARACTERS: Final = 2_000
@@ -58,9 +61,9 @@ def attempts_header(attempts: tuple[Attempt, ...]) -> Mapping[str, str]:
     return {ATTEMPTS: str(len(attempts))}
 
 
-def cost_header(served: Served | ServedStream) -> Mapping[str, str]:
+def cost_header(served: Served | ServedStream | Inquired[Any]) -> Mapping[str, str]:
     """What a whole answer cost, in US dollars, where its price is known. A stream's cost is known at its end only."""
-    cost = served.cost_micro_usd if isinstance(served, Served) else None
+    cost = served.cost_micro_usd if isinstance(served, Served | Inquired) else None
     return {} if cost is None else {COST: f"{cost / 1_000_000:.6f}"}
 
 
@@ -69,7 +72,9 @@ def request_id_header(door: Door, request_id: str) -> Mapping[str, str]:
     return {} if door.request_id_header == "x-request-id" else {door.request_id_header: request_id}
 
 
-def reply_headers(door: Door, served: Served | ServedStream, losses: Iterable[Loss], request_id: str) -> dict[str, str]:
+def reply_headers(
+    door: Door, served: Served | ServedStream | Inquired[Any], losses: Iterable[Loss], request_id: str
+) -> dict[str, str]:
     """Those of an answer. `losses` are what the door's own format could not carry."""
     told = (str(loss) for loss in losses if loss.what not in UNTOLD)
     warnings = warning_text([*served.notes, *told])

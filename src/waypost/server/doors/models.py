@@ -1,8 +1,8 @@
-"""GET /v1/models and /v1/models/{id}: the names that requests here may ask for, as OpenAI or Anthropic list them."""
+"""GET /v1/models and /v1beta/models, all or one: the names that requests may ask for, as each vendor lists them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +12,8 @@ from starlette.responses import Response
 from waypost.chat import Json
 from waypost.server.application import served_by
 from waypost.server.doors.anthropic_messages import ANTHROPIC_MESSAGES
+from waypost.server.doors.door import Door
+from waypost.server.doors.gemini import GEMINI
 from waypost.server.doors.headers import request_id_header
 from waypost.server.doors.openai_chat import OPENAI_CHAT
 from waypost.server.doors.table import door_at
@@ -42,8 +44,18 @@ def _anthropic_page(models: Sequence[Json]) -> Json:
     return {"data": list(models), "has_more": False, "first_id": ids[0], "last_id": ids[-1]}
 
 
+def _gemini_model(name: str, _owner: str) -> Json:
+    # What a model takes at most, and whether it embeds, is not known here: members that may be missing are.
+    methods = ["generateContent", "countTokens"]
+    return {"name": f"models/{name}", "displayName": name, "supportedGenerationMethods": methods}
+
+
 OPENAI: Final = Form(_openai_model, lambda models: {"object": "list", "data": list(models)})
-ANTHROPIC: Final = Form(_anthropic_model, _anthropic_page)
+FORMS: Final[Mapping[str, Form]] = {
+    ANTHROPIC_MESSAGES.codec.name: Form(_anthropic_model, _anthropic_page),
+    GEMINI.codec.name: Form(_gemini_model, lambda models: {"models": list(models)}),
+}
+"""By the dialect; every other one has OPENAI."""
 
 
 async def list_models(request: Request) -> Response:
@@ -62,10 +74,13 @@ async def get_model(request: Request) -> Response:
 
 
 def _form(request: Request) -> Form:
-    return ANTHROPIC if door_at(request.scope) is ANTHROPIC_MESSAGES else OPENAI
+    return FORMS.get(_door(request).codec.name, OPENAI)
+
+
+def _door(request: Request) -> Door:
+    return door_at(request.scope) or OPENAI_CHAT
 
 
 def _reply(request: Request, content: Json) -> Response:
-    door = door_at(request.scope) or OPENAI_CHAT
-    headers = {"cache-control": "no-store", **request_id_header(door, request_id_of(request.scope))}
+    headers = {"cache-control": "no-store", **request_id_header(_door(request), request_id_of(request.scope))}
     return Response(json_bytes(content), media_type="application/json", headers=headers)

@@ -21,14 +21,20 @@ STORED: Final = ("previous_response_id", "conversation", "background")
 def read(scope: Scope, body: bytes) -> Asked:
     """Everything stands in the body. Raises InvalidRequest, and UnsupportedFeature if it needs what is not kept."""
     asked = read_written(codec, scope, body, FORWARDED)
-    field = needs_storage(asked.written.seen.members) if asked.written else None
+    if asked.written is not None:
+        refuse_stored(asked.written.seen.members)
+    return asked
+
+
+def refuse_stored(members: Mapping[str, Json]) -> None:
+    """Raises UnsupportedFeature if the body leans on stored answers."""
+    field = needs_storage(members)
     if field is not None:
         raise UnsupportedFeature(
             f"{field} needs answers that a server has stored, and none are stored here.",
             hint="Send the whole conversation in input.",
             param=field,
         )
-    return asked
 
 
 def needs_storage(members: Mapping[str, Json]) -> str | None:

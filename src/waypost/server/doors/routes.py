@@ -12,19 +12,36 @@ from typing import Final
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from waypost.server.doors.counts import COUNT_MESSAGES, COUNT_RESPONSES
+from waypost.server.doors.gemini import GEMINI
+from waypost.server.doors.gemini_call import GeminiCall
+from waypost.server.doors.inquiry import InquiryCall
 from waypost.server.doors.models import get_model, list_models
+from waypost.server.doors.openai_embeddings import OPENAI_EMBEDDINGS
+from waypost.server.doors.raw import METHODS, RawDoor
 from waypost.server.doors.serve import DoorCall
 from waypost.server.doors.table import CALLS
+from waypost.server.middleware.json_only import PASSED_THROUGH
 
-DOOR_CALLS: Final[Mapping[str, DoorCall]] = {path: DoorCall(door) for path, door in CALLS.items()}
+DOOR_CALLS: Final[Mapping[str, ASGIApp]] = {
+    path: GeminiCall() if door is GEMINI else DoorCall(door) for path, door in CALLS.items()
+}
+INQUIRY_CALLS: Final[Mapping[str, ASGIApp]] = {
+    "/v1/embeddings": InquiryCall(OPENAI_EMBEDDINGS),
+    "/v1/messages/count_tokens": InquiryCall(COUNT_MESSAGES),
+    "/v1/responses/input_tokens": InquiryCall(COUNT_RESPONSES),
+}
+PLAIN_CALLS: Final[Mapping[str, ASGIApp]] = {**DOOR_CALLS, **INQUIRY_CALLS}
+MODEL_LISTS: Final = ("/v1/models", "/v1beta/models")
 
 
 def door_routes() -> list[Route]:
-    """Conversations, and the lists of models."""
+    """Conversations, embeddings and counts, the lists of models, and what is passed through."""
     return [
-        *(Route(path, call, methods=["POST"], include_in_schema=False) for path, call in DOOR_CALLS.items()),
-        Route("/v1/models", list_models, methods=["GET"], include_in_schema=False),
-        Route("/v1/models/{name:path}", get_model, methods=["GET"], include_in_schema=False),
+        *(Route(path, call, methods=["POST"], include_in_schema=False) for path, call in PLAIN_CALLS.items()),
+        *(Route(path, list_models, methods=["GET"], include_in_schema=False) for path in MODEL_LISTS),
+        *(Route(f"{path}/{{name:path}}", get_model, methods=["GET"], include_in_schema=False) for path in MODEL_LISTS),
+        Route(f"{PASSED_THROUGH}{{name}}/{{path:path}}", RawDoor(), methods=METHODS, include_in_schema=False),
     ]
 
 
@@ -36,5 +53,5 @@ class Dispatcher:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take one connection of any type."""
-        call = DOOR_CALLS.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        call = PLAIN_CALLS.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
         await (call or self._others)(scope, receive, send)

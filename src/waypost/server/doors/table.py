@@ -35,7 +35,7 @@ TERRITORY: Final[tuple[tuple[re.Pattern[str], Door], ...]] = (
 """Paths whose dialect is plain, pages that do not exist too; the first that matches counts."""
 
 SHARED: Final = "/v1/"
-"""Below it, what TERRITORY does not name is OpenAI's, or Anthropic's if the caller says so in a header."""
+"""Below it, what TERRITORY does not name is OpenAI's, or another's if the caller sends a header of its."""
 
 
 def door_at(scope: Scope) -> Door | None:
@@ -46,5 +46,7 @@ def door_at(scope: Scope) -> Door | None:
             return door
     if not path.startswith(SHARED):
         return None
+    if header_value(scope, b"x-goog-api-key") is not None:
+        return GEMINI
     # Source: Anthropic's API reference: every request must carry this header.
     return OPENAI_CHAT if header_value(scope, b"anthropic-version") is None else ANTHROPIC_MESSAGES

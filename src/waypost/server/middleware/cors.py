@@ -11,14 +11,14 @@ from waypost.errors import InvalidRequest
 from waypost.gateway.idempotency import REPLAYED
 from waypost.gateway.response_cache import CACHE_HEADER
 from waypost.server.application import ServedApplication
-from waypost.server.doors.headers import ATTEMPTS, COST, MODEL, PROVIDER, WARNINGS
+from waypost.server.doors.headers import ATTEMPTS, COST, ESTIMATE, MODEL, PROVIDER, WARNINGS
 from waypost.server.envelope import error_reply
 from waypost.server.middleware.request_id import HEADER
 from waypost.server.runs import RESPONSE_ID
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 KEPT = (CACHE_HEADER.decode(), "age", REPLAYED[0].decode(), RESPONSE_ID)
-EXPOSED = (HEADER, "retry-after", "request-id", PROVIDER, MODEL, ATTEMPTS, WARNINGS, COST, *KEPT)
+EXPOSED = (HEADER, "retry-after", "request-id", PROVIDER, MODEL, ATTEMPTS, WARNINGS, COST, ESTIMATE, *KEPT)
 
 
 class Cors:

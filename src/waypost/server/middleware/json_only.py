@@ -1,6 +1,7 @@
-"""A POST with a body must say that it is JSON.
+"""A POST with a body must say that it is JSON, except on paths that are passed through to a provider.
 
 Besides being true, this keeps HTML forms out: the types a form can send (text/plain among them) need no preflight.
+What is passed through is kept from forms by its own door, see `doors.raw`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from waypost.server.envelope import error_reply
 from waypost.server.middleware.headers import header_value, header_values
 
 SHOWN = 100
+PASSED_THROUGH = "/providers/"
 
 
 class JsonOnly:
@@ -22,7 +24,8 @@ class JsonOnly:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take one connection of any type."""
-        error = _objection(scope) if scope["type"] == "http" and scope["method"] == "POST" else None
+        asked = scope["type"] == "http" and scope["method"] == "POST" and not scope["path"].startswith(PASSED_THROUGH)
+        error = _objection(scope) if asked else None
         if error is not None:
             await error_reply(error, scope)(scope, receive, send)
         else:
@@ -41,7 +44,7 @@ def _objection(scope: Scope) -> UnsupportedMediaType | None:
             hint="Send it without content-encoding.",
             param="Content-Encoding",
         )
-    if len(types) == 1 and _is_json(types[0]):
+    if len(types) == 1 and says_json(types[0]):
         return None
     said = f'"{types[0][:SHOWN]}"' if types else "nothing"
     return UnsupportedMediaType(
@@ -51,6 +54,7 @@ def _objection(scope: Scope) -> UnsupportedMediaType | None:
     )
 
 
-def _is_json(content_type: str) -> bool:
+def says_json(content_type: str) -> bool:
+    """Is it a type of JSON? No form can send one of those."""
     kind = content_type.partition(";")[0].strip().lower()
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))

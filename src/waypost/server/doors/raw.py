@@ -1,0 +1,118 @@
+"""/providers/{name}/…: a provider's other endpoints (files, audio, images, moderations, batches), passed through.
+
+Any method and content type go up, with the provider's own credentials in place of the caller's; the reply comes back
+as it is. Errors of ours have Waypost's own form here. The invariant: a reply that breaks off never ends as if it were
+whole.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Final
+from urllib.parse import quote, unquote
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from waypost.errors import Attempt, InvalidRequest, OriginRefused
+from waypost.gateway.call_record import note_answer
+from waypost.providers.raw import RawCall, RawProvider, passed_down, passed_up
+from waypost.server.application import lifecycle_in, served_in
+from waypost.server.body import read_whole
+from waypost.server.callers import caller_of
+from waypost.server.disconnect import CallerGone, connection_of, while_connected
+from waypost.server.doors.headers import PROVIDER
+from waypost.server.doors.serve import raw_headers
+from waypost.server.middleware.headers import header_value, header_values
+from waypost.server.middleware.json_only import PASSED_THROUGH, says_json
+
+RAW: Final = "x-waypost-raw"
+"""A header of our own: a page of another site cannot send it unasked, as it can a form or a file."""
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+"""Not TRACE, whose reply repeats the request's headers and with them the provider's key."""
+GUARDS: Final[Mapping[str, str]] = {
+    # What a provider stores may be anybody's page: shown in a browser, it is nobody's here.
+    "content-security-policy": "sandbox",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+}
+
+
+class RawDoor:
+    """The ASGI application for all of it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one call through. Raises what went wrong before the reply's first bytes, or within it."""
+        served = served_in(scope)
+        if served.callers.open_to_all:
+            demand_intent(scope)
+        name, path = named(scope)
+        # Which model is asked for is not read here: the key must be good for all of the provider's.
+        caller_of(scope).demand(f"{name}/")
+        provider = served.gateway.raw_provider(name)
+        try:
+            body = await read_whole(receive)
+        except ClientDisconnect:
+            return
+        call = RawCall(
+            scope["method"],
+            f"/{path}",
+            scope["query_string"].decode("latin-1"),
+            passed_up(_joined(scope)),
+            body or None,
+        )
+        work = _pass_through(provider, name, call, send)
+        try:
+            await while_connected(work, receive, lifecycle_in(scope), connection_of(scope))
+        except CallerGone:
+            return
+
+
+async def _pass_through(provider: RawProvider, name: str, call: RawCall, send: Send) -> None:
+    started = time.monotonic()
+    async with provider.raw(call) as reply:
+        duration_ms = round((time.monotonic() - started) * 1000)
+        note_answer(name, "", (Attempt(name, None, None, duration_ms),))
+        headers = {**passed_down(reply.headers), **GUARDS, PROVIDER: quote(name)}
+        await send({"type": "http.response.start", "status": reply.status, "headers": raw_headers(headers)})
+        async for piece in reply.chunks():
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def named(scope: Scope) -> tuple[str, str]:
+    """The provider's name, and what follows it as the caller wrote it. Raises InvalidRequest."""
+    whole = (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1")
+    name, _, path = whole.removeprefix(PASSED_THROUGH).partition("/")
+    name = unquote(name)
+    # Whoever checked the name by the decoded path must have seen the same one.
+    if not whole.startswith(PASSED_THROUGH) or not scope["path"].startswith(f"{PASSED_THROUGH}{name}/"):
+        raise InvalidRequest(
+            "The path does not name a provider.",
+            hint=f"Write {PASSED_THROUGH}NAME/…, nothing of it encoded.",
+            param="path",
+        )
+    return name, path
+
+
+def demand_intent(scope: Scope) -> None:
+    """Without keys, whoever can send a request may spend: raises OriginRefused for one that any page could send."""
+    types = header_values(scope, b"content-type")
+    if header_value(scope, RAW.encode()) == "1" or (len(types) == 1 and says_json(types[0])):
+        return
+    raise OriginRefused(
+        "Any web page could have made a browser send this request.",
+        hint=f"Send the header {RAW}: 1, or the content type application/json.",
+        param=RAW,
+    )
+
+
+def _joined(scope: Scope) -> dict[str, str]:
+    """The caller's headers, those that were sent several times as one list."""
+    headers: dict[str, str] = {}
+    pairs: Iterable[tuple[bytes, bytes]] = scope["headers"]
+    for raw_name, raw_value in pairs:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
