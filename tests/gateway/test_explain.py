@@ -89,9 +89,18 @@ ENDINGS: list[tuple[AttemptStory, str]] = [
     (replace(LIMITED, reason_next="end"), "; nothing else could be tried."),
     (
         replace(ANSWERED, reason_next="hedge", first_token_ms=None),
-        "was under way and was ended, because the call started beside it was faster.",
+        "was under way and was ended, because the call started beside it was faster; its provider may bill it all the "
+        "same, which is not in the cost below.",
     ),
-    (LOST, "was under way beside the one before and was ended, because that was faster."),
+    (
+        LOST,
+        "was under way beside the one before and was ended, because that was faster; its provider may bill it all the "
+        "same, which is not in the cost below.",
+    ),
+    (
+        replace(LIMITED, reason_next="lost", asked_wait_ms=None),
+        "had too many requests or tokens from us; it had been started beside the one before.",
+    ),
     (replace(LOST, reason_next="caller_left"), "was under way and was ended, because the caller had left."),
     (replace(ANSWERED, first_token_ms=None), "(from 3.5 s to 5 s) gave its whole answer."),
 ]

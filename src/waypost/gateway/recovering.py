@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from typing import Protocol, Self
+from typing import Protocol, Self, cast
 
 from waypost.chat import Event, Usage, is_token
 from waypost.errors import AllTargetsFailed, Attempt, ProviderError, RecoveryDiverged, WaypostError
@@ -61,6 +61,7 @@ class RecoveringStream:
         """Why a break could not be mended, as a clause."""
         self._plan = plan
         self._first = first
+        self._schedule = first.schedule
         self._stream = stream
         self._candidate = broken
         self._kept: list[Batch] | None = [] if plan.policy.recover else None
@@ -88,7 +89,7 @@ class RecoveringStream:
     @property
     def attempts(self) -> tuple[Attempt, ...]:
         """All calls so far."""
-        return self._first.schedule.attempts
+        return self._schedule.attempts
 
     def sent_events(self) -> Sequence[Event]:
         """What was handed out before the last batch, decoded; empty where it is not kept."""
@@ -152,21 +153,23 @@ class RecoveringStream:
         sent = self._sent() if _is_break(error) else None
         if sent is None:
             return False
-        before = self._first.schedule
+        before = self._schedule
         candidates = self._candidates(sent)
         if not candidates or not before.calls_left or before.is_late:
             return False
         await self._first.aclose()
         before.leads_to("recovery")
-        schedule = self._plan.go_on(candidates, before)
+        schedule = self._schedule = self._plan.go_on(candidates, before)
         first = self._plan.open_stream(schedule, lambda candidate: self._asked_of(candidate, sent))
         try:
             answered = await self._stack.enter_async_context(first)
         except WaypostError as failure:
             error.attempts = schedule.attempts
-            if diverged := _divergence(failure):
-                raise diverged from error
-            return False
+            if isinstance(error, RecoveryDiverged) or (diverged := _divergence(failure)) is None:
+                return False
+            diverged.attempts = schedule.attempts
+            raise diverged from error
+        schedule.note_key(cast("AnswerStream", first.opened).key_label)
         self._first, self._candidate = first, answered.candidate
         self._seam = SEAMS[_way(answered.candidate)](sent, self._spent())
         return True

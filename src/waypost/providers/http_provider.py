@@ -140,11 +140,11 @@ class HttpProvider:
             if reply.status >= 400:
                 error_body = await reply.read(_MAX_ERROR_BODY_BYTES)
                 error = self._codec.decode_error(reply.status, reply.headers, error_body)
-                error.key_label = key.label if key else None
+                error.key_label = key.told_label if key else None
                 error.another_key = access.report(key, error)
                 raise error
             access.report(key, None)
-            yield reply, key.label if key else None
+            yield reply, key.told_label if key else None
 
     async def embed(self, inquiry: Inquiry[EmbeddingRequest], model: str = "") -> InquiryAnswer[EmbeddingResponse]:
         """See `inquiry.EmbeddingProvider`."""
