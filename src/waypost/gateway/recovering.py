@@ -63,7 +63,8 @@ class RecoveringStream:
         self._first = first
         self._schedule = first.schedule
         self._stream = stream
-        self._candidate = broken
+        self._begun = [broken]
+        """Those that began to answer, the one that does so now last."""
         self._kept: list[Batch] | None = [] if plan.policy.recover else None
         self._kept_bytes = 0
         self._in_hand: Batch | None = None
@@ -170,7 +171,8 @@ class RecoveringStream:
             diverged.attempts = schedule.attempts
             raise diverged from error
         schedule.note_key(cast("AnswerStream", first.opened).key_label)
-        self._first, self._candidate = first, answered.candidate
+        self._first = first
+        self._begun.append(answered.candidate)
         self._seam = SEAMS[_way(answered.candidate)](sent, self._spent())
         return True
 
@@ -192,12 +194,14 @@ class RecoveringStream:
         return None if self._seam is None else self._seam.total
 
     def _candidates(self, sent: Sent) -> list[Candidate[Provider]]:
-        """The other targets in the route's order, and then the one that broke."""
-        broken = self._plan.traits(self._candidate)
-        others = [each for each in self._plan.candidates if each.target != self._candidate.target]
+        """The targets in the route's order, and then those that broke, the last one last."""
+        broken = self._plan.traits(self._begun[-1])
+        targets = {each.target for each in self._begun}
+        others = [each for each in self._plan.candidates if each.target not in targets]
+        again = {each.target: each for each in reversed(self._begun)}
         user_turn = self._plan.policy.recover_through_user_turn
         found = []
-        for candidate in (*others, self._candidate):
+        for candidate in (*others, *reversed(again.values())):
             way = chosen_way(sent, broken, self._plan.traits(candidate), user_turn=user_turn)
             if way is not None:
                 found.append(replace(candidate, way=way))
