@@ -133,8 +133,11 @@ async def counted(made: HttpProvider, codec: Any, body: Any) -> Any:
         await made.close()
 
 
-async def test_a_server_of_openai_s_format_without_the_endpoint_cannot_count(upstream: Upstream) -> None:
-    upstream.replies = [(404, {"error": {"message": "Unknown path", "code": "unknown_url"}})]
+@pytest.mark.parametrize(("status", "code"), [(404, "unknown_url"), (404, None), (405, None)])
+async def test_a_server_of_openai_s_format_without_the_endpoint_cannot_count(
+    upstream: Upstream, status: int, code: str | None
+) -> None:
+    upstream.replies = [(status, {"error": {"message": "Nothing here", "code": code}})]
     assert await counted(openai.create("ours", options(upstream)), openai_count, {"model": "m", "input": "x"}) is None
     assert upstream.seen[0][0] == "/v1/responses/input_tokens"
 

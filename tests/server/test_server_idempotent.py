@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -28,8 +28,11 @@ class Site:
         self.provider = provider
         self.http = http
 
-    def ask(self, *, stream: bool = False, prompt: str = "p", **headers: str) -> httpx.Response:
-        return self.http.post(PATH, json={"prompt": prompt, "stream": stream}, headers={**KEY, **headers})
+    def ask(
+        self, *, stream: bool = False, prompt: str = "p", headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
+        body = {"prompt": prompt, "stream": stream}
+        return self.http.post(PATH, json=body, headers={**KEY, **(headers or {})})
 
     def begin(self) -> AbstractContextManager[httpx.Response]:
         return self.http.stream("POST", PATH, json={"prompt": "p", "stream": True}, headers=KEY)
@@ -58,7 +61,7 @@ SiteOf = Callable[..., AbstractContextManager[Site]]
 def test_the_same_key_and_body_give_the_same_bytes_for_one_call(site_of: SiteOf, stream: bool) -> None:
     with site_of(Gated(3)) as site:
         site.provider.let_go(3)
-        first, second = site.ask(stream=stream), site.ask(stream=stream, **{"x-request-id": "again"})
+        first, second = site.ask(stream=stream), site.ask(stream=stream, headers={"x-request-id": "again"})
     assert first.content == second.content
     assert "piece 2" in first.text
     assert first.headers["content-type"] == second.headers["content-type"]
@@ -73,7 +76,7 @@ def test_the_same_key_with_another_body_is_refused(site_of: SiteOf) -> None:
         other = site.ask(prompt="another")
         assert (other.status_code, other.json()["error"]["code"]) == (422, "idempotency_key_reused")
         assert other.json()["error"]["request_id"] == other.headers["x-request-id"]
-        assert site.ask(prompt="another", **{"idempotency-key": "k2"}).status_code == 200
+        assert site.ask(prompt="another", headers={"idempotency-key": "k2"}).status_code == 200
     assert site.provider.calls == 2
 
 
@@ -168,8 +171,8 @@ def test_each_caller_has_keys_of_its_own(site_of: SiteOf) -> None:
     with site_of(Gated(1), keys=True) as site:
         site.provider.let_go(2)
         for name in ("ann", "bob"):
-            assert "idempotent-replayed" not in site.ask(**shows(name)).headers
-        assert site.ask(prompt="another", **shows("bob")).status_code == 422
+            assert "idempotent-replayed" not in site.ask(headers=shows(name)).headers
+        assert site.ask(prompt="another", headers=shows("bob")).status_code == 422
     assert site.provider.calls == 2
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any, Final, TypeAlias, cast, get_args
 
-from waypost.catalogue import Capabilities, capabilities_of
+from waypost.catalogue import capabilities_of
 from waypost.chat import EmbeddingRequest, EmbeddingResponse, Request
 from waypost.errors import AllTargetsFailed, Attempt, UnknownPath, UnsupportedFeature
 from waypost.gateway.balance import LatencyBoard, order
@@ -19,7 +19,7 @@ from waypost.gateway.breaker import HealthBoard
 from waypost.gateway.call_record import current_record, note_served
 from waypost.gateway.candidate import Candidate
 from waypost.gateway.fallback import FirstStream, first_answer, first_stream
-from waypost.gateway.fitting import fit
+from waypost.gateway.fitting import Traits, fit
 from waypost.gateway.hedge import HedgePolicy, HedgeTarget
 from waypost.gateway.hedge_cost import worst_cost_micro_usd
 from waypost.gateway.inquiries import (
@@ -54,14 +54,6 @@ LONG_INPUT_BYTES = 100_000
 
 
 Latencies: TypeAlias = LatencyBoard[tuple[str, str | None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Traits:
-    """What is known of a target by its kind and model."""
-
-    capabilities: Capabilities
-    is_local: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +243,7 @@ class Gateway:
 
     def _planned(self, asked: Asked, latencies: Latencies | None = None) -> Planned:
         plan, policy, candidates = self._routed(asked, latencies)
-        fitted = fit(asked, candidates, self._capabilities, policy.unsupported)
+        fitted = fit(asked, candidates, self._traits_of, policy.unsupported)
         return Planned(fitted.candidates, policy, plan.notes, plan.route, fitted.requests)
 
     def _routed(
@@ -326,14 +318,14 @@ class Gateway:
         known = self._traits.get((provider, model))
         if known is None:
             kind = self._kinds[provider]
-            known = Traits(capabilities_of(kind, model), kind == LOCAL_KIND)
+            known = Traits.of(capabilities_of(kind, model), is_local=kind == LOCAL_KIND)
             if len(self._traits) >= MOST_TARGETS:
                 self._traits.clear()
             self._traits[provider, model] = known
         return known
 
-    def _capabilities(self, candidate: Candidate[Provider]) -> Capabilities:
-        return self.traits_of(candidate.name, candidate.model).capabilities
+    def _traits_of(self, candidate: Candidate[Provider]) -> Traits:
+        return self.traits_of(candidate.name, candidate.model)
 
     def _recovery_target(self, candidate: Candidate[Provider]) -> RecoveryTarget:
         traits = self.traits_of(candidate.name, candidate.model)

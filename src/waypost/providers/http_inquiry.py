@@ -12,12 +12,14 @@ from typing import Final, Generic, TypeAlias, TypeVar
 
 from waypost.chat import EmbeddingRequest, EmbeddingResponse, Request
 from waypost.codecs.codec import CountCodec, EmbeddingCodec, Encoded
-from waypost.errors import ProviderModelNotFound, UnsupportedFeature
+from waypost.errors import ProviderError, UnsupportedFeature
 from waypost.providers.inquiry import Inquiry, InquiryAnswer
 
 QuestionT = TypeVar("QuestionT")
 ResultT = TypeVar("ResultT")
 CodecT = TypeVar("CodecT")
+ABSENT: Final = frozenset({404, 405})
+"""How servers say that an endpoint is not there; 405 where another method has its path."""
 LARGE_BYTES: Final = 256 * 1024
 """From here on reading a reply takes so long that other requests must not wait for it."""
 
@@ -29,7 +31,7 @@ Post: TypeAlias = Callable[[str, str, bytes, Mapping[str, str]], Awaitable[tuple
 class Place(Generic[CodecT]):
     """One endpoint: its path below the account's base URL, "{model}" standing for the model, and its format.
 
-    `missing_model`: the vendor's code in a 404 about the model; with another one, the endpoint itself is not there.
+    `missing_model`: the vendor's code where a model is not there; a 404 or 405 with another is about the endpoint.
     None: it cannot be told which of the two it is.
     """
 
@@ -84,8 +86,8 @@ async def count_tokens(
     sent = _sent(inquiry, model, passed, lambda: codec.encode_request(replace(inquiry.question, model=model)))
     try:
         body, headers = await post(place.path, model, sent.body, inquiry.headers if passed else {})
-    except ProviderModelNotFound as error:
-        if place.missing_model is None or error.provider_code == place.missing_model:
+    except ProviderError as error:
+        if error.status not in ABSENT or place.missing_model in (None, error.provider_code):
             raise
         return None
     notes = tuple(str(loss) for loss in sent.losses)

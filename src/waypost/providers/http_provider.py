@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from types import TracebackType
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
-from waypost.chat import EmbeddingRequest, EmbeddingResponse, Request, Response
+from waypost.chat import EmbeddingRequest, EmbeddingResponse, Request
 from waypost.codecs.codec import Codec
+from waypost.codecs.custom_tools import CustomCalls, custom_calls
 from waypost.errors import MalformedResponse, ProviderError
 from waypost.providers import http_inquiry
 from waypost.providers.access import ProviderAccess
-from waypost.providers.answers import Answer, AnswerStream
+from waypost.providers.answers import Answer, AnswerStream, StreamOpening
 from waypost.providers.asked import Asked
 from waypost.providers.http_inquiry import NO_PLACES, Places
-from waypost.providers.http_stream import DecodedStream, PassedStream, WireStream
+from waypost.providers.http_stream import DecodedStream, PassedStream, StreamFacts, WireStream
 from waypost.providers.inquiry import Inquiry, InquiryAnswer
 from waypost.providers.provider import ProviderState
 from waypost.providers.raw import RawCall, RawError, RawReply
@@ -66,6 +68,7 @@ class HttpProvider:
         self._options = options
         self._codec = options.codec
         self._client = client
+        self._named_errors = _NamedErrors(options.name, options.secrets)
 
     def serves(self, model: str) -> bool | None:
         """Does this vendor have such a model? None: it cannot be told from the name."""
@@ -82,73 +85,89 @@ class HttpProvider:
     async def generate(self, asked: Asked, model: str = "") -> Answer:
         """The whole answer. Raises ProviderError."""
         model = model or self.default_model or ""
-        with self._named_errors():
+        with self._named_errors:
             sending = self._sending(asked, model, stream=False)
-            async with self._send(_at_model(model, stream=False), sending.headers, sending.body) as (reply, key):
-                answer = self._answer(await reply.read(), shown_headers(reply.headers), sending)
-                answer.key_label = key
-                return answer
+            reply, key_label = await self._opened(_at_model(model, stream=False), sending.headers, sending.body)
+            try:
+                body = await reply.read()
+            finally:
+                reply.close()
+            answer = self._answer(body, shown_headers(reply.headers), sending)
+            answer.key_label = key_label
+            return answer
 
-    @asynccontextmanager
-    async def stream(self, asked: Asked, model: str = "") -> AsyncIterator[AnswerStream]:
+    def stream(self, asked: Asked, model: str = "") -> StreamOpening:
         """The answer as batches of events. Raises ProviderError, also in the middle."""
-        model = model or self.default_model or ""
-        with self._named_errors():
+        return _Streaming(self, asked, model or self.default_model or "")
+
+    async def open_stream(self, asked: Asked, model: str) -> tuple[Reply, WireStream]:
+        """The reply, which the caller closes, and the answer in it."""
+        with self._named_errors:
             sending = self._sending(asked, model, stream=True)
-            async with self._send(_at_model(model, stream=True), sending.headers, sending.body) as (reply, key):
+            reply, key_label = await self._opened(_at_model(model, stream=True), sending.headers, sending.body)
+            try:
                 _demand_event_stream(reply)
-                stream = self._wire_stream(reply, sending, asked)
-                stream.key_label = key
-                yield stream
+            except ProviderError:
+                reply.close()
+                raise
+            stream = self._wire_stream(reply, sending, asked)
+            stream.key_label = key_label
+            return reply, stream
 
     def _answer(self, body: bytes, headers: Mapping[str, str], sending: _Sending) -> Answer:
-        if not sending.passed:
-            return Answer.of(self._noted(self._codec.decode_response(body), sending), headers)
-        seen = self._codec.watch_response(body)
-        return Answer(seen.model, seen.usage, body=body, decode=self._codec.decode_response, headers=headers)
+        if sending.passed:
+            seen = self._codec.watch_response(body)
+            return Answer(seen.model, seen.usage, body=body, decode=self._codec.decode_response, headers=headers)
+        response = self._codec.decode_response(body)
+        if sending.custom is not None:
+            response = sending.custom.response(response)
+        return Answer.of(replace(response, notes=sending.notes) if sending.notes else response, headers)
 
     def _wire_stream(self, reply: Reply, sending: _Sending, asked: Asked) -> WireStream:
-        headers = shown_headers(reply.headers)
+        about = StreamFacts(shown_headers(reply.headers), sending.notes, self._named_errors.name)
         if not sending.passed:
-            return DecodedStream(reply, headers, sending.notes, self._codec.stream_decoder(choices=asked.choices))
+            decoder = self._codec.stream_decoder(choices=asked.choices)
+            return DecodedStream(reply, about, decoder, sending.custom)
         watch = self._codec.stream_watch(choices=asked.choices)
         tell_usage = asked.written is None or asked.written.seen.include_usage
-        return PassedStream(reply, headers, self._codec, watch, usage=tell_usage)
+        return PassedStream(reply, about, self._codec, watch, usage=tell_usage)
 
     def _sending(self, asked: Asked, model: str, *, stream: bool) -> _Sending:
         """The caller's own bytes where they fit, else the canonical request encoded."""
         written = asked.written_in(self._codec.name)
         if written is not None:
             return _Sending(written.body_for(model), written.headers, passed=True)
-        encoded = self._codec.encode_request(replace(asked.request, model=model), stream=stream)
-        return _Sending(encoded.body, {}, tuple(str(loss) for loss in encoded.losses))
+        request = asked.request
+        encoded = self._codec.encode_request(replace(request, model=model), stream=stream)
+        notes = tuple(str(loss) for loss in encoded.losses)
+        return _Sending(encoded.body, {}, notes, custom=custom_calls(request))
 
-    @asynccontextmanager
-    async def _send(
-        self, place: _Address, headers: Mapping[str, str], body: bytes
-    ) -> AsyncIterator[tuple[Reply, str | None]]:
-        """The reply, and the label of the key that went with the call, where there are several."""
+    async def _opened(self, place: _Address, headers: Mapping[str, str], body: bytes) -> tuple[Reply, str | None]:
+        """The reply of a call that was taken, which the caller closes, and the key that is told to have gone with it.
+
+        Raises ProviderError for any other.
+        """
         access = await self._options.access()
         url = place(access)
         authorized, key = await access.authorize("POST", url, body)
         headers = {"content-type": "application/json", **headers, **authorized}
-        async with self._client.send(
-            "POST", url, headers=headers, body=body, deadlines=self._options.deadlines
-        ) as reply:
-            if 300 <= reply.status < 400:
-                raise _redirected(reply)
-            if reply.status >= 400:
-                error_body = await reply.read(_MAX_ERROR_BODY_BYTES)
-                error = self._codec.decode_error(reply.status, reply.headers, error_body)
-                error.key_label = key.told_label if key else None
-                error.another_key = access.report(key, error)
-                raise error
+        reply = await self._client.open("POST", url, headers=headers, body=body, deadlines=self._options.deadlines)
+        if reply.status < 300:
             access.report(key, None)
-            yield reply, key.told_label if key else None
+            return reply, key.told_label if key else None
+        try:
+            if reply.status < 400:
+                raise _redirected(reply)
+            error = self._codec.decode_error(reply.status, reply.headers, await reply.read(_MAX_ERROR_BODY_BYTES))
+        finally:
+            reply.close()
+        error.key_label = key.told_label if key else None
+        error.another_key = access.report(key, error)
+        raise error
 
     async def embed(self, inquiry: Inquiry[EmbeddingRequest], model: str = "") -> InquiryAnswer[EmbeddingResponse]:
         """See `inquiry.EmbeddingProvider`."""
-        with self._named_errors():
+        with self._named_errors:
             return await http_inquiry.embed(
                 self._options.places, self._post, inquiry, model or self.default_model or ""
             )
@@ -158,16 +177,17 @@ class HttpProvider:
         place = self._options.places.count
         if place is None:
             return None
-        with self._named_errors():
+        with self._named_errors:
             return await http_inquiry.count_tokens(place(), self._post, inquiry, model or self.default_model or "")
 
     @asynccontextmanager
     async def raw(self, call: RawCall) -> AsyncIterator[RawReply]:
         """See `raw.RawProvider`. Only an error is read, so that it repeats no secret and its key can be judged."""
         access = await self._options.access()
-        with self._named_errors():
+        with self._named_errors:
             url = access.raw_url(call.path, call.query)
-            authorized, key = await access.authorize(call.method, url, call.body or b"")
+            whole = call.body if isinstance(call.body, bytes) else b""
+            authorized, key = await access.authorize(call.method, url, whole)
             async with self._client.send(
                 call.method,
                 url,
@@ -186,14 +206,11 @@ class HttpProvider:
     async def _post(
         self, path: str, model: str, body: bytes, headers: Mapping[str, str]
     ) -> tuple[bytes, Mapping[str, str]]:
-        async with self._send(lambda access: access.url_at(path, model), headers, body) as (reply, _):
+        reply, _ = await self._opened(lambda access: access.url_at(path, model), headers, body)
+        try:
             return await reply.read(), shown_headers(reply.headers)
-
-    def _noted(self, response: Response, sending: _Sending) -> Response:
-        return replace(response, notes=sending.notes) if sending.notes else response
-
-    def _named_errors(self) -> _NamedErrors:
-        return _NamedErrors(self.name, self._options.secrets)
+        finally:
+            reply.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +221,8 @@ class _Sending:
     headers: Mapping[str, str]
     notes: tuple[str, ...] = ()
     passed: bool = False
+    custom: CustomCalls | None = None
+    """Turns calls back into those of the caller's custom tools, where the provider knows functions only."""
 
 
 SHOWN_HEADERS: Final = ("x-ratelimit-", "anthropic-ratelimit-")
@@ -216,7 +235,10 @@ def shown_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
 
 
 class _NamedErrors:
-    """Gives every ProviderError that passes the provider's name, and takes our secrets out of its text."""
+    """Gives every ProviderError that passes the provider's name, and takes our secrets out of its text.
+
+    It holds no state of a call: one serves all.
+    """
 
     def __init__(self, name: str, secrets: tuple[str, ...]) -> None:
         self._name = name
@@ -226,12 +248,40 @@ class _NamedErrors:
         return None
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        if isinstance(error, ProviderError) and error.provider is None:
-            error.provider = self._name
-            for field_name in ("message", "hint", "provider_code", "param", "request_id"):
-                text = getattr(error, field_name)
-                setattr(error, field_name, clean(text, self._secrets) if text else text)
-            error.args = (error.message,)
+        if isinstance(error, ProviderError):
+            self.name(error)
+
+    def name(self, error: ProviderError) -> None:
+        """The same for one error."""
+        if error.provider is not None:
+            return
+        error.provider = self._name
+        for field_name in ("message", "hint", "provider_code", "param", "request_id"):
+            text = getattr(error, field_name)
+            setattr(error, field_name, clean(text, self._secrets) if text else text)
+        error.args = (error.message,)
+
+
+class _Streaming:
+    """A stream's block: opened at its beginning, closed at its end. It is entered for every stream, so no generator."""
+
+    __slots__ = ("_asked", "_model", "_provider", "_reply")
+
+    def __init__(self, provider: HttpProvider, asked: Asked, model: str) -> None:
+        self._provider = provider
+        self._asked = asked
+        self._model = model
+        self._reply: Reply | None = None
+
+    async def __aenter__(self) -> AnswerStream:
+        self._reply, stream = await self._provider.open_stream(self._asked, self._model)
+        return stream
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._reply is not None:
+            self._reply.close()
 
 
 def _at_model(model: str, *, stream: bool) -> _Address:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Self
 
 from waypost.chat import Event, Failed, Finish, ResponseStart, Usage, UsageUpdate, is_token
 from waypost.codecs.codec import Codec, Sight, StreamDecoder, StreamWatch
+from waypost.codecs.custom_tools import CustomCalls
 from waypost.codecs.passing import PASSING
 from waypost.codecs.sse import Frame, SseDecoder
 from waypost.errors import ProviderConnectionLost, ProviderError
@@ -26,15 +28,25 @@ _USAGE_UNASKED = b',"usage":null'
 """What OpenAI adds to each event once usage is asked for. Within a JSON string the quotes would be escaped."""
 
 
+@dataclass(frozen=True, slots=True)
+class StreamFacts:
+    """What is known of a stream from the start. `name_error` gives an error the provider's name and cleans it."""
+
+    headers: Mapping[str, str]
+    notes: tuple[str, ...]
+    name_error: Callable[[ProviderError], None]
+
+
 class WireStream(ABC):
     """See `providers.answers.AnswerStream`. It reads `reply` and never closes it."""
 
-    def __init__(self, reply: Reply, headers: Mapping[str, str], notes: tuple[str, ...]) -> None:
+    def __init__(self, reply: Reply, about: StreamFacts) -> None:
         self.key_label: str | None = None
         self.usage = Usage()
         self.model = ""
-        self.headers = headers
-        self.notes = notes
+        self.headers = about.headers
+        self.notes = about.notes
+        self._name_error = about.name_error
         self._reply = reply
         self._sse = SseDecoder()
         self._error: ProviderError | None = None
@@ -46,6 +58,13 @@ class WireStream(ABC):
 
     async def __anext__(self) -> Batch:
         """The next batch; it has at least one event. Raises ProviderError."""
+        try:
+            return await self._next()
+        except ProviderError as error:
+            self._name_error(error)
+            raise
+
+    async def _next(self) -> Batch:
         while not self._over:
             if self._error is not None:
                 raise self._error
@@ -99,8 +118,8 @@ class WireStream(ABC):
 class PassedStream(WireStream):
     """The provider's own bytes, for a caller who speaks its format."""
 
-    def __init__(self, reply: Reply, headers: Mapping[str, str], codec: Codec, watch: StreamWatch, *, usage: bool):
-        super().__init__(reply, headers, ())
+    def __init__(self, reply: Reply, about: StreamFacts, codec: Codec, watch: StreamWatch, *, usage: bool) -> None:
+        super().__init__(reply, about)
         self._watch = watch
         self._tell_usage = usage
         self._codec = codec
@@ -160,9 +179,12 @@ class PassedStream(WireStream):
 class DecodedStream(WireStream):
     """Canonical events, for everybody else."""
 
-    def __init__(self, reply: Reply, headers: Mapping[str, str], notes: tuple[str, ...], decoder: StreamDecoder):
-        super().__init__(reply, headers, notes)
+    def __init__(
+        self, reply: Reply, about: StreamFacts, decoder: StreamDecoder, custom: CustomCalls | None = None
+    ) -> None:
+        super().__init__(reply, about)
         self._decoder = decoder
+        self._custom = custom
 
     def _batch(self, frames: Sequence[Frame]) -> Batch | None:
         events: list[Event] = []
@@ -193,7 +215,10 @@ class DecodedStream(WireStream):
                 self.usage = self.usage.merge(event.usage)
             elif isinstance(event, ResponseStart):
                 self.model = event.model
-            events.append(event)
+            if self._custom is None:
+                events.append(event)
+            else:
+                events += self._custom.events(event)
         return True
 
 

@@ -11,6 +11,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Final, Protocol, runtime_checkable
 
+from waypost.transport import Body
+
 UP_HEADERS: Final = frozenset({
     "accept",
     "accept-language",
@@ -19,6 +21,7 @@ UP_HEADERS: Final = frozenset({
     "content-disposition",
     "content-encoding",
     "content-language",
+    "content-length",
     "content-type",
     "idempotency-key",
     "if-match",
@@ -61,7 +64,8 @@ class RawCall:
     path: str
     query: str = ""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    body: bytes | None = field(default=None, repr=False)
+    body: Body | None = field(default=None, repr=False)
+    """Pieces go up as they come, chunked unless the headers say a content-length. What they raise, the call raises."""
 
 
 class RawReply(Protocol):

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from waypost import __version__
 from waypost.server import assets, capabilities, explain, generate, health, home, resume
@@ -46,6 +46,17 @@ class WaypostApi(FastAPI):
 
     chain: tuple[Middleware, ...] = ()
     """What holds for every request, from the outside in."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take one connection of any type."""
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        # Not through FastAPI's own, whose telemetry looks at the environment's variables for every request.
+        if self.middleware_stack is None:
+            self.middleware_stack = self.build_middleware_stack()
+        scope["app"] = self
+        await self.middleware_stack(scope, receive, send)
 
     def build_middleware_stack(self) -> ASGIApp:
         """The whole application: the chain around the front doors, and around all that FastAPI serves."""

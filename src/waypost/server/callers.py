@@ -16,6 +16,7 @@ from typing import Final, cast
 from starlette.types import Scope
 
 from waypost.errors import AuthenticationRequired, NotAllowed, TooManyFailedKeys
+from waypost.server.middleware.headers import header_value
 from waypost.settings import KeySettings
 
 LOCAL: Final = "local"
@@ -104,9 +105,8 @@ class Callers:
 
 def key_in(scope: Scope) -> bytes:
     """The key that a request shows, empty if there is none: the first of HEADERS, else Google's query parameter."""
-    shown = {name: value for name, value in scope["headers"] if name in HEADERS}
     for name in HEADERS:
-        value: bytes = shown.get(name, b"")
+        value = (header_value(scope, name) or "").encode("latin-1")
         if name == b"authorization":
             scheme, _, value = value.partition(b" ")
             value = value if scheme.lower() == b"bearer" else b""

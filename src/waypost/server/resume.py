@@ -7,6 +7,7 @@ how long, `runs` how a call goes on without its caller; here are the readers.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
@@ -16,14 +17,16 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from waypost.errors import UnknownStream
+from waypost.gateway.call_record import RequestEnd, current_record
 from waypost.gateway.resume import LAST_EVENT_ID, Reading, ResumeBuffers, number_after
+from waypost.gateway.story import Outcome
 from waypost.server.application import lifecycle_of, served_by
 from waypost.server.callers import caller_of
 from waypost.server.documentation import CANCEL_REQUEST, CANCEL_RESPONSES, EVENTS_REQUEST, EVENTS_RESPONSES
 from waypost.server.lifecycle import Lifecycle
 from waypost.server.live_reply import COMMENT, KEEP_ALIVE_S, LiveReply, Wire
 from waypost.server.middleware.request_id import request_id_of
-from waypost.server.runs import RESPONSE_ID, Run, Runs, Stop, new_stream_id
+from waypost.server.runs import RESPONSE_ID, Origin, Run, Runs, Stop, new_stream_id
 from waypost.server.service import AIService
 from waypost.server.stream import Call, encode_told, error_event
 
@@ -93,9 +96,22 @@ def begin_stream(
     writer = streams.open(stream_id, tenant, stop.now)
     reading = streams.read(stream_id, tenant)
     call = Call(service, prompt, arguments, stream_id)
-    run = Run(call, writer, stop, lifecycle_of(request), request_id_of(request.scope))
+    run = Run(call, writer, stop, lifecycle_of(request), _origin(request))
     cast("Runs", request.app.state.runs).start(run)
     return FirstReply(reading, stream_id, run)
+
+
+def _origin(request: Request) -> Origin:
+    """The access log settles the story when the reply ends, which may be long before the stream does."""
+    record, stories, began = current_record(), served_by(request).stores.stories, time.monotonic()
+    request_id, tenant = request_id_of(request.scope), caller_of(request.scope).name
+
+    def settle(outcome: Outcome) -> None:
+        if record is not None and record.asked_model is not None:
+            end = RequestEnd(request_id, outcome, 200, round((time.monotonic() - began) * 1000))
+            stories.add(request_id, tenant, record.settled(end))
+
+    return Origin(request_id, settle)
 
 
 @router.get(

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from starlette.types import Message
@@ -18,6 +19,7 @@ from starlette.types import Message
 from waypost.errors import WaypostError
 from waypost.gateway.call_record import note_failure
 from waypost.gateway.resume import StreamWriter
+from waypost.gateway.story import Outcome
 from waypost.server.disconnect import CallerGone, while_connected
 from waypost.server.lifecycle import Lifecycle
 from waypost.server.stream import Call, encode_told, error_event
@@ -48,15 +50,23 @@ class Stop:
             self.on_disconnect()
 
 
-class Run:
-    """One call that is told to a buffer. `request_id` is of the request that began it."""
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The request that began a run. `settle` has its story end as the run did, with all that the run used."""
 
-    def __init__(self, call: Call, writer: StreamWriter, stop: Stop, lifecycle: Lifecycle, request_id: str) -> None:
+    request_id: str
+    settle: Callable[[Outcome], None]
+
+
+class Run:
+    """One call that is told to a buffer."""
+
+    def __init__(self, call: Call, writer: StreamWriter, stop: Stop, lifecycle: Lifecycle, origin: Origin) -> None:
         self.stop = stop
         self._call = call
         self._writer = writer
         self._lifecycle = lifecycle
-        self._request_id = request_id
+        self._origin = origin
         self._begun = asyncio.Event()
         self._written = False
         self._error: Exception | None = None
@@ -69,24 +79,30 @@ class Run:
 
     async def work(self) -> None:
         """All of it. Raises nothing: what goes wrong is an event, or `begun` tells it."""
+        outcome: Outcome = "caller_left"
         with self._writer:
             try:
                 await while_connected(self._call.tell(self._take), _nobody, self._lifecycle, self.stop)
             except CallerGone:
-                return
+                pass
             except Exception as error:
+                outcome = "failed"
                 if self._written and not isinstance(error, WaypostError):
-                    logger.exception("the stream of request %s broke", self._request_id)
+                    logger.exception("the stream of request %s broke", self._origin.request_id)
                 self._broke(error)
             else:
+                outcome = "answered"
                 self._writer.end("finished")
             finally:
                 self._begun.set()
+        if self._written:
+            self._origin.settle(outcome)
 
     async def _take(self, told: Sequence[Told]) -> None:
         self._write(told)
         self._begun.set()
-        await self._writer.ready()
+        if told[-1].event != "done":
+            await self._writer.ready()
 
     def _write(self, told: Sequence[Told]) -> None:
         self._written = True
@@ -98,7 +114,7 @@ class Run:
             self._error = error
             return
         note_failure(error)
-        self._write((error_event(error, self._request_id),))
+        self._write((error_event(error, self._origin.request_id),))
         self._writer.end("failed")
 
 

@@ -43,21 +43,36 @@ def request_to(
 
     Raises ValueError if a header, the method or the framing asked for is not valid HTTP.
     """
-    names = {name.lower() for name in headers}
     opening = _opening(method, address, proxy)
-    if address.authorization is not None and "authorization" in names:
+    given = _given(tuple(headers.items()))
+    if address.authorization is not None and "authorization" in given.names:
         raise ValueError
-    if names.isdisjoint(_DEFAULT_NAMES):
+    if given.names.isdisjoint(_DEFAULT_NAMES):
         first = opening.whole
     else:
-        first = "".join([line for name, line in opening.lines if name not in names])
-    framed = names & _FRAMING
-    length_bytes, framing = _framed(method, headers, framed, body)
-    own = "".join([f"{name}: {value}\r\n" for name, value in headers.items() if name.lower() not in _FRAMING])
+        first = "".join([line for name, line in opening.lines if name not in given.names])
+    length_bytes, framing = _framed(method, headers, given.names & _FRAMING, body)
+    return Request(method, f"{first}{given.lines}{framing}\r\n".encode(), body, length_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A caller's headers: their names in lower case, and the lines of those that are not about framing."""
+
+    names: frozenset[str]
+    lines: str = field(repr=False)
+
+
+@lru_cache(maxsize=1024)
+def _given(headers: tuple[tuple[str, str], ...]) -> _Given:
+    """Checked, and remembered: a provider is sent the same headers again and again."""
+    names = frozenset(name.lower() for name, _ in headers)
+    own = "".join([f"{name}: {value}\r\n" for name, value in headers if name.lower() not in _FRAMING])
     # As many lines as headers: a value may hold none of its own.
-    if not _LINES.fullmatch(own) or own.count("\n") != len(headers) - len(framed):
+    framed = sum(name.lower() in _FRAMING for name, _ in headers)
+    if not _LINES.fullmatch(own) or own.count("\n") != len(headers) - framed:
         raise ValueError
-    return Request(method, f"{first}{own}{framing}\r\n".encode(), body, length_bytes)
+    return _Given(names, own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +101,9 @@ def _opening(method: str, address: Address, proxy: Address | None) -> _Opening:
     return _Opening(tuple(lines), "".join([line for _, line in lines]))
 
 
-def _framed(method: str, headers: Mapping[str, str], names: set[str], body: Body | None) -> tuple[int | None, str]:
+def _framed(
+    method: str, headers: Mapping[str, str], names: frozenset[str], body: Body | None
+) -> tuple[int | None, str]:
     if body is None:
         return 0, "content-length: 0\r\n" if method in _HAVE_BODIES else ""
     if isinstance(body, bytes):

@@ -203,3 +203,19 @@ async def test_a_key_that_may_not_ask_for_the_model_gets_neither_vectors_nor_cou
                 assert (await http.post(path, json={**body, "model": "other"})).status_code == 403
                 assert (await http.post(path, json={**body, "model": "default"})).status_code == 200
             assert (await http.post("/v1beta/models/other:embedContent", json={})).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/embeddings", {"model": "to-all", "input": "a cat"}),
+        ("/v1/messages/count_tokens", {"model": "to-gem", "messages": [{"role": "user", "content": "x"}]}),
+        ("/v1/messages/count_tokens", {"model": "to-own", "messages": [{"role": "user", "content": "x"}]}),
+    ],
+)
+async def test_their_story_is_told_as_a_conversation_s(wide_http: httpx.AsyncClient, path: str, body: Any) -> None:
+    reply = await wide_http.post(path, json=body)
+    told = await wide_http.get(f"/api/ai/requests/{reply.headers['x-request-id']}/explain")
+    assert told.status_code == 200, told.text
+    assert reply.headers["x-waypost-provider"] in told.text or reply.headers["x-waypost-attempts"] == "0"
+    assert body["model"] in told.text

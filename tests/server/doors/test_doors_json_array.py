@@ -8,8 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
+from waypost.app import build
 from waypost.codecs.sse import SseDecoder
 from waypost.server.doors.json_array import JsonArraySend
+from waypost.settings import Settings
+from waypost.simulator import Simulator
 
 ROUTES = pytest.mark.parametrize("route", ["to-gpt", "to-claude", "to-gem"])
 ASKED: Any = {"contents": [{"role": "user", "parts": [{"text": "one two three"}]}]}
@@ -69,6 +72,25 @@ async def test_an_error_before_the_first_token_is_no_array(wide_http: httpx.Asyn
     assert (reply.status_code, reply.json()["error"]["status"]) == (429, "RESOURCE_EXHAUSTED")
 
 
+@pytest.mark.parametrize("header", [{}, {"idempotency-key": "key-0123456789"}])
+async def test_an_answer_that_is_kept_is_the_same_array_again(
+    simulator: Simulator, live: Any, header: dict[str, str]
+) -> None:
+    settings = {
+        "providers": {"claude": {"kind": "anthropic", "api_key": "k", "base_url": simulator.url}},
+        "routes": {"default": {"targets": ["claude/c"], "cache": {"ttl_s": 60}}},
+    }
+    with live(build(Settings.model_validate(settings))) as running:
+        async with httpx.AsyncClient(base_url=running.url, timeout=10, headers=header) as http:
+            path = "/v1beta/models/default:streamGenerateContent"
+            first, second = [await http.post(path, json=ASKED) for _ in range(2)]
+            events = await http.post(f"{path}?alt=sse", json=ASKED, headers={"idempotency-key": "another-key-01"})
+    assert first.json() == second.json()
+    assert second.headers["content-type"].startswith("application/json")
+    assert events.headers["content-type"].startswith("text/event-stream")
+    assert len(simulator.requests) == 2
+
+
 @pytest.mark.parametrize(
     ("bodies", "written"),
     [
@@ -85,7 +107,7 @@ async def test_events_become_elements_and_comments_white_space(bodies: list[byte
         sent.append(message)
 
     array = JsonArraySend(send)
-    head = [(b"content-type", b"text/event-stream"), (b"x-a", b"b")]
+    head = [(b"content-type", b"text/event-stream"), (b"content-length", b"9"), (b"x-a", b"b")]
     await array({"type": "http.response.start", "status": 200, "headers": head})
     for number, body in enumerate(bodies, 1):
         await array({"type": "http.response.body", "body": body, "more_body": number < len(bodies)})

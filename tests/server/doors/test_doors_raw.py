@@ -29,13 +29,37 @@ class Upstream:
 
     url: str = ""
     left: asyncio.Event = field(default_factory=asyncio.Event)
+    began: asyncio.Event = field(default_factory=asyncio.Event)
     asked: int = 0
+    answered: int = 0
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.asked += 1
-        special = {"hang": self._hang, "pieces": self._pieces, "cut": self._cut, "wrong-key": self._wrong_key}
+        special = {
+            "began": self._began,
+            "early": self._early,
+            "hang": self._hang,
+            "pieces": self._pieces,
+            "cut": self._cut,
+            "wrong-key": self._wrong_key,
+        }
         handler = special.get(request.path.rpartition("/")[2], self._echo)
-        return await handler(request)
+        reply = await handler(request)
+        self.answered += 1
+        return reply
+
+    async def _began(self, request: web.Request) -> web.Response:
+        try:
+            body = await request.content.readany()
+            self.began.set()
+            body += await request.content.read()
+        except (asyncio.CancelledError, ConnectionError):
+            self.left.set()
+            raise
+        return web.json_response({"body": body.decode()})
+
+    async def _early(self, _request: web.Request) -> web.Response:
+        return web.Response(text="too much", status=413)
 
     async def _echo(self, request: web.Request) -> web.Response:
         told = {
@@ -78,7 +102,7 @@ class Upstream:
         return reply
 
     async def _cut(self, request: web.Request) -> web.StreamResponse:
-        reply = web.StreamResponse(headers={"content-length": "100"})
+        reply = web.StreamResponse(headers={} if "chunked" in request.query else {"content-length": "100"})
         await reply.prepare(request)
         await reply.write(b"half")
         assert request.transport is not None
@@ -285,9 +309,42 @@ async def test_a_body_is_bounded(raw: httpx.AsyncClient, upstream: Upstream, dec
     content: Any = b"x" * size if declared else pieces()
     reply = await raw.post("/providers/own/files", content=content, headers={"content-type": "video/mp4"})
     if size > 200_000:
-        assert (reply.status_code, upstream.asked) == (413, 0)
+        assert reply.status_code == 413
+        assert upstream.answered == 0, "of a body without a length the provider had a part, and no end"
+        assert upstream.asked == (0 if declared else 1)
     else:
-        assert len(reply.json()["body"]) == size
+        told = reply.json()
+        assert len(told["body"]) == size
+        assert ("content-length" in told["headers"]) is declared
+
+
+async def test_an_upload_goes_up_as_it_comes(raw: httpx.AsyncClient, upstream: Upstream) -> None:
+    """The provider has the first piece before the last is sent."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"first"
+        await asyncio.wait_for(upstream.began.wait(), 5)
+        yield b"last"
+
+    reply = await raw.post("/providers/own/began", content=pieces(), headers={"content-type": "audio/wav"})
+    assert reply.json() == {"body": "firstlast"}
+
+
+async def test_an_upload_that_its_caller_leaves_is_broken_off(raw: httpx.AsyncClient, upstream: Upstream) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"first"
+        await asyncio.wait_for(upstream.began.wait(), 5)
+        raise OSError("the caller's disk failed")
+
+    with pytest.raises(OSError, match="disk"):
+        await raw.post("/providers/own/began", content=pieces(), headers={"content-type": "audio/wav"})
+    await asyncio.wait_for(upstream.left.wait(), 5)
+
+
+async def test_a_provider_may_answer_before_it_has_all_of_the_body(raw: httpx.AsyncClient) -> None:
+    reply = await raw.post("/providers/own/early", content=b"x" * 150_000, headers={"content-type": "audio/wav"})
+    assert (reply.status_code, reply.text) == (413, "too much")
+    assert (await raw.get("/providers/own/files")).status_code == 200
 
 
 async def test_a_reply_comes_piece_by_piece_and_leaving_ends_the_call(
@@ -308,9 +365,10 @@ async def test_a_caller_who_leaves_before_the_reply_ends_the_call(raw: httpx.Asy
     await asyncio.wait_for(upstream.left.wait(), 5)
 
 
-async def test_a_reply_that_is_cut_is_cut_for_the_caller_too(raw: httpx.AsyncClient) -> None:
+@pytest.mark.parametrize("query", ["", "?chunked=1"])
+async def test_a_reply_that_is_cut_is_cut_for_the_caller_too(raw: httpx.AsyncClient, query: str) -> None:
     with pytest.raises(httpx.RemoteProtocolError):
-        await raw.get("/providers/own/cut")
+        await raw.get(f"/providers/own/cut{query}")
 
 
 async def test_no_connection_is_an_error_of_ours(upstream: Upstream, live: Live) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -63,9 +63,11 @@ class Doors:
     async def ask(self, path: str, body: dict[str, Any], caller: str = "ann", **headers: str) -> httpx.Response:
         return await self.http.post(path, json=body, headers={**shows(caller), **headers})
 
-    async def chat(self, model: str, text: str = "one two", *, stream: bool = False, **headers: str) -> httpx.Response:
+    async def chat(
+        self, model: str, text: str = "one two", *, stream: bool = False, headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
         body = {"model": model, "messages": [{"role": "user", "content": text}], "stream": stream}
-        return await self.ask("/v1/chat/completions", body, **headers)
+        return await self.ask("/v1/chat/completions", body, **(headers or {}))
 
     @property
     def calls(self) -> int:
@@ -95,18 +97,22 @@ def asked(path: str, model: str, *, stream: bool) -> tuple[str, dict[str, Any]]:
     if path == "gemini":
         method = "streamGenerateContent?alt=sse" if stream else "generateContent"
         return f"/v1beta/models/{model}:{method}", {"contents": [{"role": "user", "parts": [{"text": "one two"}]}]}
+    if path == "gemini array":
+        method = "streamGenerateContent" if stream else "generateContent"
+        return f"/v1beta/models/{model}:{method}", {"contents": [{"role": "user", "parts": [{"text": "one two"}]}]}
     turns = {"input": "one two"} if path == "/v1/responses" else {"messages": TURN, "max_tokens": 50}
     return path, {"model": model, "stream": stream, **turns}
 
 
-PATHS = ["/v1/chat/completions", "/v1/responses", "/v1/messages", "gemini"]
+PATHS = ["/v1/chat/completions", "/v1/responses", "/v1/messages", "gemini", "gemini array"]
 EVERY_DOOR = pytest.mark.parametrize("path", PATHS)
 FORMS = pytest.mark.parametrize("stream", [False, True])
 
 
 def cached(reply: httpx.Response) -> str | None:
     assert reply.status_code == 200, reply.text
-    return reply.headers.get("x-waypost-cache")
+    found: str | None = reply.headers.get("x-waypost-cache")
+    return found
 
 
 @EVERY_DOOR
@@ -149,7 +155,7 @@ async def test_a_route_without_a_cache_keeps_nothing(doors: Doors) -> None:
 
 async def test_the_request_says_whether_a_kept_answer_will_do(doors: Doors) -> None:
     wishes = ["no-store", "", "max-age=60", "max-age=0", "no-cache", "no-store", ""]
-    replies = [await doors.chat("gpt-kept", **{"cache-control": wish}) for wish in wishes]
+    replies = [await doors.chat("gpt-kept", headers={"cache-control": wish}) for wish in wishes]
     assert [cached(reply) for reply in replies] == [None, "miss", "hit", "miss", "miss", None, "hit"]
 
 
@@ -204,6 +210,28 @@ async def test_a_key_gives_the_same_answer_for_one_call(doors: Doors, path: str,
     assert doors.calls == 1
 
 
+EMBEDDED = [
+    ("/v1/embeddings", {"model": "plain", "input": "one two"}),
+    ("/v1beta/models/plain:embedContent", {"content": {"parts": [{"text": "one two"}]}}),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), EMBEDDED)
+async def test_embeddings_take_a_key_too(doors: Doors, path: str, body: dict[str, Any]) -> None:
+    replies = [await doors.ask(path, body, **{"idempotency-key": "k"}) for _ in range(2)]
+    assert [reply.status_code for reply in replies] == [200, 200]
+    assert replies[0].content == replies[1].content
+    assert (replies[1].headers["idempotent-replayed"], doors.calls) == ("true", 1)
+
+
+async def test_a_replay_tells_no_cost(doors: Doors, running: Any) -> None:
+    """The first answer's was paid once; whoever adds up costs must not count it twice."""
+    body = {"model": "gpt/gpt-4.1-mini", "messages": TURN}
+    first, second = [await doors.ask(PATHS[0], body, **{"idempotency-key": "k"}) for _ in range(2)]
+    assert float(first.headers["x-waypost-cost-usd"]) >= 0
+    assert "x-waypost-cost-usd" not in second.headers
+
+
 async def test_a_key_s_errors_are_those_of_the_sdk(doors: Doors) -> None:
     """A conflict is 422 with either SDK, by its own exception."""
     url, key = doors.running.url, KEYS["ann"]
@@ -240,7 +268,7 @@ async def test_an_error_that_no_try_would_mend_is_the_answer(doors: Doors) -> No
 
 async def test_a_broken_stream_is_the_answer_and_not_charged_again(doors: Doors) -> None:
     sent = {"idempotency-key": "k"}
-    first, second = [await doors.chat("plain", "cut me", stream=True, **sent) for _ in range(2)]
+    first, second = [await doors.chat("plain", "cut me", stream=True, headers=sent) for _ in range(2)]
     assert first.content == second.content
     assert "error" in first.text.rpartition("data: ")[2]
     assert doors.calls == 1
@@ -265,3 +293,18 @@ async def test_what_costs_nothing_needs_no_key(doors: Doors) -> None:
     for _ in range(2):
         listed = await doors.http.get("/v1/models", headers={**shows("ann"), "idempotency-key": "k"})
         assert (listed.status_code, "idempotent-replayed" in listed.headers) == (200, False)
+
+
+async def test_a_stream_that_went_on_alone_has_a_story_that_knows_its_end(doors: Doors) -> None:
+    """With all that it used, although its caller had left in the middle."""
+    asked = {"prompt": "slow " * 20, "model": "plain", "stream": True}
+    async with doors.http.stream("POST", "/api/ai/generate", json=asked, headers=shows("ann")) as reply:
+        async for _ in reply.aiter_raw():
+            break
+    stream_id, request_id = reply.headers["x-waypost-response-id"], reply.headers["x-request-id"]
+    later = await doors.http.get(f"/api/ai/responses/{stream_id}/events", headers=shows("ann"))
+    assert later.text.rpartition("event: ")[2].startswith("done")
+    story = (await doors.http.get(f"/api/ai/requests/{request_id}/explain", headers=shows("ann"))).json()
+    assert (story["outcome"], story["status"]) == ("answered", 200)
+    done = json.loads(later.text.rpartition("data: ")[2])
+    assert story["usage"]["output_tokens"] == done["usage"]["output_tokens"] > 10

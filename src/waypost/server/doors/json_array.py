@@ -28,7 +28,9 @@ class JsonArraySend:
     async def __call__(self, message: Message) -> None:
         """Send it, changed where it is the head or a piece of the body."""
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*map(_as_json, message["headers"])]}
+            # A length that was known, as of an answer that is kept, was that of the events.
+            headers = [_as_json(header) for header in message["headers"] if header[0].lower() != b"content-length"]
+            message = {**message, "headers": headers}
         elif message["type"] == "http.response.body":
             message = {**message, "body": self._written(message)}
         await self._send(message)

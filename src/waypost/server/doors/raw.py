@@ -1,14 +1,14 @@
 """/providers/{name}/…: a provider's other endpoints (files, audio, images, moderations, batches), passed through.
 
-Any method and content type go up, with the provider's own credentials in place of the caller's; the reply comes back
-as it is. Errors of ours have Waypost's own form here. The invariant: a reply that breaks off never ends as if it were
-whole.
+Any method and content type go up as they come, with the provider's own credentials in place of the caller's; the
+reply comes back as it is. Errors of ours have Waypost's own form here. The invariant: a reply that breaks off never
+ends as if it were whole.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Final
 from urllib.parse import quote, unquote
 
@@ -26,6 +26,7 @@ from waypost.server.doors.headers import PROVIDER
 from waypost.server.doors.serve import raw_headers
 from waypost.server.middleware.headers import header_value, header_values
 from waypost.server.middleware.json_only import PASSED_THROUGH, says_json
+from waypost.transport import Body
 
 RAW: Final = "x-waypost-raw"
 """A header of our own: a page of another site cannot send it unasked, as it can a form or a file."""
@@ -51,22 +52,31 @@ class RawDoor:
         # Which model is asked for is not read here: the key must be good for all of the provider's.
         caller_of(scope).demand(f"{name}/")
         provider = served.gateway.raw_provider(name)
+        query = scope["query_string"].decode("latin-1")
         try:
-            body = await read_whole(receive)
-        except ClientDisconnect:
-            return
-        call = RawCall(
-            scope["method"],
-            f"/{path}",
-            scope["query_string"].decode("latin-1"),
-            passed_up(_joined(scope)),
-            body or None,
-        )
-        work = _pass_through(provider, name, call, send)
-        try:
+            body = await _body(scope, receive)
+            call = RawCall(scope["method"], f"/{path}", query, passed_up(_joined(scope)), body)
+            work = _pass_through(provider, name, call, send)
             await while_connected(work, receive, lifecycle_in(scope), connection_of(scope))
-        except CallerGone:
+        except (CallerGone, ClientDisconnect):
             return
+
+
+async def _body(scope: Scope, receive: Receive) -> Body | None:
+    """The caller's body as it comes; whole under a server where only `receive` tells that the caller has left."""
+    if header_value(scope, b"content-length") in (None, "0") and header_value(scope, b"transfer-encoding") is None:
+        return None
+    return await read_whole(receive) if connection_of(scope) is None else _pieces(receive)
+
+
+async def _pieces(receive: Receive) -> AsyncGenerator[bytes]:
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        yield message.get("body", b"")
+        more = message.get("more_body", False)
 
 
 async def _pass_through(provider: RawProvider, name: str, call: RawCall, send: Send) -> None:

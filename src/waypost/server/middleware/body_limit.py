@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from waypost.errors import BodyTooLarge, InvalidRequest
 from waypost.server.application import ServedApplication
+from waypost.server.disconnect import Connection, connection_of
 from waypost.server.envelope import error_reply
 from waypost.server.middleware.headers import header_value
 
@@ -40,7 +41,9 @@ class BodyLimit:
             # Not read first: a caller that waits for "100 Continue" never sends it.
             await error_reply(_too_large(limit), scope)(scope, receive, send)
             return
-        await self.app(scope, _Bounded(receive, limit, self._idle_s, self._total_s), send)
+        bounded = _Bounded(receive, limit, self._idle_s, self._total_s)
+        bounded.connection = connection_of(scope)
+        await self.app(scope, bounded, send)
 
 
 class _Bounded:
@@ -54,16 +57,24 @@ class _Bounded:
         self._ends_at = time.monotonic() + total_s
         self._size_bytes = 0
         self._complete = False
+        self.connection: Connection | None = None
+        """The request's, where the server is ours: it knows whether the body has come."""
 
     async def __call__(self) -> Message:
         if self._complete:
             return await self._receive()
+        if self.connection is not None and not self.connection.more_body:
+            # All of it has come: there is nothing to wait for.
+            return self._counted(await self._receive())
         left_s = self._ends_at - time.monotonic()
         try:
             async with asyncio.timeout(min(self._idle_s, left_s)):
                 message = await self._receive()
         except TimeoutError as error:
             raise (self._slow() if left_s < self._idle_s else self._silent()) from error
+        return self._counted(message)
+
+    def _counted(self, message: Message) -> Message:
         if message["type"] == "http.request":
             self._size_bytes += len(message.get("body", b""))
             self._complete = not message.get("more_body", False)

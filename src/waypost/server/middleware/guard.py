@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -114,6 +115,7 @@ def _check_origin(origin: str, host: str, allowed: Allowed) -> None:
         )
 
 
+@lru_cache(maxsize=256)
 def is_loopback(name: str) -> bool:
     """Is this host name, or address as a URL writes it, this machine's own?"""
     if name == "localhost":
@@ -124,6 +126,7 @@ def is_loopback(name: str) -> bool:
         return False
 
 
+@lru_cache(maxsize=256)
 def _is_foreign_address(server: str) -> bool:
     """Is it the address of a network card? A path (Unix socket) or a test client's name is not."""
     try:

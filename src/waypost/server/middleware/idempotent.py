@@ -22,7 +22,7 @@ from waypost.server.application import ServedApplication
 from waypost.server.body import off_loop_if_large, read_whole
 from waypost.server.callers import caller_of
 from waypost.server.disconnect import CONNECTION, CallerGone, connection_of, while_connected
-from waypost.server.doors.headers import request_id_header
+from waypost.server.doors.headers import COST, request_id_header
 from waypost.server.doors.table import door_at
 from waypost.server.envelope import envelope
 from waypost.server.jsonwire import json_bytes
@@ -34,8 +34,8 @@ from waypost.server.middleware.request_id import request_id_of
 
 GENERATE: Final = "/api/ai/generate"
 """Besides the front doors, whatever their POST is for, what answers cost."""
-OF_ONE_REQUEST: Final = b"request-id"
-"""A header that says which request this is: a replay gets its own, as it gets its own x-request-id."""
+OF_ONE_REQUEST: Final = frozenset({b"request-id", COST.encode()})
+"""Headers that say which request this is, and what it cost: a replay has an id of its own, and costs nothing."""
 
 
 class Idempotent:
@@ -132,7 +132,7 @@ async def _tell(found: Pending | Replay, scope: Scope, send: Send) -> None:
 
 def _own(headers: Headers, scope: Scope) -> list[tuple[bytes, bytes]]:
     """The recorded headers, with this request's id where its dialect looks for it."""
-    kept = [(name, value) for name, value in headers if name.lower() != OF_ONE_REQUEST]
+    kept = [(name, value) for name, value in headers if name.lower() not in OF_ONE_REQUEST]
     door = door_at(scope)
     own = request_id_header(door, request_id_of(scope)) if door else {}
     return [*kept, *((name.encode(), value.encode()) for name, value in own.items())]
