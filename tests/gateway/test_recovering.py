@@ -358,6 +358,15 @@ async def test_a_continuation_that_is_refused_is_told_and_the_next_target_is_ask
     ]
 
 
+async def test_who_refused_or_answered_otherwise_is_not_asked_again() -> None:
+    """Only what broke for no reason of its own is: what the others say would be the same, and be paid for again."""
+    claude = Scripted("claude", Play(refusal=ProviderBadRequest("no prefill here", status=400)))
+    gpt, gpt2 = Scripted("gpt", BROKEN), Scripted("gpt2", Play("Something else entirely, sorry."))
+    told = await told_by(gateway(gpt, claude, gpt2, max_attempts=5))
+    assert (told.text, type(told.error)) == (SENT, ProviderConnectionLost)
+    assert [each[0] for each in told.story] == ["gpt", "claude", "gpt2", "gpt", "gpt"]
+
+
 async def test_when_nobody_goes_on_the_break_is_told_with_every_call() -> None:
     claude = Scripted("claude", Play(refusal=ProviderBadRequest("no prefill here", status=400)))
     gpt = Scripted("gpt", BROKEN, Play(refusal=ProviderOverloaded("busy")))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, Self, cast
 
 from waypost.chat import Event, Usage, is_token
-from waypost.errors import AllTargetsFailed, Attempt, ProviderError, RecoveryDiverged, WaypostError
+from waypost.errors import AllTargetsFailed, Attempt, ProviderError, RecoveryDiverged, TargetPaused, WaypostError
 from waypost.gateway.candidate import Candidate
 from waypost.gateway.fallback import FirstStream
 from waypost.gateway.policy import Policy
@@ -194,16 +194,16 @@ class RecoveringStream:
         return None if self._seam is None else self._seam.total
 
     def _candidates(self, sent: Sent) -> list[Candidate[Provider]]:
-        """The targets in the route's order, and then those that broke, the last one last."""
+        """The targets in the route's order, and then those that broke, the last one last; none that refused."""
         broken = self._plan.traits(self._begun[-1])
-        targets = {each.target for each in self._begun}
-        others = [each for each in self._plan.candidates if each.target not in targets]
         again = {each.target: each for each in reversed(self._begun)}
+        others = [each for each in self._plan.candidates if each.target not in again]
+        refused = {(each.provider, each.model) for each in self.attempts if _is_refusal(each.error)}
         user_turn = self._plan.policy.recover_through_user_turn
         found = []
         for candidate in (*others, *reversed(again.values())):
             way = chosen_way(sent, broken, self._plan.traits(candidate), user_turn=user_turn)
-            if way is not None:
+            if way is not None and candidate.target not in refused:
                 found.append(replace(candidate, way=way))
         return found
 
@@ -223,6 +223,13 @@ def _way(candidate: Candidate[Provider]) -> Way:
 def _is_break(error: ProviderError) -> bool:
     """Did the target break off, or answer something else than it had begun? A refusal is no break."""
     return error.unwell or isinstance(error, RecoveryDiverged)
+
+
+def _is_refusal(error: Exception | None) -> bool:
+    """Would the target say the same again? What diverged is not worth a third answer either."""
+    if error is None or isinstance(error, TargetPaused):
+        return False
+    return isinstance(error, WaypostError) and not (error.unwell or error.retryable)
 
 
 def _divergence(failure: WaypostError) -> RecoveryDiverged | None:
