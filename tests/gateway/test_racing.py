@@ -20,6 +20,7 @@ from waypost.errors import (
     ProviderOverloaded,
     TargetPaused,
 )
+from waypost.gateway.balance import LatencyBoard
 from waypost.gateway.breaker import BreakerLimits, Circuit, HealthBoard
 from waypost.gateway.candidate import Candidate
 from waypost.gateway.fallback import first_answer, first_stream
@@ -365,3 +366,16 @@ async def test_a_hedged_stream_that_breaks_counts_against_whoever_gave_it() -> N
         await house.read()
     assert house.story() == [("a", None, "hedge"), ("b", IncompleteStream, "end")]
     assert (house.circuit("a"), house.circuit("b")) == (Circuit.CLOSED, Circuit.OPEN)
+
+
+async def test_a_first_that_was_outrun_is_remembered_as_at_least_so_slow() -> None:
+    """Else it would stay the fastest by what was known of it, and cost a second call each time."""
+    house = House()
+    board: LatencyBoard[tuple[str, str | None]] = LatencyBoard()
+    house.schedule.latencies = board
+    board.answered(("a", None), 0.0)
+    house.late.set()
+    house.targets[1].go.set()
+    await house.ask(False)
+    known = board.latencies()
+    assert all((known[name, None] or 0) > 0 for name in "ab")

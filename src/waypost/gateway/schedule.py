@@ -192,8 +192,7 @@ class Schedule(Generic[ProviderT]):
     def answered(self) -> None:
         """The attempt gave its answer, or its first token."""
         call = self._asked()
-        if self.latencies is not None:
-            self.latencies.answered(call.candidate.target, self._effects.clock() - call.started_at)
+        self._measure(call, self._effects.clock() - call.started_at)
         self._trail.end(call, None, "answered")
 
     def completed(self, error: Exception | None = None) -> None:
@@ -246,7 +245,12 @@ class Schedule(Generic[ProviderT]):
         first, second = self._asked(), self._second
         if second is None:
             return False
-        self._report(first, error, outrun=error is None)
+        if error is None:
+            # It is at least so slow: told nothing, the board would go on to call it the fastest.
+            self._measure(first, self._effects.clock() - first.started_at)
+            first.health.breaker.released()
+        else:
+            self._report(first, error)
         self._trail.end(first, error, "hedge" if error is None else "next_target")
         self._retries, self._wait_s = 0, 0.0
         self._place += 1
@@ -257,7 +261,10 @@ class Schedule(Generic[ProviderT]):
         """The first call settled it; the second, if there is one, was slower or had failed."""
         second, self._second = self._second, None
         if second is not None:
-            self._report(second, error, outrun=error is None)
+            if error is None:
+                second.health.breaker.released()
+            else:
+                self._report(second, error)
             self._trail.end(second, error, "lost")
 
     def first_token_s_of(self, candidate: Candidate[ProviderT]) -> float | None:
@@ -286,18 +293,15 @@ class Schedule(Generic[ProviderT]):
         if self.latencies is not None:
             self.latencies.asked(call.candidate.target)
 
-    def _report(self, call: Call[ProviderT], error: Exception | None, *, outrun: bool = False) -> None:
+    def _report(self, call: Call[ProviderT], error: Exception) -> None:
         """Tell the boards of a call that gave nothing."""
-        if outrun:
-            call.health.breaker.released()
-            return
         _tell_breaker(call.health, error)
-        if (
-            self.latencies is not None
-            and isinstance(error, ProviderTimeout)
-            and error.phase in ("first_token", "total")
-        ):
-            self.latencies.answered(call.candidate.target, error.limit_s)
+        if isinstance(error, ProviderTimeout) and error.phase in UNANSWERED:
+            self._measure(call, error.limit_s)
+
+    def _measure(self, call: Call[ProviderT], seconds: float) -> None:
+        if self.latencies is not None:
+            self.latencies.answered(call.candidate.target, seconds)
 
     def _may_change_key(self, error: Exception) -> bool:
         return isinstance(error, ProviderError) and error.another_key and self.calls_left > 0
