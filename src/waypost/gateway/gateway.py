@@ -108,7 +108,7 @@ class Gateway:
     def take_over(self, before: Gateway) -> None:
         """Go on with what the gateway before this one knows of the targets that still exist."""
         self.board.take_over(before.board, self._providers)
-        self.latencies = before.latencies
+        self.latencies, self.whole_latencies = before.latencies, before.whole_latencies
 
     async def generate(self, asked: Asked) -> Served:
         """The whole answer. Raises AllTargetsFailed, or at once what no other target could mend, or UnknownModel."""

@@ -203,7 +203,7 @@ class Schedule(Generic[ProviderT]):
 
     def leads_to(self, following: Next) -> None:
         """What the attempt that ended led to, where that turns out later."""
-        self._trail.change(self._asked(), next=following)
+        self._trail.lead(self._asked(), following)
 
     def left(self) -> None:
         """The caller gave up: that says nothing about a target."""
@@ -274,7 +274,7 @@ class Schedule(Generic[ProviderT]):
 
     def note_key(self, key_label: str | None) -> None:
         """Which of its provider's keys the call that answered went with."""
-        self._trail.change(self._asked(), key_label=key_label)
+        self._trail.note_key(self._asked(), key_label)
 
     def _first_token_s(self, place: int) -> float | None:
         """The last target keeps the total deadline."""

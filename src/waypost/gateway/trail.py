@@ -1,13 +1,14 @@
 """The calls of one request, in the order of their start: those under way, and what became of those that ended.
 
-Decides nothing. The invariant: a call is told at most once, in the place of its start, however late its end.
+Decides nothing. The invariant: a call is told at most once, in the place of its start, however late its end. They are
+put into `Attempt`s only when somebody asks: most requests are one call, which is noted twice and told once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from waypost.errors import Attempt, Next, ProviderError
 from waypost.gateway.breaker import TargetHealth
@@ -16,14 +17,19 @@ from waypost.gateway.candidate import Candidate
 ProviderT = TypeVar("ProviderT")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call(Generic[ProviderT]):
-    """One that was begun. `number` is its place among the others, by their start."""
+    """One that was begun. `next` is what it led to; None: it is under way and has not begun to answer."""
 
     candidate: Candidate[ProviderT]
     health: TargetHealth
-    number: int
     started_at: float
+    next: Next | None = None
+    error: Exception | None = None
+    ended_at: float = 0.0
+    answered_at: float | None = None
+    wait_s: float = 0.0
+    key_label: str | None = None
 
 
 class Trail(Generic[ProviderT]):
@@ -33,52 +39,67 @@ class Trail(Generic[ProviderT]):
         self._clock = clock
         self._born_at = born_at
         self._before = before
-        self._begun = 0
-        self._ended: dict[int, Attempt] = {}
+        self._calls: list[Call[ProviderT]] = []
+        self._attempts: tuple[Attempt, ...] | None = before
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
         """Those that have ended, or begun to answer."""
-        return (*self._before, *(self._ended[number] for number in sorted(self._ended)))
+        if self._attempts is None:
+            told = [self._attempt(call, call.next) for call in self._calls if call.next is not None]
+            self._attempts = (*self._before, *told)
+        return self._attempts
 
     def begin(self, candidate: Candidate[ProviderT], health: TargetHealth) -> Call[ProviderT]:
         """A call begins now."""
-        self._begun += 1
-        return Call(candidate, health, self._begun, self._clock())
+        call = Call(candidate, health, self._clock())
+        self._calls.append(call)
+        return call
 
     def end(self, call: Call[ProviderT], error: Exception | None, following: Next, wait_s: float = 0.0) -> None:
         """The call ended, or begins to answer; `wait_s` comes before what follows."""
-        duration_ms = self._since_ms(call.started_at)
-        self._ended[call.number] = Attempt(
-            call.candidate.name,
-            call.candidate.model,
-            error,
-            duration_ms,
-            started_ms=round((call.started_at - self._born_at) * 1000),
-            next=following,
-            waited_ms=round(wait_s * 1000),
-            first_token_ms=duration_ms if following == "answered" else None,
-            key_label=error.key_label if isinstance(error, ProviderError) else None,
-            way=call.candidate.way,
-        )
+        call.error, call.next, call.wait_s, call.ended_at = error, following, wait_s, self._clock()
+        if following == "answered":
+            call.answered_at = call.ended_at
+        if isinstance(error, ProviderError):
+            call.key_label = error.key_label
+        self._attempts = None
 
     def over(self, call: Call[ProviderT], error: Exception | None, following: Next) -> None:
         """The answer that had begun is over."""
-        self.change(call, error=error, duration_ms=self._since_ms(call.started_at), next=following)
+        call.error, call.next, call.ended_at = error, following, self._clock()
+        self._attempts = None
 
     def left(self, call: Call[ProviderT]) -> None:
         """The caller left while the call was under way, or while its answer was."""
-        ended = self._ended.get(call.number)
-        if ended is None:
-            self.end(call, None, "caller_left")
-        elif ended.next == "answered" and ended.error is None:
+        if call.next is None or (call.next == "answered" and call.error is None):
             self.over(call, None, "caller_left")
 
-    def change(self, call: Call[ProviderT], **changes: Any) -> None:
-        """What turns out later of a call that is told."""
-        ended = self._ended.get(call.number)
-        if ended is not None:
-            self._ended[call.number] = replace(ended, **changes)
+    def lead(self, call: Call[ProviderT], following: Next) -> None:
+        """What a call that ended led to, where that turns out later."""
+        call.next = following
+        self._attempts = None
 
-    def _since_ms(self, then: float) -> int:
-        return round((self._clock() - then) * 1000)
+    def note_key(self, call: Call[ProviderT], key_label: str | None) -> None:
+        """Which of its provider's keys went with the call."""
+        if key_label is not None:
+            call.key_label = key_label
+            self._attempts = None
+
+    def _attempt(self, call: Call[ProviderT], following: Next) -> Attempt:
+        return Attempt(
+            call.candidate.name,
+            call.candidate.model,
+            call.error,
+            _ms(call.ended_at - call.started_at),
+            _ms(call.started_at - self._born_at),
+            following,
+            _ms(call.wait_s),
+            None if call.answered_at is None else _ms(call.answered_at - call.started_at),
+            call.key_label,
+            call.candidate.way,
+        )
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
