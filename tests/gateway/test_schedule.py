@@ -95,6 +95,16 @@ async def test_no_wait_outlasts_the_total_deadline() -> None:
     assert world.slept == []
 
 
+async def test_a_timer_that_rings_a_little_early_leaves_no_time_for_another_call() -> None:
+    world = World()
+    schedule = make(world, "first", "second", total_s=2.0)
+    assert await schedule.next()
+    world.now_s += 1.9995
+    schedule.failed(SERVER_ERROR)
+    assert await schedule.next() is None
+    assert [attempt.provider for attempt in schedule.attempts] == ["first"]
+
+
 async def test_after_the_total_deadline_nobody_is_asked() -> None:
     world = World()
     schedule = make(world, "a", "b", total_s=5.0)

@@ -6,8 +6,8 @@ caller made up may carry one too, so it only says whom to ask first.
 
 from __future__ import annotations
 
+import os
 import re
-import uuid
 from typing import Final
 
 _MARKED: Final = re.compile(r"[a-z]+_[0-9a-f]{32}w([0-9]{1,3})")
@@ -32,7 +32,7 @@ def new_response_id() -> str:
 
 def new_id(kind: str) -> str:
     """`<kind>_<32 hexadecimal digits>`, and the worker's mark. `kind` is of small letters."""
-    return f"{kind}_{uuid.uuid4().hex}{_mark}"
+    return f"{kind}_{os.urandom(16).hex()}{_mark}"
 
 
 def worker_of(marked_id: str) -> int | None:

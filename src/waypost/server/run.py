@@ -8,6 +8,7 @@ reads the settings anew.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -35,6 +36,8 @@ logger = logging.getLogger("waypost.server")
 
 TELL_S = 2.0
 """Time for requests that outlived the grace time to tell their callers so."""
+COLLECTOR = (20_000, 50, 50)
+"""Objects made before the youngest are looked through, and how seldom the older ones are."""
 FLUSH_S = 5
 """Time for the last bytes to reach slow readers once every request is done."""
 
@@ -60,6 +63,7 @@ class DrainingServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then say so."""
         await super().startup(sockets)
+        _settle_memory()
         self.heed_reload()
         self._on_started()
 
@@ -170,3 +174,10 @@ def run(
     sockets = listen(host or settings.host, settings.port if port is None else port, has_keys=has_keys)
     log_as_told(served)
     make_server(served, lambda: on_started(url_of(sockets))).run(sockets=sockets)
+
+
+def _settle_memory() -> None:
+    """What is there now stays: the collector need not look at it again, nor look so often at what requests make."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTOR)
