@@ -483,6 +483,17 @@ class AllTargetsFailed(WaypostError):
         self.retry_after_s = min((wait for wait in waits if wait is not None), default=None)
 
     @property
+    def common(self) -> WaypostError | None:
+        """The last error, if all who were asked failed in the same way; None if they differ, or nobody was asked.
+
+        A target that was left alone says nothing new beside those that were asked.
+        """
+        asked = [each.error for each in self.attempts if not isinstance(each.error, TargetPaused)]
+        errors = asked or [each.error for each in self.attempts]
+        last = errors[-1] if len({type(each) for each in errors}) == 1 else None
+        return last if isinstance(last, WaypostError) else None
+
+    @property
     def errors(self) -> dict[str, Exception]:
         """The last error of each provider, by name."""
         return {attempt.provider: attempt.error for attempt in self.attempts if attempt.error is not None}
