@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Final
+import logging
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Final
 
+from waypost.errors import ConfigurationError
 from waypost.gateway.gateway import Gateway
 from waypost.gateway.idempotency import IdempotencyStore
 from waypost.gateway.policy import Policy
@@ -14,9 +19,21 @@ from waypost.gateway.signature_store import SignatureStore
 from waypost.gateway.stores import RouteCache, Stores
 from waypost.gateway.story import StoryBook
 from waypost.manager.routed import RoutedAIService
+from waypost.providers.provider import Provider
 from waypost.providers.registry import create_providers
+from waypost.server.application import ServedApplication
 from waypost.server.callers import Callers
-from waypost.settings import ServerSettings, Settings
+from waypost.server.serving import Built
+from waypost.settings import (
+    LlamaCppSettings,
+    LoadedSettings,
+    ProviderSettings,
+    ServerSettings,
+    Settings,
+    read_settings,
+)
+
+logger = logging.getLogger("waypost.server")
 
 MOST_SIGNED_CALLS: Final = 10_000
 SIGNED_CALLS_BYTES: Final = 32 * 1024 * 1024
@@ -34,28 +51,65 @@ class Application:
     gateway: Gateway
     callers: Callers
     stores: Stores
+    providers: Mapping[str, Provider] = field(default_factory=dict)
 
     async def close(self) -> None:
         """Let go of connections and child processes."""
         self.stores.close()
         await self.manager.close()
 
+    async def close_replaced(self, after: Application) -> None:
+        """Close those providers that the application after it has not; one that fails does not keep others open."""
+        kept = {id(provider) for provider in after.providers.values()}
+        async with AsyncExitStack() as stack:
+            for provider in self.providers.values():
+                if id(provider) not in kept:
+                    stack.push_async_callback(provider.close)
 
-def build(settings: Settings) -> Application:
-    """Build all of it. No I/O: connections and processes start at first use. Raises ConfigurationError."""
+
+def build(settings: Settings, before: Application | None = None) -> Application:
+    """Build all of it. No I/O: connections and processes start at first use. Raises ConfigurationError.
+
+    What is unchanged since `before` is taken over: providers with their connections, and what is known of targets.
+    """
     names = (*settings.routes, *settings.aliases)
+    providers = create_providers(settings, _unchanged(settings, before) if before else {})
     gateway = Gateway(
-        create_providers(settings),
+        providers,
         kinds={name: provider.kind for name, provider in settings.providers.items()},
         routes={name: settings.targets(name) for name in names},
         policies={name: _policy(settings, name) for name in names},
         shares={name: settings.shares(name) for name in names},
     )
-    return Application(settings, RoutedAIService(gateway), gateway, Callers(settings.keys), stores_of(settings))
+    callers = Callers(settings.keys)
+    if before is not None:
+        gateway.take_over(before.gateway)
+        callers = before.callers if settings.keys == before.settings.keys else callers
+    stores = stores_of(settings, before)
+    return Application(settings, RoutedAIService(gateway), gateway, callers, stores, providers)
 
 
-def stores_of(settings: Settings) -> Stores:
-    """What a process with these settings keeps from one request to another."""
+def _unchanged(settings: Settings, before: Application) -> dict[str, Provider]:
+    same = before.settings.providers
+    return {
+        name: before.providers[name]
+        for name, provider in settings.providers.items()
+        if name in before.providers and provider == same.get(name) and not _reads_a_file(provider)
+    }
+
+
+def _reads_a_file(provider: ProviderSettings) -> bool:
+    """Does its key come from a file, which may hold another one now?"""
+    return any(getattr(provider, key, None) is not None for key in ("api_key_file", "credentials_file"))
+
+
+def stores_of(settings: Settings, before: Application | None = None) -> Stores:
+    """What a process with these settings keeps from one request to another.
+
+    All that was kept before stays, but for the answers of routes that have changed.
+    """
+    if before is not None:
+        return replace(before.stores, caches=_caches(settings, before))
     server = settings.server
     return Stores(
         idempotency=_idempotency(server),
@@ -79,21 +133,65 @@ def _streams(server: ServerSettings) -> ResumeBuffers | None:
     return ResumeBuffers(server.resume_grace_s, size_bytes, size_bytes // STREAMS_AT_LEAST)
 
 
-def _caches(settings: Settings) -> dict[str, RouteCache]:
-    caches = {
-        name: RouteCache(name, route.cache.ttl_s, ResponseCache(route.cache.max_bytes))
-        for name, route in settings.routes.items()
-        if route.cache is not None
-    }
+def _caches(settings: Settings, before: Application | None = None) -> dict[str, RouteCache]:
+    caches = {}
+    for name, route in settings.routes.items():
+        kept = before.stores.caches.get(name) if before and before.settings.routes.get(name) == route else None
+        if route.cache is not None:
+            caches[name] = kept or RouteCache(name, route.cache.ttl_s, ResponseCache(route.cache.max_bytes))
     for alias in settings.aliases:
-        route = alias
-        while route in settings.aliases:
-            route = settings.aliases[route]
-        if route in caches:
-            caches[alias] = caches[route]
+        target = alias
+        while target in settings.aliases:
+            target = settings.aliases[target]
+        if target in caches:
+            caches[alias] = caches[target]
     return caches
 
 
 def _policy(settings: Settings, route: str) -> Policy:
     told = settings.policy(route).model_dump()
     return Policy(**{each.name: told[each.name] for each in fields(Policy)})
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsFile:
+    """Implements SettingsSource: the file and the command line's options of the start, read anew each time."""
+
+    path: Path | None = None
+    options: Mapping[str, tuple[tuple[str | int, ...], Any]] = field(default_factory=dict)
+
+    def read(self) -> LoadedSettings:
+        """The settings as they are written now. Raises ConfigurationError."""
+        return read_settings(self.path, options=self.options)
+
+    def build(self, settings: Settings, before: ServedApplication | None = None) -> Built:
+        """An application, of what is unchanged where there is one before it. Raises ConfigurationError."""
+        old = before if isinstance(before, Application) else None
+        new = replace(build(without_several_models(settings), old), settings=settings)
+
+        async def close_replaced() -> None:
+            if old is not None:
+                await old.close_replaced(new)
+
+        return Built(new, close_replaced)
+
+
+def without_several_models(settings: Settings) -> Settings:
+    """With several workers, without the local models: each worker would run one of its own.
+
+    Raises ConfigurationError if a route needs one.
+    """
+    local = [name for name, provider in settings.providers.items() if isinstance(provider, LlamaCppSettings)]
+    if settings.server.workers == 1 or not local:
+        return settings
+    routed = {target.provider for name in (*settings.routes, *settings.aliases) for target in settings.targets(name)}
+    for name in local:
+        if name in routed:
+            raise ConfigurationError(
+                f"A route leads to {name}, which runs a model on this machine: each of the {settings.server.workers} "
+                "workers would run one of its own.",
+                hint="Set server.workers to 1, or take it out of routes and aliases.",
+            )
+    logger.warning("%s: not served, because each of the workers would run a model of its own", ", ".join(local))
+    others = {name: provider for name, provider in settings.providers.items() if name not in local}
+    return settings.model_copy(update={"providers": others})

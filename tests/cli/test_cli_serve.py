@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.request import urlopen
@@ -110,3 +111,34 @@ def test_a_script_that_is_not_there_is_a_usage_error(waypost: Waypost) -> None:
     result = waypost("simulate", "--script", "gone.yaml")
     assert result.exit_code == 2
     assert "'gone.yaml' does not exist" in result.stderr
+
+
+def test_sighup_reads_the_settings_anew_and_a_bad_file_changes_nothing(
+    environment: Mapping[str, str], providers: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "waypost.cli.main", "serve", "--port", "0"]
+    log = tmp_path / "log"
+    with log.open("w") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=dict(environment))
+    with process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            for old, new, told in (
+                ("default_model: one", "default_model: uno", "settings read anew: providers.first\n"),
+                ("default_model: uno", "default_modell: eins", "waypost.yaml line 2: "),
+            ):
+                providers.write_text(providers.read_text().replace(old, new))
+                process.send_signal(signal.SIGHUP)
+                assert becomes(lambda told=told: told in log.read_text())  # type: ignore[misc]
+        finally:
+            process.send_signal(signal.SIGTERM)
+    assert process.returncode == 0
+    assert "the settings stay as they are" in log.read_text()
+
+
+def becomes(condition: Callable[[], bool], limit_s: float = 10.0) -> bool:
+    end = time.monotonic() + limit_s
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.02)
+    return condition()

@@ -1,7 +1,8 @@
-"""`waypost serve`: looks whether the port is free, builds the application, runs it until told to stop."""
+"""`waypost serve`: looks whether the port is free, then serves, with one process or several, until told to stop."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import click
 
 from waypost.cli.listening import check_address
 from waypost.cli.options import config_option
+from waypost.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from waypost.settings import LoadedSettings
@@ -19,20 +21,40 @@ if TYPE_CHECKING:
 @click.option(
     "--port", type=click.IntRange(0, 65535), help="Port; 0 lets the system choose. [default: server.port, 8000]"
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    help="Processes that answer at the same port. [default: server.workers, 1]",
+)
 @config_option
-def serve(host: str | None, port: int | None, config_file: Path | None) -> None:
-    """Run the server until Ctrl-C or SIGTERM; requests in flight may end first."""
+def serve(host: str | None, port: int | None, workers: int | None, config_file: Path | None) -> None:
+    """Run the server until Ctrl-C or SIGTERM; requests in flight may end first. SIGHUP reads the settings anew."""
     from waypost.settings import read_settings
 
-    given = {"--host": (("server", "host"), host), "--port": (("server", "port"), port)}
-    loaded = read_settings(config_file, options={name: pair for name, pair in given.items() if pair[1] is not None})
+    given = {"--host": ("host", host), "--port": ("port", port), "--workers": ("workers", workers)}
+    options = {name: (("server", key), value) for name, (key, value) in given.items() if value is not None}
+    loaded = read_settings(config_file, options=options)
     check_address(loaded.settings.server.host, loaded.settings.server.port, "waypost serve")
 
     # Imported only now: a wrong setting or a busy port is told in a fraction of the time.
-    from waypost.app import build
-    from waypost.server.run import run
+    from waypost.app import SettingsFile
 
-    run(build(loaded.settings), on_started=lambda url: click.echo("\n".join(_banner(loaded, url))))
+    source = SettingsFile(config_file, options)
+
+    def started(url: str) -> None:
+        click.echo("\n".join(_banner(loaded, url)))
+
+    if loaded.settings.server.workers > 1:
+        if sys.platform == "win32":
+            raise ConfigurationError("On Windows there is one worker only.", hint="Set server.workers to 1.")
+        from waypost.server.supervisor import supervise
+
+        supervise(source, started)
+    else:
+        from waypost.server.run import run
+        from waypost.server.serving import Serving
+
+        run(Serving(source.build(loaded.settings).application, source, loaded.file), on_started=started)
 
 
 def _banner(loaded: LoadedSettings, url: str) -> list[str]:
@@ -45,6 +67,8 @@ def _banner(loaded: LoadedSettings, url: str) -> list[str]:
         "providers": ", ".join(settings.providers),
         "default route": ", then ".join(str(target) for target in settings.targets()),
     }
+    if settings.server.workers > 1:
+        rows["workers"] = str(settings.server.workers)
     lines = [f"Waypost {__version__} on {url} (Ctrl-C stops it)"]
     lines += [f"  {name.ljust(15)}{value}" for name, value in rows.items()]
     return [*lines, *(f"  {sentence}" for sentence in missing_models(settings))]

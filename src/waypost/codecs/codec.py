@@ -99,6 +99,15 @@ class StreamWatch(Protocol):
     The law: it agrees with the format's StreamDecoder on what is content, on the end, on errors and on the counts.
     """
 
+    skims: bool
+    """Does `skim` ever pass over anything?"""
+
+    def skim(self, stream: bytes, start: int) -> int:
+        """Where the whole events from `start` on end that are sound and bring content alone; `start` if none is.
+
+        `stream` is UTF-8, and an event begins at `start`. What lies between was seen.
+        """
+
     def see(self, event: SseEvent) -> Sight:
         """What the event is. Raises MalformedResponse, or the ProviderError that the event tells of."""
 

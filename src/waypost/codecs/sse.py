@@ -42,7 +42,7 @@ class SseDecoder:
     given first, and the next call raises; after an error every call raises it again. Line ends are written as LF.
     """
 
-    __slots__ = ("_after_cr", "_at_start", "_error", "_held", "_id", "_max_event_bytes", "retry_ms")
+    __slots__ = ("_after_cr", "_at_start", "_held", "_id", "_max_event_bytes", "error", "retry_ms")
 
     def __init__(self, *, max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES) -> None:
         # Grows in place: joining what is held with each new chunk would take time squared in the event's length.
@@ -51,14 +51,20 @@ class SseDecoder:
         self._at_start = True
         self._after_cr = False
         self._max_event_bytes = max_event_bytes
-        self._error: MalformedResponse | None = None
+        self.error: MalformedResponse | None = None
+        """What the next call will raise."""
         self.retry_ms: int | None = None
         """The reconnection time the server asked for last."""
 
     @property
     def pending(self) -> bool:
         """Has part of an event been read that no blank line has ended yet, or an error that was not raised yet?"""
-        return bool(self._held.strip(b"\n") or self._error)
+        return bool(self._held.strip(b"\n") or self.error)
+
+    @property
+    def between_events(self) -> bool:
+        """Would the next byte begin an event?"""
+        return not (self._held or self._at_start or self._after_cr or self.error)
 
     def feed(self, chunk: bytes) -> Sequence[SseEvent]:
         """Take bytes, give the events they complete. Raises MalformedResponse (see the module)."""
@@ -66,15 +72,15 @@ class SseDecoder:
 
     def frames(self, chunk: bytes) -> Sequence[Frame]:
         """As `feed`, each event with its bytes, and comments too."""
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
         frames: list[Frame] = []
         try:
             # Not a comprehension: what was read before an error counts.
             for block in filter(None, self._blocks(self._plain(chunk))):
                 frames.append(self._frame(block))  # noqa: PERF401
         except MalformedResponse as error:
-            self._error = error
+            self.error = error
             if not any(frame.event is not None for frame in frames):
                 raise
         return frames
@@ -108,14 +114,14 @@ class SseDecoder:
             searched = len(held) - 1
             held += chunk
             if held.find(b"\n\n", searched) < 0:
-                self._check_size(len(held))
+                self._check_held()
                 return
             chunk = bytes(held)
             held.clear()
         *blocks, rest = chunk.split(b"\n\n")
         yield from blocks
         held += rest
-        self._check_size(len(held))
+        self._check_held()
 
     def _frame(self, block: bytes) -> Frame:
         self._check_size(len(block))
@@ -139,6 +145,10 @@ class SseDecoder:
                 self.retry_ms = int(value[:12])
             # A line that starts with a colon is a comment; any other field name is ignored.
         return SseEvent(_utf8(b"\n".join(data)), _utf8(kind).decode(), self._id) if data else None
+
+    def _check_held(self) -> None:
+        # The line end that may be the first half of a blank line is none of the event's own bytes.
+        self._check_size(len(self._held) - self._held.endswith(b"\n"))
 
     def _check_size(self, size_bytes: int) -> None:
         if size_bytes > self._max_event_bytes:

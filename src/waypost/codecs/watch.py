@@ -18,6 +18,7 @@ NOTHING, TOKEN, FINISHED = Sight.NOTHING, Sight.TOKEN, Sight.FINISHED
 class DecoderWatch:
     """See `codecs.codec.StreamWatch`."""
 
+    skims = False
     __slots__ = ("_decoder", "_told", "id", "model", "usage")
 
     def __init__(self, decoder: StreamDecoder) -> None:
@@ -30,6 +31,10 @@ class DecoderWatch:
     def see(self, event: SseEvent) -> Sight:
         """What the event is. Raises the ProviderError it tells of, or MalformedResponse."""
         return self._note(self._decoder.feed(event))
+
+    def skim(self, _stream: bytes, start: int) -> int:
+        """See StreamWatch: every event is looked at."""
+        return start
 
     def finish(self) -> None:
         """The end of the bytes. Raises IncompleteStream unless the provider had finished."""

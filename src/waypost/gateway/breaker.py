@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -148,6 +148,11 @@ class HealthBoard:
             self._make_room()
             health = self._targets[key] = TargetHealth(Breaker(self._limits, self._clock))
         return health
+
+    def take_over(self, before: HealthBoard, providers: Container[str]) -> None:
+        """Share what another board remembers of these providers' targets: both go on noting the same."""
+        # A copy first, in one step: the other board may be in use in another thread.
+        self._targets |= {key: health for key, health in before._targets.copy().items() if key[0] in providers}
 
     def circuits(self) -> dict[tuple[str, str | None], Circuit]:
         """Where every breaker stands."""

@@ -92,6 +92,11 @@ class Gateway:
         self._candidates: dict[tuple[Target, bool], Candidate[Provider]] = {}
         self._traits: dict[tuple[str, str | None], Traits] = {}
 
+    def take_over(self, before: Gateway) -> None:
+        """Go on with what the gateway before this one knows of the targets that still exist."""
+        self.board.take_over(before.board, self._providers)
+        self.latencies = before.latencies
+
     async def generate(self, asked: Asked) -> Served:
         """The whole answer. Raises AllTargetsFailed, or at once what no other target could mend, or UnknownModel."""
         planned = self._planned(asked)

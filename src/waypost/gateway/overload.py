@@ -43,7 +43,8 @@ class Admission:
     """Ask `admit` for each new request; one that was admitted says `left` when it is over. `clock` is in seconds."""
 
     def __init__(self, limits: OverloadLimits | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._limits = limits or OverloadLimits()
+        self.limits = limits or OverloadLimits()
+        """May be changed at any time."""
         self.clock = clock
         self._in_flight = 0
         self._lag_s = 0.0
@@ -65,7 +66,7 @@ class Admission:
 
     def admit(self) -> ServerBusy | None:
         """None: the request is in, and must leave. Else the error to answer it with, which says when to ask again."""
-        limits = self._limits
+        limits = self.limits
         held = self._crowded and self._in_flight > limits.resume_in_flight
         self._crowded = held or self._in_flight >= limits.max_in_flight
         self._lagging = self.lag_s > (limits.resume_lag_s if self._lagging else limits.max_lag_s)
@@ -96,13 +97,13 @@ class Admission:
         self._lag_s, self._due_at = 0.0, None
 
     def _smoothed(self, lag_s: float) -> float:
-        return self._lag_s + self._limits.lag_weight * (lag_s - self._lag_s)
+        return self._lag_s + self.limits.lag_weight * (lag_s - self._lag_s)
 
     def _busy(self) -> ServerBusy:
         now = self.clock()
         since = self._turning_away_since = now if self._turning_away_since is None else self._turning_away_since
         # The longer it has lasted, the longer it will: callers who come back at once would only make it last.
-        wait_s = min(self._limits.retry_after_limit_s, self._limits.retry_after_s + now - since)
+        wait_s = min(self.limits.retry_after_limit_s, self.limits.retry_after_s + now - since)
         reason = f"{self._in_flight} requests are in flight" if self._crowded else "it is behind with its work"
         return ServerBusy(
             f"This server is overloaded: {reason}.",

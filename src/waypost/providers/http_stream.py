@@ -84,14 +84,7 @@ class WireStream(ABC):
             chunk = await self._reply.next_chunk()
         except ProviderConnectionLost as error:
             return self._at_end(error)
-        if not chunk:
-            return self._at_end(None)
-        try:
-            frames = self._sse.frames(chunk)
-        except ProviderError as error:
-            self._error = error
-            return None
-        return self._batch(frames) if frames else None
+        return self._batch(chunk) if chunk else self._at_end(None)
 
     def _at_end(self, lost: ProviderConnectionLost | None) -> Batch | None:
         """A provider that has said it was finished owes nothing more: then a lost connection is no loss."""
@@ -105,9 +98,18 @@ class WireStream(ABC):
         """What is left to be told after the provider's terminal event."""
         return None
 
+    def _frames(self, chunk: bytes) -> Sequence[Frame]:
+        """The events that these bytes complete; an error after them goes to `_error`."""
+        try:
+            return self._sse.frames(chunk)
+        except ProviderError:
+            return ()
+        finally:
+            self._error = self._sse.error
+
     @abstractmethod
-    def _batch(self, frames: Sequence[Frame]) -> Batch | None:
-        """What these events say; an error among them goes to `_error`."""
+    def _batch(self, chunk: bytes) -> Batch | None:
+        """What these bytes say; an error among them goes to `_error`."""
 
     @abstractmethod
     def _finished(self) -> Batch | None:
@@ -125,39 +127,54 @@ class PassedStream(WireStream):
         self._decoder: StreamDecoder | None = None
         self._end_mark = PASSING[codec.name].end_mark
         self._has_finished = False
+        self._token = False
 
-    def _batch(self, frames: Sequence[Frame]) -> Batch | None:
-        token = False
-        passed: list[Frame] = []
-        see = self._watch.see
-        try:
-            for frame in frames:
-                # The members of Sight are singletons, and nearly every event is one of the first two.
-                sight = Sight.NOTHING if frame.event is None else see(frame.event)
-                if sight is Sight.TOKEN:
-                    token = True
-                elif sight is not Sight.NOTHING:
-                    token = token or bool(sight & Sight.TOKEN)
-                    self._has_finished = self._has_finished or bool(sight & Sight.FINISHED)
-                    if sight & Sight.USAGE_ONLY and not self._tell_usage:
-                        continue
-                passed.append(frame)
-        except ProviderError as error:
-            self._error = error
+    def _batch(self, chunk: bytes) -> Batch | None:
+        self._token = False
+        passed: list[bytes] = []
+        start = 0
+        # A run of events that differ in their text alone is passed over at once; any other is looked at by itself.
+        skims = self._watch.skims and (chunk.isascii() or _is_utf8(chunk))
+        while start < len(chunk) and self._error is None:
+            end = self._watch.skim(chunk, start) if skims and self._sse.between_events else start
+            if end > start:
+                passed.append(chunk[start:end])
+                self._token = True
+            else:
+                end = chunk.find(b"\n\n", start) + 2 if skims else 0
+                end = end if end > 1 else len(chunk)
+                self._see(self._frames(chunk[start:end]), passed)
+            start = end
         self.usage, self.model = self._watch.usage, self._watch.model
-        self._ended = self._has_finished and self._is_last(frames)
         if not passed:
             return None
-        raw = b"".join([frame.raw for frame in passed])
+        raw = passed[0] if len(passed) == 1 else b"".join(passed)
         if not self._tell_usage:
             raw = raw.replace(_USAGE_UNASKED, b"")
         # Decoded from the bytes, should anybody ask: batches are kept for recovery, and their events weigh more.
-        return Batch(raw=raw, token=token, decode=partial(self._decoded, raw))
+        return Batch(raw=raw, token=self._token, decode=partial(self._decoded, raw))
 
-    def _is_last(self, frames: Sequence[Frame]) -> bool:
+    def _see(self, frames: Sequence[Frame], passed: list[bytes]) -> None:
+        try:
+            for frame in frames:
+                # The members of Sight are singletons, and nearly every event is one of the first two.
+                sight = Sight.NOTHING if frame.event is None else self._watch.see(frame.event)
+                if sight is Sight.TOKEN:
+                    self._token = True
+                elif sight is not Sight.NOTHING:
+                    self._token = self._token or bool(sight & Sight.TOKEN)
+                    self._has_finished = self._has_finished or bool(sight & Sight.FINISHED)
+                    if sight & Sight.USAGE_ONLY and not self._tell_usage:
+                        continue
+                passed.append(frame.raw)
+                self._ended = self._ended or (self._has_finished and self._is_last(frame))
+        except ProviderError as error:
+            self._error = error
+
+    def _is_last(self, frame: Frame) -> bool:
         """After it has finished: is nothing more to come? Some formats tell usage then, and end with a mark."""
         mark = self._end_mark
-        return not mark or any(frame.event is not None and frame.event.data == mark for frame in frames)
+        return not mark or (frame.event is not None and frame.event.data == mark)
 
     def _finished(self) -> Batch | None:
         self._watch.finish()
@@ -185,9 +202,9 @@ class DecodedStream(WireStream):
         self._decoder = decoder
         self._custom = custom
 
-    def _batch(self, frames: Sequence[Frame]) -> Batch | None:
+    def _batch(self, chunk: bytes) -> Batch | None:
         events: list[Event] = []
-        for frame in frames:
+        for frame in self._frames(chunk):
             if frame.event is not None and not self._take(self._decoder.feed(frame.event), events):
                 break
         return self._made(events)
@@ -229,3 +246,11 @@ async def _drain(reply: Reply) -> None:
                 pass
     except (TimeoutError, ProviderError):
         return
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -34,13 +34,15 @@ Factory: TypeAlias = Callable[[str, Mapping[str, object]], Provider]
 """What a plugin offers: `factory(name, options)`; it checks the options itself and raises ConfigurationError."""
 
 
-def create_providers(settings: Settings) -> dict[str, Provider]:
+def create_providers(settings: Settings, kept: Mapping[str, Provider] | None = None) -> dict[str, Provider]:
     """Every configured provider, by name, in the file's order. Files of keys are read here, and only here.
 
-    Raises ConfigurationError, also for a missing plugin and for a file of keys that cannot be used.
+    Those in `kept` are taken as they are. Raises ConfigurationError, also for a missing plugin and for a file of keys
+    that cannot be used.
     """
     check_plugins(settings)
-    return {name: _create(name, provider, settings) for name, provider in settings.providers.items()}
+    made = kept or {}
+    return {name: made.get(name) or _create(name, each, settings) for name, each in settings.providers.items()}
 
 
 def _create(name: str, provider: ProviderSettings, settings: Settings) -> Provider:

@@ -13,7 +13,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from waypost import __version__
-from waypost.server import assets, capabilities, explain, generate, health, home, resume
+from waypost.gateway.overload import Admission, LagMeter
+from waypost.server import admin, assets, capabilities, explain, generate, health, home, resume
 from waypost.server.application import ServedApplication
 from waypost.server.doors.routes import Dispatcher, door_routes
 from waypost.server.handlers import add_handlers
@@ -25,19 +26,23 @@ from waypost.server.middleware.boundary import Boundary
 from waypost.server.middleware.cors import Cors
 from waypost.server.middleware.dialect import Dialect
 from waypost.server.middleware.draining import Draining
+from waypost.server.middleware.from_peer import FromPeer
 from waypost.server.middleware.guard import Guard
 from waypost.server.middleware.idempotent import Idempotent
 from waypost.server.middleware.json_only import JsonOnly
+from waypost.server.middleware.pass_on import PassOn
 from waypost.server.middleware.plain_start import PlainStart
 from waypost.server.middleware.request_id import RequestId
+from waypost.server.peers import Peers
 from waypost.server.runs import Runs
+from waypost.server.serving import Serving
 
 DESCRIPTION = (
     "One address in front of language models. Every error has the same form: `code`, `message`, `hint` (what to do) "
     "and `request_id`, which is also in the header `x-request-id`."
 )
 
-MODULES = (generate, resume, explain, capabilities, health, home, assets)
+MODULES = (generate, resume, explain, capabilities, health, admin, home, assets)
 """What has routes."""
 
 
@@ -46,6 +51,9 @@ class WaypostApi(FastAPI):
 
     chain: tuple[Middleware, ...] = ()
     """What holds for every request, from the outside in."""
+    peer_chain: tuple[Middleware, ...] = ()
+    """What holds for requests that another worker passes on."""
+    _inner: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take one connection of any type."""
@@ -60,12 +68,24 @@ class WaypostApi(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """The whole application: the chain around the front doors, and around all that FastAPI serves."""
-        # Starlette's outermost layer answers unexpected errors with plain text; here `Boundary` does.
-        served = cast("ServerErrorMiddleware", super().build_middleware_stack()).app
-        stack: ASGIApp = Dispatcher(served)
-        for each in reversed(self.chain):
-            stack = each.cls(stack, *each.args, **each.kwargs)
-        return stack
+        return _wrapped(self._doors(), self.chain)
+
+    def for_peers(self) -> ASGIApp:
+        """The same application for the private socket."""
+        stack = _wrapped(self._doors(), self.peer_chain)
+
+        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+            # As Starlette's own entry does.
+            scope["app"] = self
+            await stack(scope, receive, send)
+
+        return serve
+
+    def _doors(self) -> ASGIApp:
+        if self._inner is None:
+            # Starlette's outermost layer answers unexpected errors with plain text; here `Boundary` does.
+            self._inner = Dispatcher(cast("ServerErrorMiddleware", super().build_middleware_stack()).app)
+        return self._inner
 
     def openapi(self) -> dict[str, Any]:
         """The document."""
@@ -76,19 +96,34 @@ class WaypostApi(FastAPI):
         return self.openapi_schema
 
 
-def create_app(application: ServedApplication) -> FastAPI:
-    """The ASGI application. It owns `application`: reads its settings at the first request, closes it at the end."""
-    lifecycle, runs = Lifecycle(), Runs()
+def _wrapped(app: ASGIApp, chain: tuple[Middleware, ...]) -> ASGIApp:
+    for each in reversed(chain):
+        app = each.cls(app, *each.args, **each.kwargs)
+    return app
+
+
+def create_app(application: ServedApplication | Serving, peers: Peers | None = None) -> WaypostApi:
+    """The ASGI application. It owns `application`: reads its settings at the first request, closes it at the end.
+
+    `peers` are the other workers of this server, if there are any; they are closed with it.
+    """
+    served = application if isinstance(application, Serving) else Serving(application)
+    lifecycle, admission, runs = Lifecycle(), Admission(), Runs(served.generations)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         # Built now, so that wrong settings stop the start and not the first request.
-        _built = application.manager
+        _built = served.manager
+        meter = LagMeter(admission)
+        meter.start()
         try:
             yield
         finally:
+            meter.stop()
             await runs.close()
-            await application.close()
+            await served.close()
+            if peers is not None:
+                await peers.close()
 
     app = WaypostApi(
         title="Waypost",
@@ -99,9 +134,22 @@ def create_app(application: ServedApplication) -> FastAPI:
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    app.chain = _chain(application, lifecycle)
-    app.state.served = application
+    inner = (
+        Middleware(Boundary),
+        Middleware(Draining, lifecycle=lifecycle, admission=admission, served=served),
+        Middleware(JsonOnly),
+        Middleware(BodyLimit, served=served),
+    )
+    # Innermost: a refusal by any of the others is not remembered.
+    innermost = (Middleware(Idempotent, served=served),)
+    app.chain = (*_outer(served), *inner, *innermost)
+    if peers is not None:
+        app.chain = (*_outer(served), *inner, Middleware(PassOn, peers=peers), *innermost)
+        app.peer_chain = (*_peer_outer(served, peers.neighbourhood.token), *inner, *innermost)
+    app.state.served = served
     app.state.lifecycle = lifecycle
+    app.state.admission = admission
+    app.state.peers = peers
     app.state.runs = runs
     add_handlers(app)
     for module in MODULES:
@@ -113,25 +161,29 @@ def create_app(application: ServedApplication) -> FastAPI:
     return app
 
 
-def _chain(application: ServedApplication, lifecycle: Lifecycle) -> tuple[Middleware, ...]:
+def _outer(served: Serving) -> tuple[Middleware, ...]:
     return (
         # The start and end of the server pass here too.
         Middleware(PlainStart),
         # Every reply has an id and a line in the log, refusals too.
         Middleware(RequestId),
-        Middleware(AccessLog, served=application),
+        Middleware(AccessLog, served=served),
         # Outside of all that may refuse, so that the refusal is in the caller's dialect.
         Middleware(Dialect),
         # Before anything is done or told; a refused page gets no CORS headers.
-        Middleware(Guard, served=application),
+        Middleware(Guard, served=served),
         # Outside of all that may answer with an error, so that pages can read it.
-        Middleware(Cors, served=application),
+        Middleware(Cors, served=served),
         # Within CORS: a preflight carries no key.
-        Middleware(Authenticate, served=application),
-        Middleware(Boundary),
-        Middleware(Draining, lifecycle=lifecycle),
-        Middleware(JsonOnly),
-        Middleware(BodyLimit, served=application),
-        # Innermost: a refusal by any of the others is not remembered.
-        Middleware(Idempotent, served=application),
+        Middleware(Authenticate, served=served),
+    )
+
+
+def _peer_outer(served: Serving, token: str) -> tuple[Middleware, ...]:
+    """The worker that passes a request on has looked at its origin and its key."""
+    return (
+        Middleware(RequestId),
+        Middleware(AccessLog, served=served),
+        Middleware(Dialect),
+        Middleware(FromPeer, served=served, token=token),
     )

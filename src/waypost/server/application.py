@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from starlette.requests import Request
 from starlette.types import Scope
@@ -13,6 +13,9 @@ from waypost.manager.service import StreamingAIService
 from waypost.server.callers import Callers
 from waypost.server.lifecycle import Lifecycle
 from waypost.settings import Settings
+
+if TYPE_CHECKING:
+    from waypost.server.serving import Serving
 
 
 class ServedApplication(Protocol):
@@ -42,9 +45,9 @@ class ServedApplication(Protocol):
         """Let go of connections and child processes."""
 
 
-def served_in(scope: Scope) -> ServedApplication:
-    """What the application serves that this scope was given to."""
-    return cast("ServedApplication", scope["app"].state.served)
+def served_in(scope: Scope) -> Serving:
+    """What the application serves that this scope was given to: take from it once what a request needs."""
+    return cast("Serving", scope["app"].state.served)
 
 
 def lifecycle_in(scope: Scope) -> Lifecycle:
@@ -52,7 +55,7 @@ def lifecycle_in(scope: Scope) -> Lifecycle:
     return cast("Lifecycle", scope["app"].state.lifecycle)
 
 
-def served_by(request: Request) -> ServedApplication:
+def served_by(request: Request) -> Serving:
     """What the application that got this request serves."""
     return served_in(request.scope)
 

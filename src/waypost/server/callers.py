@@ -86,6 +86,12 @@ class Callers:
         self._count_failure(scope)
         raise AuthenticationRequired("The key is not one of this server's.", hint="Check the key.")
 
+    def named(self, name: str) -> Caller | None:
+        """The caller whom another worker of this server has identified; None if there is none of that name now."""
+        if not self._callers:
+            return ANYBODY if name == LOCAL else None
+        return next((caller for caller in self._callers.values() if caller.name == name), None)
+
     def _count_failure(self, scope: Scope) -> None:
         address = str((scope.get("client") or ("",))[0])
         count, since = self._failures.pop(address, (0, self._clock()))

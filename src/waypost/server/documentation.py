@@ -19,6 +19,7 @@ from waypost.errors import (
     UnknownStream,
     WaypostError,
 )
+from waypost.server.admin_models import ReloadModel, StatusModel
 from waypost.server.envelope import InternalError, sentence_list
 from waypost.server.models import (
     AIRequest,
@@ -52,6 +53,8 @@ COMPONENTS: Final[tuple[type[Wire], ...]] = (
     *dict.fromkeys(EVENTS.values()),
     HealthModel,
     ReadyModel,
+    ReloadModel,
+    StatusModel,
 )
 """Every model of the interface. Routes name them by reference: FastAPI would build each of them at start-up."""
 

@@ -20,16 +20,17 @@ REASONS: Mapping[int, tuple[str, str]] = {
 }
 
 
-def listen(host: str, port: int, *, has_keys: bool = False) -> list[socket.socket]:
+def listen(host: str, port: int, *, has_keys: bool = False, beside: bool = False) -> list[socket.socket]:
     """One listening socket for each address of `host`, all with one port; 0 lets the system choose it.
 
-    `has_keys`: callers show a key, so that addresses other than loopback may be listened on too.
+    `has_keys`: callers show a key, so that addresses other than loopback may be listened on too. `beside`: others of
+    this account may listen at the same port so, and the system shares the connections out (SO_REUSEPORT).
     Raises ConfigurationError: not a loopback address, unknown name, busy port.
     """
     opened: list[socket.socket] = []
     try:
         for family, address in _addresses(host, port, has_keys=has_keys):
-            opened.append(_listen_on(family, address, port))
+            opened.append(_listen_on(family, address, port, beside=beside))
             port = port or opened[0].getsockname()[1]
     except OSError as error:
         for each in opened:
@@ -59,10 +60,12 @@ def _addresses(host: str, port: int, *, has_keys: bool) -> list[tuple[socket.Add
     return addresses
 
 
-def _listen_on(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
+def _listen_on(family: socket.AddressFamily, address: str, port: int, *, beside: bool) -> socket.socket:
     opened = socket.socket(family, socket.SOCK_STREAM)
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if beside:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         opened.bind((address, port))

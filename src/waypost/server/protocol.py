@@ -7,7 +7,6 @@ uvicorn's own to close.
 
 from __future__ import annotations
 
-import uuid
 from asyncio import Event, TimerHandle, Transport
 from http import HTTPStatus
 from urllib.parse import unquote
@@ -19,6 +18,7 @@ from waypost.errors import InvalidRequest
 from waypost.server.cycle import Cycle
 from waypost.server.disconnect import CONNECTION
 from waypost.server.envelope import envelope
+from waypost.server.ids import new_request_id
 from waypost.server.jsonwire import json_bytes
 
 MAX_URL_BYTES = 16 * 1024
@@ -188,7 +188,7 @@ class EnvelopeProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if not self._within_answer():
-            request_id = f"req_{uuid.uuid4().hex}"
+            request_id = new_request_id()
             body = json_bytes(envelope(error, request_id))
             head = (
                 f"HTTP/1.1 {error.http_status} {HTTPStatus(error.http_status).phrase}\r\n"

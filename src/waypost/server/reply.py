@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from typing import Any
 from waypost.errors import Attempt
 from waypost.manager.response import AIResponse
 from waypost.server.envelope import told_error
+from waypost.server.ids import new_response_id
 
 # An id becomes part of event ids, which are one line each, and of log lines.
 SAFE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,200}")
@@ -76,7 +76,7 @@ def answer_of(response: AIResponse) -> Answer:
 
 def safe_id(given: Any) -> str:
     """The provider's id if it is a plain token, else a new one."""
-    return given if isinstance(given, str) and SAFE_ID.fullmatch(given) else f"resp_{uuid.uuid4().hex}"
+    return given if isinstance(given, str) and SAFE_ID.fullmatch(given) else new_response_id()
 
 
 def attempt_fields(attempt: Attempt) -> dict[str, Any]:

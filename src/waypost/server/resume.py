@@ -23,10 +23,11 @@ from waypost.gateway.story import Outcome
 from waypost.server.application import lifecycle_of, served_by
 from waypost.server.callers import caller_of
 from waypost.server.documentation import CANCEL_REQUEST, CANCEL_RESPONSES, EVENTS_REQUEST, EVENTS_RESPONSES
+from waypost.server.ids import new_response_id
 from waypost.server.lifecycle import Lifecycle
 from waypost.server.live_reply import COMMENT, KEEP_ALIVE_S, LiveReply, Wire
 from waypost.server.middleware.request_id import request_id_of
-from waypost.server.runs import RESPONSE_ID, Origin, Run, Runs, Stop, new_stream_id
+from waypost.server.runs import RESPONSE_ID, Origin, Run, Runs, Stop
 from waypost.server.service import AIService
 from waypost.server.stream import Call, encode_told, error_event
 
@@ -92,7 +93,7 @@ def begin_stream(
     request: Request, streams: ResumeBuffers, service: AIService, prompt: str, arguments: Mapping[str, Any]
 ) -> Response:
     """A call that goes on without its caller, and the reply that reads it first. Call it in the event loop."""
-    stream_id, tenant, stop = new_stream_id(), caller_of(request.scope).name, Stop()
+    stream_id, tenant, stop = new_response_id(), caller_of(request.scope).name, Stop()
     writer = streams.open(stream_id, tenant, stop.now)
     reading = streams.read(stream_id, tenant)
     call = Call(service, prompt, arguments, stream_id)

@@ -1,28 +1,43 @@
 """Runs the server until it is told to stop, and then lets streams in flight end.
 
 The first signal (SIGTERM, SIGINT) begins the drain: new requests get 503 while those in flight go on, for at most
-`shutdown_grace_s`; the second ends the grace time; the third ends the process without waiting for anything.
+`shutdown_grace_s`; the second ends the grace time; the third ends the process without waiting for anything. SIGHUP
+reads the settings anew.
 """
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import logging
+import signal
 import socket
+import sys
+import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import cast
+from typing import Literal
 
 import uvicorn
+from starlette.types import ASGIApp
 
-from waypost.server.api import create_app
+from waypost.errors import ConfigurationError
+from waypost.server.api import WaypostApi, create_app
 from waypost.server.application import ServedApplication
+from waypost.server.hangup import Hangup
 from waypost.server.lifecycle import Lifecycle
 from waypost.server.listen import listen, url_of
 from waypost.server.logs import configure_logging
 from waypost.server.protocol import EnvelopeProtocol
+from waypost.server.serving import Serving
+
+logger = logging.getLogger("waypost.server")
 
 TELL_S = 2.0
 """Time for requests that outlived the grace time to tell their callers so."""
+COLLECTOR = (20_000, 50, 50)
+"""Objects made before the youngest are looked through, and how seldom the older ones are."""
 FLUSH_S = 5
 """Time for the last bytes to reach slow readers once every request is done."""
 
@@ -33,36 +48,64 @@ class DrainingServer(uvicorn.Server):
     def __init__(
         self,
         config: uvicorn.Config,
-        lifecycle: Lifecycle,
-        grace_s: float,
+        app: WaypostApi,
         on_started: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(config)
-        self.lifecycle = lifecycle
-        self._grace_s = grace_s
+        self.lifecycle: Lifecycle = app.state.lifecycle
+        self._served: Serving = app.state.served
         self._on_started = on_started
         self._clock = clock
         self._grace_ends_at = float("inf")
+        self._reloading: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then say so."""
         await super().startup(sockets)
+        _settle_memory()
+        self.heed_reload()
         self._on_started()
+
+    def heed_reload(self) -> None:
+        """From now on SIGHUP reads the settings anew; not where the server runs beside a program's main thread."""
+        if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
+            return
+        hangup = Hangup.at_start()
+
+        def heed() -> None:
+            (self.drain if hangup.is_end() else self.reload)()
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, heed)
+
+    def reload(self) -> None:
+        """Begin to read the settings anew; what came of it is logged. Call it in the server's event loop."""
+        task = asyncio.ensure_future(reload_and_log(self._served))
+        self._reloading.add(task)
+        task.add_done_callback(self._reloading.discard)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
         """A signal came. Unlike uvicorn, the signal is not raised again at the end: a drained server ended well."""
+        self.end_sooner()
+
+    def end_sooner(self) -> None:
+        """Begin the drain; called again, end the grace time; again, wait for nothing."""
         if not self.lifecycle.draining:
             self.drain()
         elif self._grace_ends_at > self._clock():
-            self._grace_ends_at = self._clock()
+            self.end_grace()
         else:
             self.should_exit = self.force_exit = True
 
     def drain(self) -> None:
-        """Begin the shutdown. May be called from any thread."""
-        self._grace_ends_at = self._clock() + self._grace_s
-        self.lifecycle.draining = True
+        """Begin the shutdown. May be called from any thread; a second call changes nothing."""
+        if not self.lifecycle.draining:
+            self._grace_ends_at = self._clock() + self._served.settings.server.shutdown_grace_s
+            self.lifecycle.draining = True
+
+    def end_grace(self) -> None:
+        """What is in flight must end now. May be called from any thread."""
+        self._grace_ends_at = min(self._grace_ends_at, self._clock())
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: is the drain over?"""
@@ -74,15 +117,21 @@ class DrainingServer(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-def make_server(application: ServedApplication, on_started: Callable[[], None] = lambda: None) -> DrainingServer:
-    """The server, not yet running: `serve(sockets=listen(host, port))` or `run(sockets=…)` starts it."""
-    settings = application.settings.server
-    app = create_app(application)
-    config = uvicorn.Config(
+async def reload_and_log(served: Serving) -> None:
+    """Read the settings anew; say why, if they stay as they are."""
+    try:
+        await served.reload()
+    except ConfigurationError as error:
+        logger.error("the settings stay as they are, because those to be read cannot be used: %s", error)  # noqa: TRY400
+
+
+def http_config(app: ASGIApp, *, lifespan: Literal["on", "off"] = "on") -> uvicorn.Config:
+    """How uvicorn serves an application of ours."""
+    return uvicorn.Config(
         app,
         http=EnvelopeProtocol,
         ws="none",
-        lifespan="on",
+        lifespan=lifespan,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -90,11 +139,24 @@ def make_server(application: ServedApplication, on_started: Callable[[], None] =
         proxy_headers=False,
         timeout_graceful_shutdown=FLUSH_S,
     )
-    return DrainingServer(config, cast("Lifecycle", app.state.lifecycle), settings.shutdown_grace_s, on_started)
+
+
+def make_server(
+    application: ServedApplication | Serving, on_started: Callable[[], None] = lambda: None
+) -> DrainingServer:
+    """The server, not yet running: `serve(sockets=listen(host, port))` or `run(sockets=…)` starts it."""
+    app = create_app(application)
+    return DrainingServer(http_config(app), app, on_started)
+
+
+def log_as_told(served: Serving) -> None:
+    """Set up logging by the settings, and by those of each reload."""
+    configure_logging(served.settings.server.log_level)
+    served.on_reload.append(lambda settings: configure_logging(settings.server.log_level))
 
 
 def run(
-    application: ServedApplication,
+    application: ServedApplication | Serving,
     host: str | None = None,
     port: int | None = None,
     *,
@@ -106,8 +168,16 @@ def run(
     answers. Log lines go to stderr, nothing is printed. Raises ConfigurationError, before anything is served, if the
     port is busy or the address is not this machine's loopback.
     """
-    settings = application.settings.server
-    has_keys = not application.callers.open_to_all
+    served = application if isinstance(application, Serving) else Serving(application)
+    settings = served.settings.server
+    has_keys = not served.callers.open_to_all
     sockets = listen(host or settings.host, settings.port if port is None else port, has_keys=has_keys)
-    configure_logging(settings.log_level)
-    make_server(application, lambda: on_started(url_of(sockets))).run(sockets=sockets)
+    log_as_told(served)
+    make_server(served, lambda: on_started(url_of(sockets))).run(sockets=sockets)
+
+
+def _settle_memory() -> None:
+    """What is there now stays: the collector need not look at it again, nor look so often at what requests make."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTOR)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +20,7 @@ from waypost.gateway.call_record import note_failure
 from waypost.gateway.resume import StreamWriter
 from waypost.gateway.story import Outcome
 from waypost.server.disconnect import CallerGone, while_connected
+from waypost.server.generations import Generations
 from waypost.server.lifecycle import Lifecycle
 from waypost.server.stream import Call, encode_told, error_event
 from waypost.server.telling import Told
@@ -28,11 +28,6 @@ from waypost.server.telling import Told
 logger = logging.getLogger("waypost.server")
 RESPONSE_ID: Final = "x-waypost-response-id"
 """The header that tells a resumable stream's id."""
-
-
-def new_stream_id() -> str:
-    """An id that cannot be guessed, safe in a URL and in an event's id."""
-    return f"resp_{secrets.token_hex(16)}"
 
 
 class Stop:
@@ -121,14 +116,20 @@ class Run:
 class Runs:
     """The runs of one server."""
 
-    def __init__(self) -> None:
+    def __init__(self, generations: Generations) -> None:
+        self._generations = generations
         self._tasks: dict[asyncio.Task[None], Stop] = {}
 
     def start(self, run: Run) -> None:
         """Let it work."""
-        task = asyncio.create_task(run.work())
+        task = asyncio.create_task(self._work(run))
         self._tasks[task] = run.stop
         task.add_done_callback(self._tasks.pop)
+
+    async def _work(self, run: Run) -> None:
+        """A run uses what a reload may replace, for longer than its request."""
+        with self._generations.held():
+            await run.work()
 
     async def close(self) -> None:
         """Stop all, and wait until they have let go of their providers."""

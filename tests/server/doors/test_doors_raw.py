@@ -311,7 +311,8 @@ async def test_a_body_is_bounded(raw: httpx.AsyncClient, upstream: Upstream, dec
     if size > 200_000:
         assert reply.status_code == 413
         assert upstream.answered == 0, "of a body without a length the provider had a part, and no end"
-        assert upstream.asked == (0 if declared else 1)
+        # Whether the first part had left when the limit was met is a matter of speed.
+        assert upstream.asked <= (0 if declared else 1)
     else:
         told = reply.json()
         assert len(told["body"]) == size

@@ -8,6 +8,7 @@ and control characters is a JSON string as it stands. The bytes must be UTF-8 al
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 from typing import Final
 
 import msgspec
@@ -15,6 +16,8 @@ import msgspec
 from waypost.codecs.openai_chat.wire import PlainChunk
 
 _text: Final = re.compile(rb'[^"\\\x00-\x1f]+').match
+_unplain: Final = re.compile(rb'["\\\x00-\x1f]').search
+_string: Final = re.compile(rb'(?:[^"\\\x00-\x1f]++|\\["\\/bfnrt])++').fullmatch
 _padding: Final = re.compile(rb'[A-Za-z0-9]*"\}').fullmatch
 _PADDING_BEGINS: Final = b'"obfuscation":"'
 _OTHER_TEXT: Final = b"another text"
@@ -24,13 +27,33 @@ _decode: Final = msgspec.json.Decoder(PlainChunk).decode
 class Frame:
     """The bytes before and after the text. `padded`: is what follows the text ended by padding of any length?"""
 
-    __slots__ = ("_after", "_before", "_padded", "_size")
+    __slots__ = ("_after", "_before", "_head", "_joint", "_padded", "_size", "_tail")
 
     def __init__(self, before: bytes, after: bytes, *, padded: bool) -> None:
         self._before = before
         self._after = after
         self._padded = padded
         self._size = len(before)
+        self._head = b"data: " + before
+        self._tail = after + b"\n\n"
+        self._joint = self._tail + self._head
+
+    def run_end(self, stream: bytes, start: int) -> int:
+        """Where the events end that follow each other from `start` on and are this frame with some text in it.
+
+        `stream` is UTF-8, and `start` is where an event begins; if it is none of this frame, the answer is `start`.
+        """
+        if self._padded or not stream.startswith(self._head, start):
+            return start
+        last = stream.rfind(self._tail, start)
+        if last < 0:
+            return start
+        texts = stream[start + len(self._head) : last].split(self._joint)
+        # Between two joints there are only texts, if nothing in them ends a string or begins an escape.
+        if b"" not in texts and _unplain(b"".join(texts)) is None:
+            return last + len(self._tail)
+        sound = list(takewhile(_string, texts))
+        return start + sum(map(len, sound)) + len(sound) * len(self._joint)
 
     def fits(self, data: bytes) -> bool:
         """Is it this frame with some text in it?"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from waypost.codecs.codec import Loss
@@ -38,6 +39,7 @@ UNTOLD: Final = frozenset({
 _CONTROL: Final = re.compile(r"[^ -~]")
 
 
+@lru_cache(maxsize=1024)
 def plain(text: str, max_characters: int) -> str:
     """The text as a header can hold it: printable ASCII with other characters escaped, and not too long."""
     return _CONTROL.sub(" ", text.encode("ascii", "backslashreplace").decode())[:max_characters].strip()

@@ -21,6 +21,7 @@ from waypost.server.application import ServedApplication
 from waypost.server.callers import caller_of
 from waypost.server.envelope import FOREIGN_CODE
 from waypost.server.jsonwire import json_bytes
+from waypost.server.logs import LineHandler
 from waypost.server.middleware.request_id import request_id_of
 
 logger = logging.getLogger("waypost.access")
@@ -84,7 +85,7 @@ class AccessLog:
             if record.asked_model is not None:
                 self._remember(scope, reply, record, round(duration_ms))
             if logger.isEnabledFor(logging.INFO):
-                logger.info("%s", json_bytes(_line(scope, reply, record, duration_ms)).decode())
+                _write(json_bytes(_line(scope, reply, record, duration_ms)).decode())
 
     def _remember(self, scope: Scope, reply: Reply, record: CallRecord, duration_ms: int) -> None:
         """The request's story, for `explain`."""
@@ -94,6 +95,15 @@ class AccessLog:
         self._served.stores.stories.add(request_id, caller_of(scope).name, record.settled(end))
 
 
+def _write(line: str) -> None:
+    """To the server's own handler without the making of a record, which takes longer than the line."""
+    handler = logger.handlers[0] if len(logger.handlers) == 1 and not logger.propagate else None
+    if isinstance(handler, LineHandler):
+        handler.write_soon(line)
+    else:
+        logger.info("%s", line)
+
+
 def _line(scope: Scope, reply: Reply, record: CallRecord, duration_ms: float) -> dict[str, Any]:
     asked = {
         "provider": record.provider,
@@ -101,6 +111,7 @@ def _line(scope: Scope, reply: Reply, record: CallRecord, duration_ms: float) ->
         "attempts": len(record.attempts),
         "cache": record.cache,
         "replayed": record.replayed,
+        "warnings": [note[:LONGEST_NAME] for note in record.notes],
         "error_code": None if record.error is None else code_of(record.error),
     }
     return {

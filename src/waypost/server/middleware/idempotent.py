@@ -49,10 +49,9 @@ class Idempotent:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take one connection of any type. Raises what is wrong with the key."""
-        is_post = scope["type"] == "http" and scope["method"] == "POST"
-        key = header_value(scope, KEY_HEADER.encode()) if is_post else None
+        key = idempotency_key(scope)
         store = None if key is None else self._served.stores.idempotency
-        if key is None or store is None or not (scope["path"] == GENERATE or door_at(scope)):
+        if key is None or store is None:
             await self.app(scope, receive, send)
             return
         try:
@@ -65,6 +64,14 @@ class Idempotent:
                 await self._recorded(*_recorded(found, scope, body, receive, send))
             else:
                 await _tell_again(found, scope, receive, send)
+
+
+def idempotency_key(scope: Scope) -> str | None:
+    """The key of a request that may generate; None: it has none, or is none."""
+    if scope["type"] != "http" or scope["method"] != "POST":
+        return None
+    key = header_value(scope, KEY_HEADER.encode())
+    return key if key is not None and (scope["path"] == GENERATE or door_at(scope)) else None
 
 
 async def _begin(store: IdempotencyStore, scope: Scope, key: str, body: bytes) -> Fresh | Pending | Replay:

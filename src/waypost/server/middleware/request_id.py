@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import uuid
 from contextvars import ContextVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from waypost.server.ids import new_request_id
 from waypost.server.middleware.headers import header_value
 
 HEADER = "x-request-id"
@@ -35,7 +35,7 @@ class RequestId:
             await self.app(scope, receive, send)
             return
         given = header_value(scope, HEADER.encode()) or ""
-        request_id = given if ACCEPTED.fullmatch(given) else f"req_{uuid.uuid4().hex}"
+        request_id = given if ACCEPTED.fullmatch(given) else new_request_id()
         scope.setdefault("state", {})["request_id"] = request_id
 
         async def send_with_id(message: Message) -> None:

@@ -1,0 +1,41 @@
+"""New ids, with the mark of the worker process that made them where there are several: `req_<32 hex digits>w2`.
+
+The mark leads a later request about the id to the process that knows of it. It is no secret and no proof: an id that a
+caller made up may carry one too, so it only says whom to ask first.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Final
+
+_MARKED: Final = re.compile(r"[a-z]+_[0-9a-f]{32}w([0-9]{1,3})")
+_mark = ""
+
+
+def mark_ids(worker: int | None) -> None:
+    """From now on this process's ids carry the worker's number, which begins at 1; None: no mark."""
+    global _mark  # noqa: PLW0603 - a process is one worker
+    _mark = "" if worker is None else f"w{worker}"
+
+
+def new_request_id() -> str:
+    """An id for a request."""
+    return new_id("req")
+
+
+def new_response_id() -> str:
+    """An id for an answer."""
+    return new_id("resp")
+
+
+def new_id(kind: str) -> str:
+    """`<kind>_<32 hexadecimal digits>`, and the worker's mark. `kind` is of small letters."""
+    return f"{kind}_{os.urandom(16).hex()}{_mark}"
+
+
+def worker_of(marked_id: str) -> int | None:
+    """The number of the worker that made the id; None if the id does not say."""
+    found = _MARKED.fullmatch(marked_id)
+    return int(found[1]) if found else None

@@ -1,0 +1,47 @@
+"""The private socket's own check: takes only what another worker of this server passes on, for whom that one says.
+
+The other worker has checked the request and its caller already; whoever reaches this socket without the token is
+refused. Public sockets never look at these headers.
+"""
+
+from __future__ import annotations
+
+import hmac
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from waypost.errors import AuthenticationRequired
+from waypost.server.callers import set_caller
+from waypost.server.envelope import error_reply
+from waypost.server.middleware.headers import header_value
+from waypost.server.peers import CALLER, TOKEN
+from waypost.server.serving import Serving
+
+_FROM_PEER = "from_peer"
+
+
+class FromPeer:
+    """401 `authentication_required` without the token, or for a caller whose key a reload has just taken away."""
+
+    def __init__(self, app: ASGIApp, served: Serving, token: str) -> None:
+        self.app = app
+        self._served = served
+        self._token = token.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take one connection of any type."""
+        if scope["type"] == "http":
+            shown = (header_value(scope, TOKEN.encode()) or "").encode()
+            caller = self._served.callers.named(header_value(scope, CALLER.encode()) or "")
+            if not hmac.compare_digest(shown, self._token) or caller is None:
+                error = AuthenticationRequired("The caller's key is not one of this server's any more.")
+                await error_reply(error, scope)(scope, receive, send)
+                return
+            set_caller(scope, caller)
+            scope["state"][_FROM_PEER] = True
+        await self.app(scope, receive, send)
+
+
+def is_from_peer(scope: Scope) -> bool:
+    """Has another worker passed this request on?"""
+    return bool(scope.get("state", {}).get(_FROM_PEER))
