@@ -470,8 +470,9 @@ class AllTargetsFailed(WaypostError):
     http_status = 502
 
     def __init__(self, attempts: Sequence[Attempt]) -> None:
-        errors = [attempt.error for attempt in attempts]
-        told = dict.fromkeys(f"{attempt.provider}: {_sentence(attempt.error)}" for attempt in attempts)
+        failed = [(attempt.provider, attempt.error) for attempt in attempts if attempt.error is not None]
+        errors = [error for _, error in failed]
+        told = dict.fromkeys(f"{provider}: {_sentence(error)}" for provider, error in failed)
         hints = dict.fromkeys(error.hint for error in errors if isinstance(error, WaypostError) and error.hint)
         super().__init__(f"All AI providers failed: {'; '.join(told) or 'none is configured'}.", hint=" ".join(hints))
         self.attempts = tuple(attempts)
@@ -487,6 +488,6 @@ class AllTargetsFailed(WaypostError):
         return {attempt.provider: attempt.error for attempt in self.attempts if attempt.error is not None}
 
 
-def _sentence(error: Exception | None) -> str:
+def _sentence(error: Exception) -> str:
     text = error.message if isinstance(error, WaypostError) else str(error) or type(error).__name__
     return text.rstrip().removesuffix(".")

@@ -17,8 +17,9 @@ from waypost.errors import (
     TargetPaused,
 )
 from waypost.gateway.breaker import BreakerLimits, Circuit, HealthBoard
+from waypost.gateway.candidate import Candidate
 from waypost.gateway.policy import Policy
-from waypost.gateway.schedule import Candidate, Effects, Schedule, backoff_s
+from waypost.gateway.schedule import Effects, Schedule, backoff_s
 
 
 @dataclass

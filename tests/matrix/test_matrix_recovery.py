@@ -110,8 +110,15 @@ ROWS = (
         "cut, another target refuses to continue",
         Target((CutAfter(EVENTS),)),
         second=Target(wire="anthropic", model="claude-sonnet-4-5", prefill="refuse"),
-        policy=RECOVER,
+        policy={**RECOVER, "max_attempts": 2},
         streamed=told("provider_connection_lost", "first provider_connection_lost", "second provider_bad_request"),
+    ),
+    Row(
+        "cut once, another target refuses to continue, and the first begins again",
+        Target((CutAfter(EVENTS), None)),
+        second=Target(wire="anthropic", model="claude-sonnet-4-5", prefill="refuse"),
+        policy=RECOVER,
+        streamed=recovered("first provider_connection_lost", "second provider_bad_request", "first answered"),
     ),
     Row(
         "cut, another target says something else",

@@ -125,3 +125,11 @@ async def test_the_command_tells_the_same(url: str) -> None:
     unknown = await asyncio.to_thread(run, "--url", url, "req_nothing")
     assert unknown.returncode == 1
     assert "is remembered" in unknown.stderr
+
+
+async def test_lists_hold_what_the_key_may_ask_for(url: str) -> None:
+    async with httpx.AsyncClient(base_url=url, timeout=10) as http:
+        for path in ("/v1/models", "/v1/capabilities"):
+            mine, all_of_it = [(await http.get(path, headers=key)).json()["data"] for key in (BOB, ADMIN)]
+            assert (mine, len(all_of_it) > 1) == ([], True), "bob may ask for a route that there is not"
+        assert (await http.get("/v1/models/both", headers=BOB)).status_code == 403

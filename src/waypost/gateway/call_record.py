@@ -200,7 +200,9 @@ def note_failure(error: Exception) -> None:
     if isinstance(error, WaypostError) and error.attempts:
         record.note_attempts(error.attempts)
     if record.attempts:
-        record.provider = record.provider or record.attempts[-1].provider
-        record.model = record.model or record.attempts[-1].model
+        # A call that ran beside the one that failed may come after it.
+        last = next((each for each in reversed(record.attempts) if each.next != "lost"), record.attempts[-1])
+        record.provider = record.provider or last.provider
+        record.model = record.model or last.model
     elif isinstance(error, ProviderError):
         record.provider = record.provider or error.provider

@@ -138,14 +138,19 @@ class Router:
         for answer in (True, None):
             named = [provider for provider, given in answers.items() if given is answer]
             if len(named) > 1:
-                raise UnknownModel(
-                    f'More than one provider may serve "{name}": {", ".join(named)}.',
-                    hint=f'Write "{named[0]}/{name}".',
-                    param="model",
-                )
+                raise self._ambiguous(name, named)
             if named:
                 return Plan((Target(named[0], name),))
         return None
+
+    def _ambiguous(self, name: str, providers: Sequence[str]) -> UnknownModel:
+        nearest = difflib.get_close_matches(name, self._routes, n=1, cutoff=0.75)
+        guess = f'Did you mean "{nearest[0]}"? Else write' if nearest else "Write"
+        return UnknownModel(
+            f'More than one provider may serve "{name}": {", ".join(providers)}.',
+            hint=f'{guess} "{providers[0]}/{name}".',
+            param="model",
+        )
 
     def _unknown(self, name: str) -> UnknownModel:
         kinds = {configured.kind for configured in self._providers.values()}

@@ -11,8 +11,9 @@ from typing import Any, Protocol, Self, TypeAlias
 
 from waypost.chat import Event, ResponseStart, is_token
 from waypost.errors import Attempt
+from waypost.gateway.candidate import Candidate
 from waypost.gateway.fallback import first_answer, first_stream
-from waypost.gateway.schedule import Candidate, Schedule
+from waypost.gateway.schedule import Schedule
 from waypost.manager.provider import AIServiceProvider, text_as_events, text_of
 from waypost.manager.response import AIResponse, usd
 from waypost.providers.provider import ProviderState

@@ -87,12 +87,14 @@ class HttpProvider:
         model = model or self.default_model or ""
         with self._named_errors:
             sending = self._sending(asked, model, stream=False)
-            reply = await self._opened(_at_model(model, stream=False), sending.headers, sending.body)
+            reply, key_label = await self._opened(_at_model(model, stream=False), sending.headers, sending.body)
             try:
                 body = await reply.read()
             finally:
                 reply.close()
-            return self._answer(body, shown_headers(reply.headers), sending)
+            answer = self._answer(body, shown_headers(reply.headers), sending)
+            answer.key_label = key_label
+            return answer
 
     def stream(self, asked: Asked, model: str = "") -> StreamOpening:
         """The answer as batches of events. Raises ProviderError, also in the middle."""
@@ -102,13 +104,15 @@ class HttpProvider:
         """The reply, which the caller closes, and the answer in it."""
         with self._named_errors:
             sending = self._sending(asked, model, stream=True)
-            reply = await self._opened(_at_model(model, stream=True), sending.headers, sending.body)
+            reply, key_label = await self._opened(_at_model(model, stream=True), sending.headers, sending.body)
             try:
                 _demand_event_stream(reply)
             except ProviderError:
                 reply.close()
                 raise
-            return reply, self._wire_stream(reply, sending, asked)
+            stream = self._wire_stream(reply, sending, asked)
+            stream.key_label = key_label
+            return reply, stream
 
     def _answer(self, body: bytes, headers: Mapping[str, str], sending: _Sending) -> Answer:
         if sending.passed:
@@ -138,8 +142,11 @@ class HttpProvider:
         notes = tuple(str(loss) for loss in encoded.losses)
         return _Sending(encoded.body, {}, notes, custom=custom_calls(request))
 
-    async def _opened(self, place: _Address, headers: Mapping[str, str], body: bytes) -> Reply:
-        """The reply of a call that was taken; the caller closes it. Raises ProviderError for any other."""
+    async def _opened(self, place: _Address, headers: Mapping[str, str], body: bytes) -> tuple[Reply, str | None]:
+        """The reply of a call that was taken, which the caller closes, and the key that is told to have gone with it.
+
+        Raises ProviderError for any other.
+        """
         access = await self._options.access()
         url = place(access)
         authorized, key = await access.authorize("POST", url, body)
@@ -147,14 +154,14 @@ class HttpProvider:
         reply = await self._client.open("POST", url, headers=headers, body=body, deadlines=self._options.deadlines)
         if reply.status < 300:
             access.report(key, None)
-            return reply
+            return reply, key.told_label if key else None
         try:
             if reply.status < 400:
                 raise _redirected(reply)
             error = self._codec.decode_error(reply.status, reply.headers, await reply.read(_MAX_ERROR_BODY_BYTES))
         finally:
             reply.close()
-        error.key_label = key.label if key else None
+        error.key_label = key.told_label if key else None
         error.another_key = access.report(key, error)
         raise error
 
@@ -199,7 +206,7 @@ class HttpProvider:
     async def _post(
         self, path: str, model: str, body: bytes, headers: Mapping[str, str]
     ) -> tuple[bytes, Mapping[str, str]]:
-        reply = await self._opened(lambda access: access.url_at(path, model), headers, body)
+        reply, _ = await self._opened(lambda access: access.url_at(path, model), headers, body)
         try:
             return await reply.read(), shown_headers(reply.headers)
         finally:

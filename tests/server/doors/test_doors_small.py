@@ -126,6 +126,7 @@ class Told:
 
     usage = Usage()
     model = ""
+    key_label: str | None = None
     notes: tuple[str, ...] = ()
     headers: Mapping[str, str] = MappingProxyType({})
     attempts = (Attempt("p", "asked-model", None, 1),)

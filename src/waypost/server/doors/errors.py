@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from starlette.responses import Response
 from starlette.types import Scope
 
-from waypost.errors import AllTargetsFailed, WaypostError
+from waypost.errors import AllTargetsFailed, TargetPaused, WaypostError
 from waypost.server.doors.door import Door
 from waypost.server.doors.headers import attempts_header, request_id_header
 from waypost.server.envelope import internal_error
@@ -32,7 +32,10 @@ def told_error(error: Exception, request_id: str) -> WaypostError:
     """The error to tell: where every attempt failed alike, what they have in common, so that SDKs know it."""
     if not isinstance(error, WaypostError):
         return internal_error(request_id)
-    if not isinstance(error, AllTargetsFailed) or len({type(attempt.error) for attempt in error.attempts}) != 1:
+    if not isinstance(error, AllTargetsFailed):
         return error
-    last = error.attempts[-1].error
+    # A target that was left alone says nothing new beside those that were asked.
+    asked = [each.error for each in error.attempts if not isinstance(each.error, TargetPaused)]
+    errors = asked or [each.error for each in error.attempts]
+    last = errors[-1] if len({type(each) for each in errors}) == 1 else None
     return last if isinstance(last, WaypostError) else error
