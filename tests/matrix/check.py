@@ -101,6 +101,9 @@ def _what_explain_says(cell: Cell, result: Result) -> Iterator[str]:
     outcome = "failed" if expected.told else "answered"
     if (story["outcome"], story["status"], story["route"]) != (outcome, result.status, cell.name):
         yield f"explain says {story['outcome']} {story['status']} by {story['route']}, and {outcome} was due"
+    broke = expected.began or expected.header_attempts is not None
+    if ("output_tokens" in story["incomplete_usage"]) is not (broke and cell.stream):
+        yield f"explain says that these counts are lower bounds: {story['incomplete_usage']}"
     # The beginning, a sentence for each call, the end, and what it cost.
     if len(story["explanation"]) < 3 + len(due):
         yield f"explain says no more than {story['explanation']}"

@@ -68,6 +68,7 @@ class RecoveringStream:
         self._kept: list[Batch] | None = [] if plan.policy.recover else None
         self._kept_bytes = 0
         self._in_hand: Batch | None = None
+        self._finished = False
         self._record: SentRecord | None = None
         self._seam: Seam | None = None
         self._stack = AsyncExitStack()
@@ -84,8 +85,9 @@ class RecoveringStream:
 
     @property
     def incomplete_usage(self) -> frozenset[str]:
-        """The counts that are lower bounds."""
-        return frozenset() if self._seam is None else self._seam.total.incomplete
+        """The counts that are lower bounds: of a stream that has not ended well, all that count what it said."""
+        known = frozenset[str]() if self._seam is None else self._seam.total.incomplete
+        return known if self._finished else known | TotalUsage().plus(self.usage, broken=True).incomplete
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
@@ -107,6 +109,9 @@ class RecoveringStream:
         while True:
             try:
                 batch = await self._next()
+            except StopAsyncIteration:
+                self._finished = True
+                raise
             except ProviderError as error:
                 if not await self._goes_on_after(error):
                     raise
