@@ -19,20 +19,13 @@ from waypost.server.application import ServedApplication
 from waypost.server.doors.routes import Dispatcher, door_routes
 from waypost.server.handlers import add_handlers
 from waypost.server.lifecycle import Lifecycle
-from waypost.server.middleware.access_log import AccessLog
 from waypost.server.middleware.authenticate import Authenticate
-from waypost.server.middleware.body_limit import BodyLimit
-from waypost.server.middleware.boundary import Boundary
-from waypost.server.middleware.cors import Cors
-from waypost.server.middleware.dialect import Dialect
-from waypost.server.middleware.draining import Draining
 from waypost.server.middleware.from_peer import FromPeer
+from waypost.server.middleware.front import Front
 from waypost.server.middleware.guard import Guard
 from waypost.server.middleware.idempotent import Idempotent
-from waypost.server.middleware.json_only import JsonOnly
 from waypost.server.middleware.pass_on import PassOn
 from waypost.server.middleware.plain_start import PlainStart
-from waypost.server.middleware.request_id import RequestId
 from waypost.server.peers import Peers
 from waypost.server.runs import Runs
 from waypost.server.serving import Serving
@@ -134,18 +127,21 @@ def create_app(application: ServedApplication | Serving, peers: Peers | None = N
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    inner = (
-        Middleware(Boundary),
-        Middleware(Draining, lifecycle=lifecycle, admission=admission, served=served),
-        Middleware(JsonOnly),
-        Middleware(BodyLimit, served=served),
-    )
-    # Innermost: a refusal by any of the others is not remembered.
+    rules = {"served": served, "lifecycle": lifecycle, "admission": admission}
+    strangers, callers = (Guard(served).refusal,), (Authenticate(served).refusal,)
+    # Within all rules: what one of them refuses is not remembered.
     innermost = (Middleware(Idempotent, served=served),)
-    app.chain = (*_outer(served), *inner, *innermost)
+    app.chain = (
+        # The start and end of the server pass here too.
+        Middleware(PlainStart),
+        Middleware(Front, **rules, strangers=strangers, callers=callers),
+        *(() if peers is None else (Middleware(PassOn, peers=peers),)),
+        *innermost,
+    )
     if peers is not None:
-        app.chain = (*_outer(served), *inner, Middleware(PassOn, peers=peers), *innermost)
-        app.peer_chain = (*_peer_outer(served, peers.neighbourhood.token), *inner, *innermost)
+        # The worker that passes a request on has looked at its origin and its key.
+        from_peer = FromPeer(app, served, peers.neighbourhood.token).refusal
+        app.peer_chain = (Middleware(Front, **rules, callers=(from_peer,), shares=False), *innermost)
     app.state.served = served
     app.state.lifecycle = lifecycle
     app.state.admission = admission
@@ -159,31 +155,3 @@ def create_app(application: ServedApplication | Serving, peers: Peers | None = N
     routes = (*app.routes, *(route for module in MODULES for route in module.router.routes))
     app.state.routes = tuple(route for route in routes if isinstance(route, Route))
     return app
-
-
-def _outer(served: Serving) -> tuple[Middleware, ...]:
-    return (
-        # The start and end of the server pass here too.
-        Middleware(PlainStart),
-        # Every reply has an id and a line in the log, refusals too.
-        Middleware(RequestId),
-        Middleware(AccessLog, served=served),
-        # Outside of all that may refuse, so that the refusal is in the caller's dialect.
-        Middleware(Dialect),
-        # Before anything is done or told; a refused page gets no CORS headers.
-        Middleware(Guard, served=served),
-        # Outside of all that may answer with an error, so that pages can read it.
-        Middleware(Cors, served=served),
-        # Within CORS: a preflight carries no key.
-        Middleware(Authenticate, served=served),
-    )
-
-
-def _peer_outer(served: Serving, token: str) -> tuple[Middleware, ...]:
-    """The worker that passes a request on has looked at its origin and its key."""
-    return (
-        Middleware(RequestId),
-        Middleware(AccessLog, served=served),
-        Middleware(Dialect),
-        Middleware(FromPeer, served=served, token=token),
-    )

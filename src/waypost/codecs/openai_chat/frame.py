@@ -48,12 +48,27 @@ class Frame:
         last = stream.rfind(self._tail, start)
         if last < 0:
             return start
-        texts = stream[start + len(self._head) : last].split(self._joint)
+        run = stream[start + len(self._head) : last]
+        texts = self._texts(run)
         # Between two joints there are only texts, if nothing in them ends a string or begins an escape.
         if b"" not in texts and _unplain(b"".join(texts)) is None:
             return last + len(self._tail)
         sound = list(takewhile(_string, texts))
         return start + sum(map(len, sound)) + len(sound) * len(self._joint)
+
+    def _texts(self, run: bytes) -> list[bytes]:
+        """What stands between the joints.
+
+        Looking for something as long as a joint takes several times as long as guessing where it stands by the line
+        ends, and comparing.
+        """
+        lines = run.split(b"\n")
+        before, after = len(self._head), len(self._after)
+        texts = [line[before:-after] for line in lines[::2]]
+        if len(texts) == 1:
+            return run.split(self._joint)
+        texts[0], texts[-1] = lines[0][:-after], lines[-1][before:]
+        return texts if self._joint.join(texts) == run else run.split(self._joint)
 
     def fits(self, data: bytes) -> bool:
         """Is it this frame with some text in it?"""

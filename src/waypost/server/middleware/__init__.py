@@ -1,1 +1,1 @@
-"""Plain ASGI middlewares, each one rule. Their order is in `waypost.server.api`."""
+"""What holds for every request, each rule in its own module. Their order is in `front`, and in `waypost.server.api`."""

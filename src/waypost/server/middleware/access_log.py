@@ -7,25 +7,25 @@ from __future__ import annotations
 
 import json
 import logging
-import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeAlias
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Scope, Send
 
 from waypost.errors import Attempt, WaypostError
 from waypost.gateway import story
-from waypost.gateway.call_record import CallRecord, RequestEnd, begin_record, end_record, note_failure
+from waypost.gateway.call_record import CallRecord, RequestEnd
 from waypost.server.application import ServedApplication
 from waypost.server.callers import caller_of
 from waypost.server.envelope import FOREIGN_CODE
 from waypost.server.jsonwire import json_bytes
 from waypost.server.logs import LineHandler
-from waypost.server.middleware.request_id import request_id_of
+from waypost.server.middleware.request_id import HEADER, request_id_of
 
 logger = logging.getLogger("waypost.access")
 failures = logging.getLogger("waypost.server")
+ID_HEADER: Final = HEADER.encode()
 LONGEST_PATH = 500
 LONGEST_NAME = 200
 NO_REPLY = 499
@@ -41,51 +41,46 @@ OUTCOMES: Final[Mapping[Outcome, story.Outcome]] = {
 
 
 class Reply:
-    """`send` that notes the status and whether the reply's last byte was sent."""
+    """`send` that gives the reply its id, and notes the status and whether the reply's last byte was sent."""
 
-    def __init__(self, send: Send) -> None:
+    __slots__ = ("_id_header", "_send", "complete", "status")
+
+    def __init__(self, send: Send, request_id: str) -> None:
         self.status = NO_REPLY
         self.complete = False
         self._send = send
+        self._id_header = (ID_HEADER, request_id.encode())
 
-    async def __call__(self, message: Message) -> None:
-        """Send it."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-        elif message["type"] == "http.response.body":
+    @property
+    def started(self) -> bool:
+        """Has a status been sent?"""
+        return self.status != NO_REPLY
+
+    def __call__(self, message: Message) -> Awaitable[None]:
+        """Send it. No coroutine of its own: a stream comes through here with each event."""
+        if message["type"] == "http.response.body":
             self.complete = not message.get("more_body", False)
-        await self._send(message)
+        elif message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": [*message.get("headers", ()), self._id_header]}
+        return self._send(message)
 
 
 class AccessLog:
     """Logs method, path, status, outcome and what was called to the logger "waypost.access"."""
 
-    def __init__(self, app: ASGIApp, served: ServedApplication) -> None:
-        self.app = app
+    def __init__(self, served: ServedApplication) -> None:
         self._served = served
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take one connection of any type."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        reply = Reply(send)
-        started = time.monotonic()
-        record, token = begin_record()
-        try:
-            await self.app(scope, receive, reply)
-        except Exception as error:
-            note_failure(error)
-            raise
-        finally:
-            end_record(token)
-            for attempt in record.failures():
-                failures.warning("attempt failed: %s", json.dumps(_failure(attempt, request_id_of(scope))))
-            duration_ms = round((time.monotonic() - started) * 1000, 1)
-            if record.asked_model is not None:
-                self._remember(scope, reply, record, round(duration_ms))
-            if logger.isEnabledFor(logging.INFO):
-                _write(json_bytes(_line(scope, reply, record, duration_ms)).decode())
+    def tell(self, scope: Scope, reply: Reply, record: CallRecord, duration_s: float) -> None:
+        """The request is over."""
+        for attempt in record.failures():
+            failures.warning("attempt failed: %s", json.dumps(_failure(attempt, request_id_of(scope))))
+        duration_ms = round(duration_s * 1000, 1)
+        if record.asked_model is not None:
+            self._remember(scope, reply, record, round(duration_ms))
+        if logger.isEnabledFor(logging.INFO):
+            _write(json_bytes(_line(scope, reply, record, duration_ms)).decode())
 
     def _remember(self, scope: Scope, reply: Reply, record: CallRecord, duration_ms: int) -> None:
         """The request's story, for `explain`."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope
 
 from waypost.errors import BodyTooLarge, InvalidRequest
 from waypost.server.application import ServedApplication
 from waypost.server.disconnect import Connection, connection_of
-from waypost.server.envelope import error_reply
 from waypost.server.middleware.headers import header_value
 
 IDLE_S = 30.0
@@ -22,28 +21,32 @@ TOTAL_S = 300.0
 class BodyLimit:
     """413 `body_too_large` naming the limit; 400 if the body stops coming."""
 
-    def __init__(
-        self, app: ASGIApp, served: ServedApplication, idle_s: float = IDLE_S, total_s: float = TOTAL_S
-    ) -> None:
-        self.app = app
+    def __init__(self, served: ServedApplication, idle_s: float = IDLE_S, total_s: float = TOTAL_S) -> None:
         self._served = served
         self._idle_s = idle_s
         self._total_s = total_s
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take one connection of any type."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
+    def refusal(self, scope: Scope) -> BodyTooLarge | None:
+        """None: the body may be read, as far as it says its length."""
+        # Not read first: a caller that waits for "100 Continue" never sends it.
         limit = self._served.settings.server.max_body_bytes
-        declared = header_value(scope, b"content-length") or ""
-        if declared.isascii() and declared.isdigit() and int(declared[:19]) > limit:
-            # Not read first: a caller that waits for "100 Continue" never sends it.
-            await error_reply(_too_large(limit), scope)(scope, receive, send)
-            return
-        bounded = _Bounded(receive, limit, self._idle_s, self._total_s)
-        bounded.connection = connection_of(scope)
-        await self.app(scope, bounded, send)
+        return _too_large(limit) if (_declared_bytes(scope) or 0) > limit else None
+
+    def bounded(self, scope: Scope, receive: Receive) -> Receive:
+        """`receive` that raises BodyTooLarge or InvalidRequest. Of a request that `refusal` let pass."""
+        connection = connection_of(scope)
+        if connection is not None and not connection.more_body and _declared_bytes(scope) is not None:
+            # All of it has come, and is as long as it says: there is nothing to count and nothing to wait for.
+            return receive
+        bounded = _Bounded(receive, self._served.settings.server.max_body_bytes, self._idle_s, self._total_s)
+        bounded.connection = connection
+        return bounded
+
+
+def _declared_bytes(scope: Scope) -> int | None:
+    """The length that the body says it has; None: it says none."""
+    declared = header_value(scope, b"content-length") or ""
+    return int(declared[:19]) if declared.isascii() and declared.isdigit() else None
 
 
 class _Bounded:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from waypost.errors import WaypostError
@@ -33,13 +34,15 @@ class Boundary:
 
         try:
             await self.app(scope, receive, send_noting_start)
-        except WaypostError as error:
-            if started:
-                raise
-            await error_reply(error, scope)(scope, receive, send)
         except Exception as error:
             # Half a reply cannot be mended: the server closes the connection, which tells the caller so.
             if started:
                 raise
-            logger.exception("request %s failed", request_id_of(scope))
-            await error_reply(error, scope)(scope, receive, send)
+            await told(error, scope)(scope, receive, send)
+
+
+def told(error: Exception, scope: Scope) -> Response:
+    """The reply to a request that ended so before it was answered. What is none of our errors is logged."""
+    if not isinstance(error, WaypostError):
+        logger.error("request %s failed", request_id_of(scope), exc_info=error)
+    return error_reply(error, scope)

@@ -13,7 +13,6 @@ from waypost.gateway.response_cache import CACHE_HEADER
 from waypost.server.application import ServedApplication
 from waypost.server.doors.headers import ATTEMPTS, COST, ESTIMATE, MODEL, PROVIDER, WARNINGS
 from waypost.server.envelope import error_reply
-from waypost.server.middleware.headers import header_value
 from waypost.server.middleware.request_id import HEADER
 from waypost.server.runs import RESPONSE_ID
 
@@ -32,11 +31,7 @@ class Cors:
         self._sharing: Sharing | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take one connection of any type."""
-        if scope["type"] != "http" or header_value(scope, b"origin") is None:
-            # Only pages of browsers say where they come from.
-            await self.app(scope, receive, send)
-            return
+        """Answer a request that says where it comes from."""
         origins = self._served.settings.server.cors_origins
         if self._sharing is None or self._origins is not origins:
             self._origins = origins

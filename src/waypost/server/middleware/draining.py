@@ -5,11 +5,11 @@ The invariant: a refusal comes before the request's body is read, and whatever w
 
 from __future__ import annotations
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
 from waypost.errors import ServerBusy
 from waypost.gateway.overload import Admission, OverloadLimits
-from waypost.server.envelope import error_reply
+from waypost.server.generations import Generations
 from waypost.server.lifecycle import Lifecycle
 from waypost.server.serving import Serving
 from waypost.settings import ServerSettings
@@ -26,53 +26,57 @@ RESUME_SHARE = 0.9
 RESUME_LAG_SHARE = 0.2
 
 
+class ShuttingDown(ServerBusy):
+    """Its reply is the connection's last."""
+
+
+class Stay:
+    """A request in flight, until it says `leave`."""
+
+    __slots__ = ("_admission", "_generation", "_generations", "_lifecycle")
+
+    def __init__(self, lifecycle: Lifecycle, generations: Generations, admission: Admission | None) -> None:
+        self._lifecycle = lifecycle
+        self._generations = generations
+        self._admission = admission
+        """None: the request needed no admission."""
+        self._generation = generations.enter()
+        lifecycle.in_flight += 1
+
+    def leave(self) -> None:
+        """It is over."""
+        self._lifecycle.in_flight -= 1
+        self._generations.leave(self._generation)
+        if self._admission is not None:
+            self._admission.left()
+
+
 class Draining:
     """503 `server_busy` with Retry-After while draining, or overloaded."""
 
-    def __init__(self, app: ASGIApp, lifecycle: Lifecycle, admission: Admission, served: Serving) -> None:
-        self.app = app
+    def __init__(self, lifecycle: Lifecycle, admission: Admission, served: Serving) -> None:
         self._lifecycle = lifecycle
         self._admission = admission
         self._served = served
         self._settings: ServerSettings | None = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take one connection of any type."""
-        if scope["type"] != "http" or scope["path"] in PROBES:
-            await self.app(scope, receive, send)
-            return
+    def enter(self, scope: Scope) -> Stay | ServerBusy | None:
+        """Let the request in, or not; None: it is in, and does not count."""
+        if scope["path"] in PROBES:
+            return None
         if self._lifecycle.draining:
-            error = ServerBusy(
+            return ShuttingDown(
                 "The server is shutting down and takes no new request.",
                 hint="Send the request again in a few seconds.",
                 retry_after_s=RETRY_AFTER_S,
             )
-            await error_reply(error, scope, headers={"connection": "close"})(scope, receive, send)
-            return
+        generations = self._served.generations
         if scope["method"] in LIGHT_METHODS or scope["path"].startswith(ADMIN):
-            await self._counted(scope, receive, send)
-            return
+            return Stay(self._lifecycle, generations, None)
         settings = self._served.settings.server
         if settings is not self._settings:
             self._settings, self._admission.limits = settings, limits_of(settings)
-        overload = self._admission.admit()
-        if overload is not None:
-            await error_reply(overload, scope)(scope, receive, send)
-            return
-        try:
-            await self._counted(scope, receive, send)
-        finally:
-            self._admission.left()
-
-    async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
-        generations = self._served.generations
-        generation = generations.enter()
-        self._lifecycle.in_flight += 1
-        try:
-            await self.app(scope, receive, send)
-        finally:
-            self._lifecycle.in_flight -= 1
-            generations.leave(generation)
+        return self._admission.admit() or Stay(self._lifecycle, generations, self._admission)
 
 
 def limits_of(settings: ServerSettings) -> OverloadLimits:

@@ -30,16 +30,21 @@ class FromPeer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take one connection of any type."""
-        if scope["type"] == "http":
-            shown = (header_value(scope, TOKEN.encode()) or "").encode()
-            caller = self._served.callers.named(header_value(scope, CALLER.encode()) or "")
-            if not hmac.compare_digest(shown, self._token) or caller is None:
-                error = AuthenticationRequired("The caller's key is not one of this server's any more.")
-                await error_reply(error, scope)(scope, receive, send)
-                return
-            set_caller(scope, caller)
-            scope["state"][_FROM_PEER] = True
-        await self.app(scope, receive, send)
+        error = self.refusal(scope) if scope["type"] == "http" else None
+        if error is not None:
+            await error_reply(error, scope)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    def refusal(self, scope: Scope) -> AuthenticationRequired | None:
+        """None: the request may come in."""
+        shown = (header_value(scope, TOKEN.encode()) or "").encode()
+        caller = self._served.callers.named(header_value(scope, CALLER.encode()) or "")
+        if not hmac.compare_digest(shown, self._token) or caller is None:
+            return AuthenticationRequired("The caller's key is not one of this server's any more.")
+        set_caller(scope, caller)
+        scope["state"][_FROM_PEER] = True
+        return None
 
 
 def is_from_peer(scope: Scope) -> bool:

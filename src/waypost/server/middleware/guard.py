@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
 from waypost.errors import OriginRefused
 from waypost.server.application import ServedApplication
-from waypost.server.envelope import error_reply
 from waypost.server.middleware.headers import header_value, header_values
 
 # RFC 9110, 7.2: Host = uri-host [ ":" port ].
@@ -40,27 +39,21 @@ class Allowed:
 class Guard:
     """Refuses with 403 `origin_refused`."""
 
-    def __init__(self, app: ASGIApp, served: ServedApplication) -> None:
-        self.app = app
+    def __init__(self, served: ServedApplication) -> None:
         self._served = served
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take one connection of any type."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
+    def refusal(self, scope: Scope) -> OriginRefused | None:
+        """None: the request may come in."""
         if not self._served.callers.open_to_all:
             # A page of another site has no key, and names of the outside world are expected.
-            await self.app(scope, receive, send)
-            return
+            return None
         settings = self._served.settings.server
         allowed = Allowed(frozenset(settings.allowed_hosts), frozenset(settings.cors_origins))
         try:
             check(scope, allowed)
         except OriginRefused as error:
-            await error_reply(error, scope)(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
+            return error
+        return None
 
 
 def check(scope: Scope, allowed: Allowed) -> None:

@@ -6,33 +6,19 @@ What is passed through is kept from forms by its own door, see `doors.raw`.
 
 from __future__ import annotations
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
 from waypost.errors import UnsupportedMediaType
-from waypost.server.envelope import error_reply
 from waypost.server.middleware.headers import header_value, header_values
 
 SHOWN = 100
 PASSED_THROUGH = "/providers/"
 
 
-class JsonOnly:
-    """415 `unsupported_media_type` otherwise."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take one connection of any type."""
-        asked = scope["type"] == "http" and scope["method"] == "POST" and not scope["path"].startswith(PASSED_THROUGH)
-        error = _objection(scope) if asked else None
-        if error is not None:
-            await error_reply(error, scope)(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
-
-
-def _objection(scope: Scope) -> UnsupportedMediaType | None:
+def form_refusal(scope: Scope) -> UnsupportedMediaType | None:
+    """415 `unsupported_media_type`; None: the body says that it is JSON, or need not."""
+    if scope["method"] != "POST" or scope["path"].startswith(PASSED_THROUGH):
+        return None
     types = header_values(scope, b"content-type")
     has_body = header_value(scope, b"content-length") not in (None, "0") or header_values(scope, b"transfer-encoding")
     if not has_body and not types:

@@ -23,6 +23,14 @@ def request_id_of(scope: Scope) -> str:
     return str(scope.get("state", {}).get("request_id", ""))
 
 
+def give_id(scope: Scope) -> str:
+    """The request's id from now on, set in the scope's state."""
+    given = header_value(scope, HEADER.encode())
+    request_id = given if given is not None and ACCEPTED.fullmatch(given) else new_request_id()
+    scope.setdefault("state", {})["request_id"] = request_id
+    return request_id
+
+
 class RequestId:
     """Sets the id in the scope's state and in `current_request_id`, and echoes it."""
 
@@ -34,9 +42,7 @@ class RequestId:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = header_value(scope, HEADER.encode()) or ""
-        request_id = given if ACCEPTED.fullmatch(given) else new_request_id()
-        scope.setdefault("state", {})["request_id"] = request_id
+        request_id = give_id(scope)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
