@@ -1,4 +1,4 @@
-"""What holds for every request, in a row and in one layer. Each rule is a function of its own module; the order is here.
+"""What holds for every request, in a row and in one layer. Each rule is a function of its module; the order is here.
 
 One layer, since a dozen of them, each with its own `send`, took as long as the call of a provider. The invariant: every
 reply, refusals too, has an id, is in the caller's dialect and is in the log; nothing is read before it is admitted.
