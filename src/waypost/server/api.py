@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, cast
 
 from fastapi import FastAPI
@@ -127,21 +128,21 @@ def create_app(application: ServedApplication | Serving, peers: Peers | None = N
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    rules = {"served": served, "lifecycle": lifecycle, "admission": admission}
+    front = partial(Front, served=served, lifecycle=lifecycle, admission=admission)
     strangers, callers = (Guard(served).refusal,), (Authenticate(served).refusal,)
     # Within all rules: what one of them refuses is not remembered.
     innermost = (Middleware(Idempotent, served=served),)
     app.chain = (
         # The start and end of the server pass here too.
         Middleware(PlainStart),
-        Middleware(Front, **rules, strangers=strangers, callers=callers),
+        Middleware(front, strangers=strangers, callers=callers),
         *(() if peers is None else (Middleware(PassOn, peers=peers),)),
         *innermost,
     )
     if peers is not None:
         # The worker that passes a request on has looked at its origin and its key.
         from_peer = FromPeer(app, served, peers.neighbourhood.token).refusal
-        app.peer_chain = (Middleware(Front, **rules, callers=(from_peer,), shares=False), *innermost)
+        app.peer_chain = (Middleware(front, callers=(from_peer,), shares=False), *innermost)
     app.state.served = served
     app.state.lifecycle = lifecycle
     app.state.admission = admission
