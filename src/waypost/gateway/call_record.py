@@ -100,7 +100,9 @@ class CallRecord:
         usage = told.usage if told is not None else Usage()
         incomplete = told.incomplete_usage if told is not None else frozenset()
         kind, model = told.kind if told is not None else "", self.model or ""
-        attempts = tuple(self._attempt(attempt) for attempt in self.attempts)
+        limit_ms = self.retry_after_limit_ms
+        # What failed is put into words now, as its exception is not to be held on to; the rest when somebody asks.
+        attempts = [each if each.error is None else _attempt_story(each, limit_ms) for each in self.attempts]
         asked_model, started_at, route, notes = self.asked_model or "", self.started_at, self.route, self.notes
 
         def tell() -> RequestStory:
@@ -112,7 +114,9 @@ class CallRecord:
                 outcome=end.outcome,
                 status=end.status,
                 route=route,
-                attempts=attempts,
+                attempts=tuple(
+                    each if isinstance(each, AttemptStory) else _attempt_story(each, limit_ms) for each in attempts
+                ),
                 usage=usage,
                 incomplete_usage=incomplete,
                 cost_micro_usd=None if incomplete else cost_micro_usd(kind, model, usage),
@@ -121,24 +125,25 @@ class CallRecord:
 
         return tell
 
-    def _attempt(self, attempt: Attempt) -> AttemptStory:
-        error = attempt.error
-        asked_s = error.retry_after_s if isinstance(error, ProviderError) else None
-        return AttemptStory(
-            provider=attempt.provider,
-            model=attempt.model,
-            started_ms=attempt.started_ms,
-            duration_ms=attempt.duration_ms,
-            reason_next=attempt.next,
-            first_token_ms=attempt.first_token_ms,
-            error_code=None if error is None else error_code(error),
-            error_sentence="" if error is None else error_words(error),
-            waited_ms=attempt.waited_ms,
-            asked_wait_ms=None if asked_s is None else round(asked_s * 1000),
-            wait_limit_ms=self.retry_after_limit_ms,
-            key_label=attempt.key_label,
-            way=attempt.way,
-        )
+
+def _attempt_story(attempt: Attempt, wait_limit_ms: int | None) -> AttemptStory:
+    error = attempt.error
+    asked_s = error.retry_after_s if isinstance(error, ProviderError) else None
+    return AttemptStory(
+        provider=attempt.provider,
+        model=attempt.model,
+        started_ms=attempt.started_ms,
+        duration_ms=attempt.duration_ms,
+        reason_next=attempt.next,
+        first_token_ms=attempt.first_token_ms,
+        error_code=None if error is None else error_code(error),
+        error_sentence="" if error is None else error_words(error),
+        waited_ms=attempt.waited_ms,
+        asked_wait_ms=None if asked_s is None else round(asked_s * 1000),
+        wait_limit_ms=wait_limit_ms,
+        key_label=attempt.key_label,
+        way=attempt.way,
+    )
 
 
 def forget_frames(errors: Iterable[BaseException | None]) -> None:

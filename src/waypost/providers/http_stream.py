@@ -241,6 +241,8 @@ class DecodedStream(WireStream):
 
 async def _drain(reply: Reply) -> None:
     """Read the end of the body, so that the connection goes back to the pool; what fails here fails nobody."""
+    if reply.has_come:
+        return
     try:
         async with asyncio.timeout(_DRAIN_S):
             while await reply.next_chunk():

@@ -135,14 +135,14 @@ def create_app(application: ServedApplication | Serving, peers: Peers | None = N
     app.chain = (
         # The start and end of the server pass here too.
         Middleware(PlainStart),
-        Middleware(partial(front, strangers=strangers, callers=callers)),
+        Middleware(front, strangers=strangers, callers=callers),
         *(() if peers is None else (Middleware(PassOn, peers=peers),)),
         *innermost,
     )
     if peers is not None:
         # The worker that passes a request on has looked at its origin and its key.
         from_peer = FromPeer(app, served, peers.neighbourhood.token).refusal
-        app.peer_chain = (Middleware(partial(front, callers=(from_peer,), shares=False)), *innermost)
+        app.peer_chain = (Middleware(front, callers=(from_peer,), shares=False), *innermost)
     app.state.served = served
     app.state.lifecycle = lifecycle
     app.state.admission = admission

@@ -6,15 +6,26 @@ It is also the ASGI extension by which the application learns at once that the c
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 # RFC 9110, 5.5: a field value holds no control characters but the tab; a name is a token.
-_UNSOUND: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_UNSOUND: Final = bytes({*range(32), 127} - {9})
 _BODYLESS: Final = frozenset({204, 304})
+
+
+class _Done:
+    """To be awaited where there is nothing to wait for."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
+
+
+_DONE: Final = _Done()
 
 
 class Cycle(RequestResponseCycle):
@@ -28,16 +39,24 @@ class Cycle(RequestResponseCycle):
         if self.on_disconnect is not None:
             self.on_disconnect()
 
-    async def send(self, message: Any) -> None:
-        """Send one message of the reply."""
+    def send(self, message: Any) -> Awaitable[None]:  # type: ignore[override]
+        """Send one message of the reply. No coroutine unless there is something to wait for."""
         if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
+            return self._send_later(message)
+        self._send(message)
+        return _DONE
+
+    async def _send_later(self, message: Any) -> None:
+        await self.flow.drain()
+        self._send(message)
+
+    def _send(self, message: Any) -> None:
         if self.disconnected:
             return
-        if message["type"] == "http.response.start":
-            self._start(message)
-        elif message["type"] == "http.response.body":
+        if message["type"] == "http.response.body":
             self._body(message.get("body", b""), last=not message.get("more_body", False))
+        elif message["type"] == "http.response.start":
+            self._start(message)
         else:
             raise RuntimeError(f"an HTTP reply takes no message {message['type']!r}")
 
@@ -48,7 +67,7 @@ class Cycle(RequestResponseCycle):
         self.waiting_for_100_continue = False
         status: int = message["status"]
         headers = [*self.default_headers, *message.get("headers", ())]
-        lines = [STATUS_LINE[status]]
+        lines = [name + b": " + value + b"\r\n" for name, value in headers]
         closes = False
         for name, value in headers:
             lowered = name.lower()
@@ -57,16 +76,17 @@ class Cycle(RequestResponseCycle):
                 self.expected_content_length = int(value)
             elif lowered == b"connection" and b"close" in value.lower():
                 self.keep_alive, closes = False, True
-            lines += (name, b": ", value, b"\r\n")
-        if _UNSOUND.search(b"".join([part for pair in headers for part in pair])):
+        fields = b"".join(lines)
+        # Each line ends with two control characters, and there are no others.
+        if len(fields) - len(fields.translate(None, _UNSOUND)) != 2 * len(lines):
             raise RuntimeError("a header of the reply holds a control character")
+        own = b""
         if not self.keep_alive and not closes:
-            lines.append(b"connection: close\r\n")
+            own = b"connection: close\r\n"
         if self.chunked_encoding is None and self.scope["method"] != "HEAD" and status not in _BODYLESS:
             self.chunked_encoding = True
-            lines.append(b"transfer-encoding: chunked\r\n")
-        lines.append(b"\r\n")
-        self._head = b"".join(lines)
+            own += b"transfer-encoding: chunked\r\n"
+        self._head = b"".join((STATUS_LINE[status], fields, own, b"\r\n"))
         asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:

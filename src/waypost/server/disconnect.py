@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol, TypeVar, cast
 
 from starlette.types import Receive, Scope
@@ -45,14 +45,18 @@ async def while_connected(
     cancelled and has ended; else whatever `work` raises.
     """
     ending = _Ending()
-    with lifecycle.on_expiry(ending.expire), _watching(connection, receive, ending):
-        try:
-            return await work
-        except asyncio.CancelledError:
-            # As asyncio.timeout does: a cancellation that was not only ours passes.
-            if ending.reason is None or ending.task.uncancel() > 0:
-                raise
-            raise ending.reason from None
+    lifecycle.watch(ending.expire)
+    stop_watching = _watch(connection, receive, ending)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        # As asyncio.timeout does: a cancellation that was not only ours passes.
+        if ending.reason is None or ending.task.uncancel() > 0:
+            raise
+        raise ending.reason from None
+    finally:
+        stop_watching()
+        lifecycle.forget(ending.expire)
 
 
 class _Ending:
@@ -76,22 +80,14 @@ class _Ending:
             self.task.cancel()
 
 
-@contextmanager
-def _watching(connection: Connection | None, receive: Receive, ending: _Ending) -> Iterator[None]:
+def _watch(connection: Connection | None, receive: Receive, ending: _Ending) -> Callable[[], object]:
+    """Have the ending told when the caller leaves; what is given stops that."""
     if connection is None:
-        watcher = asyncio.create_task(_disconnected(receive, ending))
-        try:
-            yield
-        finally:
-            watcher.cancel()
-        return
+        return asyncio.create_task(_disconnected(receive, ending)).cancel
     if connection.disconnected:
         ending.leave()
     connection.on_disconnect = ending.leave
-    try:
-        yield
-    finally:
-        connection.on_disconnect = None
+    return partial(setattr, connection, "on_disconnect", None)
 
 
 async def _disconnected(receive: Receive, ending: _Ending) -> None:

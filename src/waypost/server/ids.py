@@ -11,7 +11,10 @@ import re
 from typing import Final
 
 _MARKED: Final = re.compile(r"[a-z]+_[0-9a-f]{32}w([0-9]{1,3})")
+_DRAWN: Final = 256
 _mark = ""
+_draws: list[str] = []
+"""Random bytes, asked of the system for many ids at once: 32 hexadecimal digits each."""
 
 
 def mark_ids(worker: int | None) -> None:
@@ -32,10 +35,22 @@ def new_response_id() -> str:
 
 def new_id(kind: str) -> str:
     """`<kind>_<32 hexadecimal digits>`, and the worker's mark. `kind` is of small letters."""
-    return f"{kind}_{os.urandom(16).hex()}{_mark}"
+    try:
+        # One step, also where two threads want one.
+        digits = _draws.pop()
+    except IndexError:
+        drawn = os.urandom(16 * _DRAWN).hex()
+        digits, *more = [drawn[at : at + 32] for at in range(0, len(drawn), 32)]
+        _draws.extend(more)
+    return f"{kind}_{digits}{_mark}"
 
 
 def worker_of(marked_id: str) -> int | None:
     """The number of the worker that made the id; None if the id does not say."""
     found = _MARKED.fullmatch(marked_id)
     return int(found[1]) if found else None
+
+
+if hasattr(os, "register_at_fork"):
+    # Two processes must never draw the same.
+    os.register_at_fork(after_in_child=_draws.clear)

@@ -26,11 +26,19 @@ class Lifecycle:
     @contextmanager
     def on_expiry(self, end: Callable[[], None]) -> Iterator[None]:
         """Inside the block, `end` is called when the grace time is over: whoever works now ends with an error."""
-        self._waiting.add(end)
+        self.watch(end)
         try:
             yield
         finally:
-            self._waiting.discard(end)
+            self.forget(end)
+
+    def watch(self, end: Callable[[], None]) -> None:
+        """As `on_expiry`, until `forget` is called with the same."""
+        self._waiting.add(end)
+
+    def forget(self, end: Callable[[], None]) -> None:
+        """It is not called any more."""
+        self._waiting.discard(end)
 
     def expire(self) -> None:
         """End the grace time. Call it in the server's event loop."""

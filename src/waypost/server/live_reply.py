@@ -47,14 +47,13 @@ class Wire:
 
     async def send(self, body: bytes, *, last: bool = False) -> None:
         """Send whole events in one write; the last ends the reply."""
-        if not body and not last:
-            return
-        self._sent_at = self._loop.time()
-        if not self.started:
-            self.started = True
-            await self._send({"type": "http.response.start", "status": 200, "headers": self.headers})
-        self._ended = last
-        await self._send({"type": "http.response.body", "body": body, "more_body": not last})
+        if body or last:
+            self._sent_at = self._loop.time()
+            if not self.started:
+                self.started = True
+                await self._send({"type": "http.response.start", "status": 200, "headers": self.headers})
+            self._ended = last
+            await self._send({"type": "http.response.body", "body": body, "more_body": not last})
 
     def close(self) -> None:
         """Nothing more is sent."""

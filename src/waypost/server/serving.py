@@ -117,7 +117,7 @@ class Serving:
     @property
     def settings(self) -> Settings:
         """The settings in force."""
-        return self.current.settings
+        return (self._current or self.current).settings
 
     @property
     def manager(self) -> StreamingAIService:
@@ -132,12 +132,12 @@ class Serving:
     @property
     def callers(self) -> Callers:
         """Who may call now."""
-        return self.current.callers
+        return (self._current or self.current).callers
 
     @property
     def stores(self) -> Stores:
         """What is kept from one request to another, over reloads too."""
-        return self.current.stores
+        return (self._current or self.current).stores
 
     async def reload(self, *, dry_run: bool = False) -> Reloaded:
         """Read the settings anew and serve by them; `dry_run` only looks. Raises SettingsRefused; nothing changed then.

@@ -38,6 +38,11 @@ class Reply:
         self.raw_headers = connection.incoming.headers
         self.headers: Mapping[str, str] = _joined(self.raw_headers)
 
+    @property
+    def has_come(self) -> bool:
+        """Was the whole body read, and is known to have been all of it?"""
+        return self._connection is not None and self._connection.drained
+
     async def read(self, limit_bytes: int | None = None) -> bytes:
         """The whole body, of at most `limit_bytes` (default: the client's `max_reply_bytes`).
 

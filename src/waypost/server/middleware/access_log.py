@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias
 
 from starlette.types import Message, Scope, Send
@@ -90,6 +92,17 @@ class AccessLog:
         self._served.stores.stories.add(request_id, caller_of(scope).name, record.settled(end))
 
 
+def _written_time(now_s: float) -> str:
+    """ISO 8601 with milliseconds, in UTC."""
+    seconds, thousandths = divmod(int(now_s * 1000), 1000)
+    return f"{_written_second(seconds)}.{thousandths:03d}+00:00"
+
+
+@lru_cache(maxsize=4)
+def _written_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
 def _write(line: str) -> None:
     """To the server's own handler without the making of a record, which takes longer than the line."""
     handler = logger.handlers[0] if len(logger.handlers) == 1 and not logger.propagate else None
@@ -110,7 +123,7 @@ def _line(scope: Scope, reply: Reply, record: CallRecord, duration_ms: float) ->
         "error_code": None if record.error is None else code_of(record.error),
     }
     return {
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "time": _written_time(time.time()),
         "method": scope["method"],
         "path": scope["path"][:LONGEST_PATH],
         "status": reply.status,

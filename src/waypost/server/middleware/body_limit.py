@@ -26,27 +26,21 @@ class BodyLimit:
         self._idle_s = idle_s
         self._total_s = total_s
 
-    def refusal(self, scope: Scope) -> BodyTooLarge | None:
-        """None: the body may be read, as far as it says its length."""
-        # Not read first: a caller that waits for "100 Continue" never sends it.
+    def admit(self, scope: Scope, receive: Receive) -> Receive | BodyTooLarge:
+        """`receive` that raises BodyTooLarge or InvalidRequest; or at once why the body will not be read."""
         limit = self._served.settings.server.max_body_bytes
-        return _too_large(limit) if (_declared_bytes(scope) or 0) > limit else None
-
-    def bounded(self, scope: Scope, receive: Receive) -> Receive:
-        """`receive` that raises BodyTooLarge or InvalidRequest. Of a request that `refusal` let pass."""
+        declared = header_value(scope, b"content-length") or ""
+        says_length = declared.isascii() and declared.isdigit()
+        if says_length and int(declared[:19]) > limit:
+            # Not read first: a caller that waits for "100 Continue" never sends it.
+            return _too_large(limit)
         connection = connection_of(scope)
-        if connection is not None and not connection.more_body and _declared_bytes(scope) is not None:
+        if says_length and connection is not None and not connection.more_body:
             # All of it has come, and is as long as it says: there is nothing to count and nothing to wait for.
             return receive
-        bounded = _Bounded(receive, self._served.settings.server.max_body_bytes, self._idle_s, self._total_s)
+        bounded = _Bounded(receive, limit, self._idle_s, self._total_s)
         bounded.connection = connection
         return bounded
-
-
-def _declared_bytes(scope: Scope) -> int | None:
-    """The length that the body says it has; None: it says none."""
-    declared = header_value(scope, b"content-length") or ""
-    return int(declared[:19]) if declared.isascii() and declared.isdigit() else None
 
 
 class _Bounded:

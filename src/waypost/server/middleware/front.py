@@ -1,4 +1,4 @@
-"""What holds for every request, in a row and in one layer. Each rule is a function of its module; the order is here.
+"""What holds for every request, in a row and in one layer. Each rule is a function of its own; the order is here.
 
 One layer, since a dozen of them, each with its own `send`, took as long as the call of a provider. The invariant: every
 reply, refusals too, has an id, is in the caller's dialect and is in the log; nothing is read before it is admitted.
@@ -108,11 +108,11 @@ class Front:
             await error_reply(stay, scope, headers=headers)(scope, receive, send)
             return
         try:
-            refusal = form_refusal(scope) or self._body_limit.refusal(scope)
-            if refusal is not None:
-                await error_reply(refusal, scope)(scope, receive, send)
+            admitted = form_refusal(scope) or self._body_limit.admit(scope, receive)
+            if isinstance(admitted, WaypostError):
+                await error_reply(admitted, scope)(scope, receive, send)
             else:
-                await self._app(scope, self._body_limit.bounded(scope, receive), send)
+                await self._app(scope, admitted, send)
         finally:
             if stay is not None:
                 stay.leave()

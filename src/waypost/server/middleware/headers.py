@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, cast
+from typing import Final
 
 from starlette.types import Scope
 
@@ -17,16 +17,19 @@ def header_values(scope: Scope, name: bytes) -> list[str]:
 
 def header_value(scope: Scope, name: bytes) -> str | None:
     """The first value of a header, None if it was not sent."""
-    values = _by_name(scope).get(name)
+    try:
+        values = scope["state"][_READ].get(name)
+    except KeyError:
+        values = _by_name(scope).get(name)
     return values[0].decode("latin-1") if values else None
 
 
 def _by_name(scope: Scope) -> Mapping[bytes, list[bytes]]:
-    state = scope.setdefault("state", {})
-    known = cast("dict[bytes, list[bytes]] | None", state.get(_READ))
-    if known is None:
+    try:
+        known: dict[bytes, list[bytes]] = scope["state"][_READ]
+    except KeyError:
         known = {}
-        state[_READ] = known
+        scope.setdefault("state", {})[_READ] = known
         for name, value in scope["headers"]:
             known.setdefault(name, []).append(value)
     return known

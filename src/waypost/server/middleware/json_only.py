@@ -20,8 +20,7 @@ def form_refusal(scope: Scope) -> UnsupportedMediaType | None:
     if scope["method"] != "POST" or scope["path"].startswith(PASSED_THROUGH):
         return None
     types = header_values(scope, b"content-type")
-    has_body = header_value(scope, b"content-length") not in (None, "0") or header_values(scope, b"transfer-encoding")
-    if not has_body and not types:
+    if not types and not _has_body(scope):
         return None
     encoding = header_value(scope, b"content-encoding")
     if encoding is not None and encoding.lower() != "identity":
@@ -38,6 +37,11 @@ def form_refusal(scope: Scope) -> UnsupportedMediaType | None:
         hint="Send the header content-type: application/json.",
         param="Content-Type",
     )
+
+
+def _has_body(scope: Scope) -> bool:
+    length = header_value(scope, b"content-length")
+    return length not in (None, "0") or header_value(scope, b"transfer-encoding") is not None
 
 
 def says_json(content_type: str) -> bool:
