@@ -25,6 +25,10 @@ class Bytes:
     def __init__(self, chunks: Sequence[bytes]) -> None:
         self._chunks = [chunk for chunk in chunks if chunk]
 
+    @property
+    def has_come(self) -> bool:
+        return not self._chunks
+
     async def next_chunk(self) -> bytes:
         return self._chunks.pop(0) if self._chunks else b""
 

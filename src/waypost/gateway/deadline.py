@@ -60,6 +60,8 @@ class Deadline:
         """No wait follows."""
         if self._timer is not None:
             self._timer.cancel()
+            # The handle keeps the running task's context, and with it the request's record, which leads back here.
+            self._timer = None
 
     def _expire(self) -> None:
         self._expired = True

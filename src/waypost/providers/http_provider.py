@@ -92,7 +92,7 @@ class HttpProvider:
                 body = await reply.read()
             finally:
                 reply.close()
-            answer = self._answer(body, shown_headers(reply.headers), sending)
+            answer = self._answer(body, shown_headers(reply.headers, self._options.secrets), sending)
             answer.key_label = key_label
             return answer
 
@@ -124,7 +124,7 @@ class HttpProvider:
         return Answer.of(replace(response, notes=sending.notes) if sending.notes else response, headers)
 
     def _wire_stream(self, reply: Reply, sending: _Sending, asked: Asked) -> WireStream:
-        about = StreamFacts(shown_headers(reply.headers), sending.notes, self._named_errors.name)
+        about = StreamFacts(shown_headers(reply.headers, self._options.secrets), sending.notes, self._named_errors.name)
         if not sending.passed:
             decoder = self._codec.stream_decoder(choices=asked.choices)
             return DecodedStream(reply, about, decoder, sending.custom)
@@ -195,6 +195,7 @@ class HttpProvider:
                 body=call.body,
                 deadlines=self._options.deadlines,
             ) as reply:
+                reply.headers = {name: clean(value, self._options.secrets) for name, value in reply.headers.items()}
                 if reply.status < 400:
                     access.report(key, None)
                     yield reply
@@ -208,7 +209,7 @@ class HttpProvider:
     ) -> tuple[bytes, Mapping[str, str]]:
         reply, _ = await self._opened(lambda access: access.url_at(path, model), headers, body)
         try:
-            return await reply.read(), shown_headers(reply.headers)
+            return await reply.read(), shown_headers(reply.headers, self._options.secrets)
         finally:
             reply.close()
 
@@ -229,9 +230,9 @@ SHOWN_HEADERS: Final = ("x-ratelimit-", "anthropic-ratelimit-")
 """How the names of a provider's headers begin that its callers know and may see."""
 
 
-def shown_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
-    """Those of a reply that are passed on."""
-    return {name: value for name, value in headers.items() if name.startswith(SHOWN_HEADERS)}
+def shown_headers(headers: Mapping[str, str], secrets: tuple[str, ...] = ()) -> Mapping[str, str]:
+    """Those of a reply that are passed on, without anything that looks like a key."""
+    return {name: clean(value, secrets) for name, value in headers.items() if name.startswith(SHOWN_HEADERS)}
 
 
 class _NamedErrors:

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from waypost.chat import Json
+from waypost.errors import UnknownModel
 from waypost.server.application import served_by
 from waypost.server.callers import caller_of
 from waypost.server.doors.anthropic_messages import ANTHROPIC_MESSAGES
@@ -70,6 +71,8 @@ async def get_model(request: Request) -> Response:
     """One of those, or any other name that leads to a model. Raises UnknownModel."""
     gateway = served_by(request).gateway
     name = request.path_params["name"]
+    if not name:
+        raise UnknownModel("The path names no model.", hint="GET /v1/models lists them.", param="model")
     caller_of(request.scope).demand(name)
     owner = gateway.names.get(name) or gateway.router.plan(name).targets[0].provider
     return _reply(request, _form(request).one(name, owner))
