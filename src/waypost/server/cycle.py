@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from waypost.server.disconnect import CONNECTION
+
 # RFC 9110, 5.5: a field value holds no control characters but the tab; a name is a token.
 _UNSOUND: Final = bytes({*range(32), 127} - {9})
 _BODYLESS: Final = frozenset({204, 304})
@@ -33,6 +35,17 @@ class Cycle(RequestResponseCycle):
 
     on_disconnect: Callable[[], None] | None = None
     _head: bytes = b""
+
+    async def run_asgi(self, app: Any) -> None:
+        """Have the application answer.
+
+        After that the scope leads here no more: the two would be a cycle, which keeps the request and all that it
+        leads to until the collector looks at what is old, and that is seldom.
+        """
+        try:
+            await super().run_asgi(app)
+        finally:
+            (self.scope.get("extensions") or {}).pop(CONNECTION, None)
 
     def disconnect(self) -> None:
         """The connection was lost."""
