@@ -22,8 +22,6 @@ TEXTS = st.text(min_size=1, max_size=6)
 class Bytes:
     """A reply whose chunks are given."""
 
-    has_come = False
-
     def __init__(self, chunks: Sequence[bytes]) -> None:
         self._chunks = [chunk for chunk in chunks if chunk]
 
