@@ -21,8 +21,7 @@ THINKING: Final = ("reasoning_effort", "reasoning", "thinking")
 """Members by which callers of any format but Gemini's ask for reasoning."""
 
 
-@dataclass(frozen=True, slots=True)
-class Glance:
+class Glance(msgspec.Struct, frozen=True):
     """What is known of a request before it is decoded. `members` are the body's own, as JSON values."""
 
     members: Mapping[str, Json]

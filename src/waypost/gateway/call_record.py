@@ -80,7 +80,9 @@ class CallRecord:
 
     def failures(self) -> tuple[Attempt, ...]:
         """Each call that failed, in order. One that broke off after it had begun to answer comes last."""
-        failed = tuple(attempt for attempt in self.attempts if attempt.error is not None)
+        failed = tuple([attempt for attempt in self.attempts if attempt.error is not None])
+        if not failed and self.error is None:
+            return ()
         told = any(attempt.error is self.error for attempt in failed)
         if told or not isinstance(self.error, ProviderError):
             return failed

@@ -13,6 +13,8 @@ from types import TracebackType
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
+import msgspec
+
 from waypost.chat import EmbeddingRequest, EmbeddingResponse, Request
 from waypost.codecs.codec import Codec
 from waypost.codecs.custom_tools import CustomCalls, custom_calls
@@ -214,8 +216,7 @@ class HttpProvider:
             reply.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Sending:
+class _Sending(msgspec.Struct, frozen=True):
     """A request's body as it goes out. `passed`: it is the caller's own, and so is the answer."""
 
     body: bytes

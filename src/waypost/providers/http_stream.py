@@ -58,34 +58,31 @@ class WireStream(ABC):
 
     async def __anext__(self) -> Batch:
         """The next batch; it has at least one event. Raises ProviderError."""
+        # In one coroutine, since a slow stream comes through here with each event.
         try:
-            return await self._next()
+            while not self._over:
+                if self._error is not None:
+                    raise self._error
+                if self._ended:
+                    batch = await self._last()
+                else:
+                    try:
+                        chunk = await self._reply.next_chunk()
+                    except ProviderConnectionLost as error:
+                        batch = self._at_end(error)
+                    else:
+                        batch = self._batch(chunk) if chunk else self._at_end(None)
+                if batch is not None:
+                    return batch
         except ProviderError as error:
             self._name_error(error)
             raise
-
-    async def _next(self) -> Batch:
-        while not self._over:
-            if self._error is not None:
-                raise self._error
-            if self._ended:
-                self._over = True
-                await _drain(self._reply)
-                batch = self._tail()
-                if batch is None:
-                    break
-                return batch
-            batch = await self._read()
-            if batch is not None:
-                return batch
         raise StopAsyncIteration
 
-    async def _read(self) -> Batch | None:
-        try:
-            chunk = await self._reply.next_chunk()
-        except ProviderConnectionLost as error:
-            return self._at_end(error)
-        return self._batch(chunk) if chunk else self._at_end(None)
+    async def _last(self) -> Batch | None:
+        self._over = True
+        await _drain(self._reply)
+        return self._tail()
 
     def _at_end(self, lost: ProviderConnectionLost | None) -> Batch | None:
         """A provider that has said it was finished owes nothing more: then a lost connection is no loss."""
@@ -131,11 +128,13 @@ class PassedStream(WireStream):
         self._token = False
 
     def _batch(self, chunk: bytes) -> Batch | None:
-        self._token = False
-        passed: list[bytes] = []
-        start = 0
         # A run of events that differ in their text alone is passed over at once; any other is looked at by itself.
         skims = self._watch.skims and (chunk.isascii() or _is_utf8(chunk))
+        start = self._watch.skim(chunk, 0) if skims and self._sse.between_events else 0
+        if start == len(chunk):
+            return self._made(chunk, token=True)
+        self._token = start > 0
+        passed = [chunk[:start]] if start else []
         while start < len(chunk) and self._error is None:
             end = self._watch.skim(chunk, start) if skims and self._sse.between_events else start
             if end > start:
@@ -149,11 +148,13 @@ class PassedStream(WireStream):
         self.usage, self.model = self._watch.usage, self._watch.model
         if not passed:
             return None
-        raw = passed[0] if len(passed) == 1 else b"".join(passed)
+        return self._made(passed[0] if len(passed) == 1 else b"".join(passed), token=self._token)
+
+    def _made(self, raw: bytes, *, token: bool) -> Batch:
         if not self._tell_usage:
             raw = raw.replace(_USAGE_UNASKED, b"")
         # Decoded from the bytes, should anybody ask: batches are kept for recovery, and their events weigh more.
-        return Batch(raw=raw, token=self._token, decode=partial(self._decoded, raw))
+        return Batch(raw=raw, token=token, decode=partial(self._decoded, raw))
 
     def _see(self, frames: Sequence[Frame], passed: list[bytes]) -> None:
         try:

@@ -52,26 +52,31 @@ class Cycle(RequestResponseCycle):
         if self.on_disconnect is not None:
             self.on_disconnect()
 
+    async def receive(self) -> Any:
+        """The next message of the request; at once if its whole body has come and was not given yet."""
+        if self.more_body or not self.body or self.disconnected or self.response_complete:
+            return await super().receive()
+        body, self.body = bytes(self.body), bytearray()
+        self.message_event.clear()
+        return {"type": "http.request", "body": body, "more_body": False}
+
     def send(self, message: Any) -> Awaitable[None]:  # type: ignore[override]
         """Send one message of the reply. No coroutine unless there is something to wait for."""
-        if self.flow.write_paused and not self.disconnected:
-            return self._send_later(message)
-        self._send(message)
-        return _DONE
-
-    async def _send_later(self, message: Any) -> None:
-        await self.flow.drain()
-        self._send(message)
-
-    def _send(self, message: Any) -> None:
         if self.disconnected:
-            return
+            return _DONE
+        if self.flow.write_paused:
+            return self._send_later(message)
         if message["type"] == "http.response.body":
             self._body(message.get("body", b""), last=not message.get("more_body", False))
         elif message["type"] == "http.response.start":
             self._start(message)
         else:
             raise RuntimeError(f"an HTTP reply takes no message {message['type']!r}")
+        return _DONE
+
+    async def _send_later(self, message: Any) -> None:
+        await self.flow.drain()
+        await self.send(message)
 
     def _start(self, message: Any) -> None:
         if self.response_started:

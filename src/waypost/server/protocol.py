@@ -74,6 +74,8 @@ class EnvelopeProtocol(HttpToolsProtocol):
     """What came since this head began; the parser tells a header only when it has all of it."""
     _refusal: InvalidRequest | None = None
     _head_timer: TimerHandle | None = None
+    _quiet_since: float | None = None
+    """When the last answer ended, by the loop's clock; None: something has come since."""
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """The first head is awaited from now on."""
@@ -84,6 +86,9 @@ class EnvelopeProtocol(HttpToolsProtocol):
         """Nothing is awaited any more."""
         self._head_came()
         super().connection_lost(exc)
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
         if isinstance(self.cycle, Cycle) and not self.cycle.response_complete:
             self.cycle.disconnect()
 
@@ -165,9 +170,36 @@ class EnvelopeProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Answered. A refused body may still be coming, but not for ever."""
-        super().on_response_complete()
-        if self._in_body and not self.transport.is_closing():
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._rest()
+        if self._in_body:
             self._await_head()
+
+    def _rest(self) -> None:
+        """As uvicorn's keep-alive timer, but one for many requests: it looks again when it rings too early."""
+        self._quiet_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self._look_whether_quiet)
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Called by uvicorn when something has come."""
+        self._quiet_since = None
+
+    def _look_whether_quiet(self) -> None:
+        self.timeout_keep_alive_task = None
+        if self._quiet_since is None:
+            return
+        due = self._quiet_since + self.timeout_keep_alive
+        if self.loop.time() < due:
+            self.timeout_keep_alive_task = self.loop.call_at(due, self._look_whether_quiet)
+        else:
+            self.timeout_keep_alive_handler()
 
     def send_400_response(self, msg: str) -> None:
         """Called by uvicorn when the parser gives up; `msg` is its sentence, which says nothing more."""

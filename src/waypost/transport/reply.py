@@ -76,10 +76,11 @@ class Reply:
         connection = self._connection
         if connection is None:
             raise ProviderConnectionLost(f"The reply of {self._place} was closed before it was read.")
-        if (overdue := connection.watch.overdue()) is not None and not connection.drained:
+        incoming = connection.incoming
+        # Who has to wait meets the timer.
+        if incoming.pieces and (overdue := connection.watch.overdue()) is not None:
             connection.abort()
             raise overdue
-        incoming = connection.incoming
         while not incoming.pieces:
             if incoming.complete:
                 return b""

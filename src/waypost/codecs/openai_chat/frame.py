@@ -45,6 +45,10 @@ class Frame:
         """
         if self._padded or not stream.startswith(self._head, start):
             return start
+        text = _text(stream, start + len(self._head))
+        if text is not None and stream.endswith(self._tail, end := text.end()) and len(stream) == end + len(self._tail):
+            # One event by itself, as they come from a provider that writes as it thinks.
+            return len(stream)
         last = stream.rfind(self._tail, start)
         if last < 0:
             return start

@@ -6,10 +6,11 @@ dialect's own error and nothing after it.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import cast
+from typing import Final, cast
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
@@ -21,7 +22,7 @@ from waypost.gateway.served import Served, ServedStream
 from waypost.providers.answers import Batch
 from waypost.providers.asked import Asked
 from waypost.server.application import lifecycle_in, served_in
-from waypost.server.body import off_loop_if_large, read_whole
+from waypost.server.body import LARGE_BYTES, read_whole
 from waypost.server.callers import caller_of
 from waypost.server.disconnect import CallerGone, connection_of, while_connected
 from waypost.server.doors.beside import beside, part_beside, response_beside
@@ -34,6 +35,7 @@ from waypost.server.lifecycle import Lifecycle
 from waypost.server.live_reply import KEEP_ALIVE_S, LiveReply, Wire
 from waypost.server.middleware.request_id import request_id_of
 
+_OF_WHOLE_ANSWERS: Final = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 logger = logging.getLogger("waypost.server")
 
 
@@ -50,7 +52,10 @@ class DoorCall:
             body = await read_whole(receive)
         except ClientDisconnect:
             return
-        asked = await off_loop_if_large(len(body), lambda: door.read(scope, body))
+        if len(body) < LARGE_BYTES:
+            asked = door.read(scope, body)
+        else:
+            asked = await asyncio.to_thread(door.read, scope, body)
         caller_of(scope).demand(asked.model)
         cache = cache_of(scope, asked)
         if cache is None:
@@ -89,12 +94,7 @@ def whole_answer(door: Door, served: Served, asked: Asked, request_id: str) -> t
         encoded = door.codec.encode_response(replace(response, model=served.model, provider_fields=fields))
         content = encoded.body
         headers = dict(reply_headers(door, served, encoded.losses, request_id))
-    headers |= {
-        "content-type": "application/json",
-        "content-length": str(len(content)),
-        "cache-control": "no-store",
-    }
-    return raw_headers(headers), content
+    return [*raw_headers(headers), *_OF_WHOLE_ANSWERS, (b"content-length", b"%d" % len(content))], content
 
 
 def raw_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
