@@ -139,9 +139,21 @@ class Router:
             named = [provider for provider, given in answers.items() if given is answer]
             if len(named) > 1:
                 raise self._ambiguous(name, named)
+            if named and answer is None:
+                self._demand_no_slip(name, named[0])
             if named:
                 return Plan((Target(named[0], name),))
         return None
+
+    def _demand_no_slip(self, name: str, provider: str) -> None:
+        """A route's name with a slip in it must not take the request to a provider that may have any model."""
+        nearest = difflib.get_close_matches(name, self._routes, n=1, cutoff=0.8)
+        if nearest:
+            raise UnknownModel(
+                f'No route or model here is named "{name}".',
+                hint=f'Did you mean "{nearest[0]}"? If it is a model of {provider}, write "{provider}/{name}".',
+                param="model",
+            )
 
     def _ambiguous(self, name: str, providers: Sequence[str]) -> UnknownModel:
         nearest = difflib.get_close_matches(name, self._routes, n=1, cutoff=0.75)
