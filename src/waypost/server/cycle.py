@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from waypost.server.disconnect import CONNECTION
+
 # RFC 9110, 5.5: a field value holds no control characters but the tab; a name is a token.
 _UNSOUND: Final = bytes({*range(32), 127} - {9})
 _BODYLESS: Final = frozenset({204, 304})
@@ -123,6 +125,8 @@ class Cycle(RequestResponseCycle):
             raise RuntimeError("the body is shorter than Content-Length says")
         self.response_complete = True
         self.message_event.set()
+        # The scope holds this connection and it holds the scope: a circle would stay until the collector comes.
+        self.scope["extensions"].pop(CONNECTION, None)
         if not self.keep_alive:
             self.transport.close()
         self.on_response()
