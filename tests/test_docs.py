@@ -18,6 +18,15 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
 
 
+ENVIRONMENT = {
+    "ANTHROPIC_API_KEY": "test-key-1",
+    "OPENAI_API_KEY": "test-key-2",
+    "WAYPOST_WEB_KEY": "0123456789abcdef-web",
+    "WAYPOST_ADMIN_KEY": "0123456789abcdef-admin",
+}
+"""What the examples take from the environment."""
+
+
 def blocks(page: Path, language: str) -> list[str]:
     """The code blocks of a page that are marked with that language."""
     return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
@@ -50,7 +59,7 @@ def test_the_settings_in_the_guides_are_valid(tmp_path: Path) -> None:
     for number, text in enumerate(examples):
         file = tmp_path / f"{number}.yaml"
         file.write_text(text, encoding="utf-8")
-        assert load_settings(file, {"ANTHROPIC_API_KEY": "test-key-1", "OPENAI_API_KEY": "test-key-2"}).routes
+        assert load_settings(file, ENVIRONMENT).routes
 
 
 def test_every_argument_of_a_request_is_in_the_library_guide() -> None:

@@ -470,8 +470,9 @@ class AllTargetsFailed(WaypostError):
     http_status = 502
 
     def __init__(self, attempts: Sequence[Attempt]) -> None:
-        errors = [attempt.error for attempt in attempts]
-        told = dict.fromkeys(f"{attempt.provider}: {_sentence(attempt.error)}" for attempt in attempts)
+        failed = [(attempt.provider, attempt.error) for attempt in attempts if attempt.error is not None]
+        errors = [error for _, error in failed]
+        told = dict.fromkeys(f"{provider}: {_sentence(error)}" for provider, error in failed)
         hints = dict.fromkeys(error.hint for error in errors if isinstance(error, WaypostError) and error.hint)
         super().__init__(f"All AI providers failed: {'; '.join(told) or 'none is configured'}.", hint=" ".join(hints))
         self.attempts = tuple(attempts)
@@ -482,11 +483,22 @@ class AllTargetsFailed(WaypostError):
         self.retry_after_s = min((wait for wait in waits if wait is not None), default=None)
 
     @property
+    def common(self) -> WaypostError | None:
+        """The last error, if all who were asked failed in the same way; None if they differ, or nobody was asked.
+
+        A target that was left alone says nothing new beside those that were asked.
+        """
+        asked = [each.error for each in self.attempts if not isinstance(each.error, TargetPaused)]
+        errors = asked or [each.error for each in self.attempts]
+        last = errors[-1] if len({type(each) for each in errors}) == 1 else None
+        return last if isinstance(last, WaypostError) else None
+
+    @property
     def errors(self) -> dict[str, Exception]:
         """The last error of each provider, by name."""
         return {attempt.provider: attempt.error for attempt in self.attempts if attempt.error is not None}
 
 
-def _sentence(error: Exception | None) -> str:
+def _sentence(error: Exception) -> str:
     text = error.message if isinstance(error, WaypostError) else str(error) or type(error).__name__
     return text.rstrip().removesuffix(".")

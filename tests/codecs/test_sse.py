@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Sequence
 
 import pytest
@@ -268,3 +270,10 @@ def test_a_line_break_cannot_be_smuggled_into_a_field(text: str) -> None:
 def test_an_id_with_nul_is_refused_because_readers_would_ignore_it() -> None:
     with pytest.raises(ValueError, match="NUL"):
         encode_event(b"", id="a\0")
+
+
+def test_an_event_that_is_too_large_is_not_held_any_longer() -> None:
+    decoder = SseDecoder(max_event_bytes=100_000)
+    with pytest.raises(MalformedResponse):
+        decoder.feed(b"data: " + b"a" * 200_000)
+    assert sum(sys.getsizeof(part) for part in gc.get_referents(decoder)) < 100_000

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from waypost.chat import Usage
 from waypost.errors import Next
-from waypost.gateway.explain import MAX_CHARACTERS, NEXT, sentences, story_json
+from waypost.gateway.explain import MAX_CHARACTERS, MAY_COST, NEXT, sentences, story_json
 from waypost.gateway.story import AttemptStory, Outcome, RequestStory
 
 LIMITED = AttemptStory(
@@ -89,9 +89,16 @@ ENDINGS: list[tuple[AttemptStory, str]] = [
     (replace(LIMITED, reason_next="end"), "; nothing else could be tried."),
     (
         replace(ANSWERED, reason_next="hedge", first_token_ms=None),
-        "was under way and was ended, because the call started beside it was faster.",
+        f"was under way and was ended, because the call started beside it was faster; {MAY_COST}.",
     ),
-    (LOST, "was under way beside the one before and was ended, because that was faster."),
+    (
+        LOST,
+        f"was under way beside the one before and was ended, because that was faster; {MAY_COST}.",
+    ),
+    (
+        replace(LIMITED, reason_next="lost", asked_wait_ms=None),
+        "had too many requests or tokens from us; it had been started beside the one before.",
+    ),
     (replace(LOST, reason_next="caller_left"), "was under way and was ended, because the caller had left."),
     (replace(ANSWERED, first_token_ms=None), "(from 3.5 s to 5 s) gave its whole answer."),
 ]

@@ -20,9 +20,10 @@ from waypost.errors import (
     WaypostError,
 )
 from waypost.gateway.breaker import BreakerLimits, Circuit, HealthBoard
+from waypost.gateway.candidate import Candidate
 from waypost.gateway.fallback import first_answer, first_stream
 from waypost.gateway.policy import NO_RETRIES, Policy
-from waypost.gateway.schedule import Candidate, Schedule, may_fall_back
+from waypost.gateway.schedule import Schedule, may_fall_back
 
 
 @dataclass

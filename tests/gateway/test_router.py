@@ -96,6 +96,18 @@ def test_a_provider_that_cannot_tell_is_asked_when_it_is_the_only_one() -> None:
     assert router(a="anthropic", b="openai_compatible").plan("qwen3:8b").targets == (Target("b", "qwen3:8b"),)
 
 
+def test_a_slip_in_a_routes_name_takes_no_request_to_a_provider_that_may_have_any_model() -> None:
+    """A route for private matters is left by nobody's mistyping."""
+    made = Router(
+        {"open": ConfiguredProvider("openai_compatible", Known("openai_compatible"))}, {"private": [Target("open")]}
+    )
+    with pytest.raises(UnknownModel) as caught:
+        made.plan("privte")
+    assert caught.value.hint == 'Did you mean "private"? If it is a model of open, write "open/privte".'
+    assert made.plan("open/privte").targets == (Target("open", "privte"),)
+    assert made.plan("qwen3:8b").targets == (Target("open", "qwen3:8b"),)
+
+
 def test_every_well_known_name_points_at_a_built_in_kind() -> None:
     for name, entry in model_names().items():
         kind, _, model = entry.target.partition("/")

@@ -17,8 +17,9 @@ from waypost.errors import (
     TargetPaused,
 )
 from waypost.gateway.breaker import BreakerLimits, Circuit, HealthBoard
+from waypost.gateway.candidate import Candidate
 from waypost.gateway.policy import Policy
-from waypost.gateway.schedule import Candidate, Effects, Schedule, backoff_s
+from waypost.gateway.schedule import Effects, Schedule, backoff_s
 
 
 @dataclass
@@ -92,6 +93,16 @@ async def test_no_wait_outlasts_the_total_deadline() -> None:
     schedule = make(world, "a", "b", total_s=5.0, max_retries=1)
     assert await tried(schedule, ProviderRateLimited("429", retry_after_s=6.0), SERVER_ERROR) == ["a", "b"]
     assert world.slept == []
+
+
+async def test_a_timer_that_rings_a_little_early_leaves_no_time_for_another_call() -> None:
+    world = World()
+    schedule = make(world, "first", "second", total_s=2.0)
+    assert await schedule.next()
+    world.now_s += 1.9995
+    schedule.failed(SERVER_ERROR)
+    assert await schedule.next() is None
+    assert [attempt.provider for attempt in schedule.attempts] == ["first"]
 
 
 async def test_after_the_total_deadline_nobody_is_asked() -> None:

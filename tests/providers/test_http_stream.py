@@ -22,10 +22,12 @@ TEXTS = st.text(min_size=1, max_size=6)
 class Bytes:
     """A reply whose chunks are given."""
 
-    has_come = False
-
     def __init__(self, chunks: Sequence[bytes]) -> None:
         self._chunks = [chunk for chunk in chunks if chunk]
+
+    @property
+    def has_come(self) -> bool:
+        return not self._chunks
 
     async def next_chunk(self) -> bytes:
         return self._chunks.pop(0) if self._chunks else b""

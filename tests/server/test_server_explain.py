@@ -94,6 +94,23 @@ async def test_a_key_asks_only_for_what_it_may(url: str, stream: bool) -> None:
         assert (native.status_code, native.json()["error"]["code"]) == (403, "not_allowed")
 
 
+async def test_what_an_answer_cost_is_told_where_its_price_is_known(url: str) -> None:
+    """In a header of whole answers, in Waypost's own answers, and in the story; where it is not known it is absent."""
+    async with httpx.AsyncClient(base_url=url, headers=ALICE, timeout=10) as http:
+        reply = await http.post("/v1/chat/completions", json={**ASKED, "model": "gpt/gpt-5.4-mini"})
+        cost = float(reply.headers["x-waypost-cost-usd"])
+        story = (await http.get(f"/api/ai/requests/{reply.headers['x-request-id']}/explain")).json()
+        assert cost > 0
+        assert story["cost_micro_usd"] == round(cost * 1_000_000)
+        native = {"prompt": "Hello", "model": "gpt/gpt-5.4-mini"}
+        whole = (await http.post("/api/ai/generate", json=native)).json()
+        told = (await http.post("/api/ai/generate", json={**native, "stream": True})).text
+        assert whole["cost_usd"] == json.loads(told.rpartition("data: ")[2])["cost_usd"] > 0
+        unknown = await http.post("/v1/chat/completions", json={**ASKED, "model": "gpt/some-model"})
+        assert unknown.status_code == 200
+        assert "x-waypost-cost-usd" not in unknown.headers
+
+
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "waypost.cli.main", "explain", "--key", "alice-0123456789abcdef", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
@@ -108,3 +125,11 @@ async def test_the_command_tells_the_same(url: str) -> None:
     unknown = await asyncio.to_thread(run, "--url", url, "req_nothing")
     assert unknown.returncode == 1
     assert "is remembered" in unknown.stderr
+
+
+async def test_lists_hold_what_the_key_may_ask_for(url: str) -> None:
+    async with httpx.AsyncClient(base_url=url, timeout=10) as http:
+        for path in ("/v1/models", "/v1/capabilities"):
+            mine, all_of_it = [(await http.get(path, headers=key)).json()["data"] for key in (BOB, ADMIN)]
+            assert (mine, len(all_of_it) > 1) == ([], True), "bob may ask for a route that there is not"
+        assert (await http.get("/v1/models/both", headers=BOB)).status_code == 403

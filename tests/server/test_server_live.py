@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
 import json
 import socket
@@ -14,6 +15,7 @@ import httpx
 import pytest
 
 from waypost import __version__
+from waypost.server.cycle import Cycle
 from waypost.server.middleware import body_limit
 
 PATH = "/api/ai/generate"
@@ -185,3 +187,15 @@ def test_the_server_closes_its_application_and_does_not_name_its_framework(live:
         running.server.drain()
         running.thread.join(10)
     assert served.closed == 1
+
+
+def test_an_answered_request_is_let_go_of_without_the_collector(live: Live, serve: Any, scripted: Any) -> None:
+    with live(serve(scripted(0.0, "a"))) as running:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(3):
+                assert httpx.post(f"http://127.0.0.1:{running.port}{PATH}", json={"prompt": "p"}).status_code == 200
+            assert wait_until(lambda: not any(isinstance(held, Cycle) for held in gc.get_objects()), 5)
+        finally:
+            gc.enable()

@@ -171,6 +171,8 @@ async def test_equal_texts_have_equal_unit_vectors_and_like_ones_near_vectors(cl
         await client.embeddings.create(model="status-429", input="x")
     with pytest.raises(BadRequestError):
         await client.embeddings.create(model="m", input="")
+    with pytest.raises(BadRequestError):
+        await client.embeddings.create(model="m", input="x", extra_body={"encoding_format": ["float"]})
 
 
 def _likeness(one: list[float], other: list[float]) -> float:

@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 import textwrap
+import weakref
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -499,3 +501,24 @@ async def test_a_configuration_file_of_authorities_is_checked_at_once(tmp_path: 
 
 def test_deadlines_have_documented_defaults() -> None:
     assert Deadlines() == Deadlines(connect_s=10, first_byte_s=None, idle_s=60, total_s=600)
+
+
+async def test_a_connection_keeps_nothing_of_the_request_that_opened_it(
+    client: HttpClient, raw_server: StartRawServer
+) -> None:
+    """It rests in the pool long after; what the request's context leads to would stay with it."""
+
+    class Record:
+        """What a request's context leads to."""
+
+    server = await raw_server(answer_for_ever)
+    variable: ContextVar[Record] = ContextVar("record")
+
+    async def request() -> weakref.ref[Record]:
+        record = Record()
+        variable.set(record)
+        assert await fetch(client, server.url) == b"answer"
+        return weakref.ref(record)
+
+    kept = await asyncio.create_task(request())
+    assert kept() is None

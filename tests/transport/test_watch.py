@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 from typing import cast
 
 import pytest
@@ -32,7 +33,8 @@ class Clock:
     def time(self) -> float:
         return self.now
 
-    def call_at(self, at: float, ring: Callable[[], None]) -> Timer:
+    def call_at(self, at: float, ring: Callable[[], None], *, context: Context) -> Timer:
+        assert not context, "a timer of a connection keeps nothing of the request that set it"
         self.timers.append(Timer(at, ring))
         return self.timers[-1]
 

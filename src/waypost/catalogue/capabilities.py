@@ -58,6 +58,10 @@ LIMITS: Final = ("context_window_tokens", "max_output_tokens")
 UNKNOWN: Final = Capabilities()
 
 
+SAME_MODELS: Final = {"vertex": "gemini"}
+"""Kinds that offer another one's models in the same wire format."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where a fact was read and on which day (ISO 8601)."""
@@ -82,7 +86,7 @@ def capabilities_of(kind: str, model: str | None) -> Capabilities:
 @lru_cache(maxsize=1024)
 def knowledge_of(kind: str, model: str | None) -> Knowledge:
     """The same, with the sources."""
-    known = _facts().get(kind)
+    known = _facts().get(SAME_MODELS.get(kind, kind))
     if known is None:
         return Knowledge(UNKNOWN, ())
     entries = [known["wire"]] if "wire" in known else []

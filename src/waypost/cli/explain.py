@@ -50,7 +50,11 @@ def _asked(request_id: str, url: str, key: str | None) -> Any:
             return json.load(reply)
     except urllib.error.HTTPError as error:
         raise _refusal(error) from error
-    except (OSError, ValueError) as error:
+    except json.JSONDecodeError as error:
+        raise RequestError(f"What answers at {url} is no Waypost server.", hint="Give its address by --url.") from error
+    except ValueError as error:
+        raise RequestError("The key cannot be sent as a header.", hint="Give the key as one line of ASCII.") from error
+    except OSError as error:
         raise ProviderUnreachable(
             f"No Waypost server answers at {url}.", hint="Start it with waypost serve, or give --url."
         ) from error

@@ -81,6 +81,7 @@ class SseDecoder:
                 frames.append(self._frame(block))  # noqa: PERF401
         except MalformedResponse as error:
             self.error = error
+            self._held.clear()  # up to `max_event_bytes`, which nobody will read any more
             if not any(frame.event is not None for frame in frames):
                 raise
         return frames

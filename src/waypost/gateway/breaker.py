@@ -58,7 +58,9 @@ class Breaker:
         """Seconds until it is worth asking again; 0 if now."""
         if self.circuit is Circuit.CLOSED:
             return 0.0
-        return max(0.0, self._open_until - self._clock(), (self._probe_until or 0.0) - self._clock())
+        # A probe most often ends long before it is given up.
+        probe_s = min((self._probe_until or 0.0) - self._clock(), self._limits.cool_down_s)
+        return max(0.0, self._open_until - self._clock(), probe_s)
 
     def admit(self) -> bool:
         """May a call be made now? In the half-open state this takes the one probe."""

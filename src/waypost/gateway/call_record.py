@@ -13,7 +13,7 @@ from typing import Protocol
 
 from waypost.catalogue import cost_micro_usd
 from waypost.chat import Usage
-from waypost.errors import Attempt, ProviderError, WaypostError
+from waypost.errors import AllTargetsFailed, Attempt, ProviderError, WaypostError
 from waypost.gateway.story import AttemptStory, Outcome, RequestStory, Telling, error_code, error_words
 
 
@@ -91,7 +91,13 @@ class CallRecord:
         return (*failed, Attempt(provider, self.model, self.error, began_ms))
 
     def settled(self, end: RequestEnd) -> Telling:
-        """The request's story, for whoever asks later. It holds on to no answer, no exception and no trace."""
+        """The request's story, for whoever asks later. It holds on to no answer, no exception and no trace.
+
+        The request's errors lose their traces: see `forget_frames`.
+        """
+        forget_frames(attempt.error for attempt in self.attempts)
+        if isinstance(self.error, WaypostError):  # any other may be on its way to whoever logs it with its trace
+            forget_frames([self.error])
         told = self.told
         usage = told.usage if told is not None else Usage()
         incomplete = told.incomplete_usage if told is not None else frozenset()
@@ -140,6 +146,26 @@ def _attempt_story(attempt: Attempt, wait_limit_ms: int | None) -> AttemptStory:
         key_label=attempt.key_label,
         way=attempt.way,
     )
+
+
+def forget_frames(errors: Iterable[BaseException | None]) -> None:
+    """Cut the traces of these errors, and of those they came from.
+
+    An error whose trace leads to a frame that holds the error is a cycle, and keeps all that its frames hold, such as
+    64 MB of a reply that was too large, until the collector looks: which is seldom, since the server looks for little
+    that is garbage.
+    """
+    left: list[BaseException | None] = list(errors)
+    seen: set[int] = set()
+    while left:
+        error = left.pop()
+        if error is None or id(error) in seen:
+            continue
+        seen.add(id(error))
+        error.__traceback__ = None
+        left += [error.__cause__, error.__context__]
+        if isinstance(error, AllTargetsFailed):
+            left += [attempt.error for attempt in error.attempts]
 
 
 _current: ContextVar[CallRecord | None] = ContextVar("waypost_call_record", default=None)
@@ -207,7 +233,9 @@ def note_failure(error: Exception) -> None:
     if isinstance(error, WaypostError) and error.attempts:
         record.note_attempts(error.attempts)
     if record.attempts:
-        record.provider = record.provider or record.attempts[-1].provider
-        record.model = record.model or record.attempts[-1].model
+        # A call that ran beside the one that failed may come after it.
+        last = next((each for each in reversed(record.attempts) if each.next != "lost"), record.attempts[-1])
+        record.provider = record.provider or last.provider
+        record.model = record.model or last.model
     elif isinstance(error, ProviderError):
         record.provider = record.provider or error.provider

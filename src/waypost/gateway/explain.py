@@ -89,6 +89,15 @@ def _passed_over(attempt: AttemptStory) -> str:
     return "; the next target was asked"
 
 
+MAY_COST: Final = "its provider may bill it all the same, which is not in the cost below"
+
+
+def _lost(attempt: AttemptStory) -> str:
+    if attempt.error_code is not None:
+        return "; it had been started beside the one before"
+    return f" beside the one before and was ended, because that was faster; {MAY_COST}"
+
+
 _WAYS: Final[Mapping[str | None, str]] = {
     "prefill": " by continuing the text",
     "user_turn": " by asking in a further turn for the rest",
@@ -101,9 +110,9 @@ NEXT: Final[Mapping[Next, Callable[[AttemptStory], str]]] = {
     "next_key": lambda _: "; it was asked again with the next key",
     "larger_window": lambda _: "; the next target with a larger context window was asked",
     "recovery": lambda attempt: f"; the broken stream was gone on with{_WAYS.get(attempt.way, '')}",
-    "hedge": lambda _: " and was ended, because the call started beside it was faster",
+    "hedge": lambda _: f" and was ended, because the call started beside it was faster; {MAY_COST}",
     "answered": lambda _: "",
-    "lost": lambda _: " beside the one before and was ended, because that was faster",
+    "lost": _lost,
     "caller_left": lambda _: " and was ended, because the caller had left",
     "end": lambda _: "; nothing else could be tried",
 }

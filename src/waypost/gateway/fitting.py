@@ -14,7 +14,7 @@ from typing import Final, Literal
 from waypost.catalogue import Capabilities, Lack, Need, lacking, needs_of, refusal, without
 from waypost.chat import Json
 from waypost.errors import UnsupportedFeature
-from waypost.gateway.schedule import Candidate
+from waypost.gateway.candidate import Candidate
 from waypost.providers.asked import Asked
 from waypost.providers.provider import Provider
 

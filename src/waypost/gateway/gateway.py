@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast, get_args
 
 from waypost.catalogue import capabilities_of
 from waypost.chat import EmbeddingRequest, EmbeddingResponse, Request
@@ -17,8 +17,11 @@ from waypost.errors import AllTargetsFailed, Attempt, UnknownPath, UnsupportedFe
 from waypost.gateway.balance import LatencyBoard, order
 from waypost.gateway.breaker import HealthBoard
 from waypost.gateway.call_record import current_record, note_served
+from waypost.gateway.candidate import Candidate
 from waypost.gateway.fallback import FirstStream, first_answer, first_stream
 from waypost.gateway.fitting import Traits, fit
+from waypost.gateway.hedge import HedgePolicy, HedgeTarget
+from waypost.gateway.hedge_cost import worst_cost_micro_usd
 from waypost.gateway.inquiries import (
     Asking,
     Inquired,
@@ -30,11 +33,11 @@ from waypost.gateway.inquiries import (
     has_embeddings,
     no_embeddings,
 )
-from waypost.gateway.policy import Policy
+from waypost.gateway.policy import FallbackClass, Policy
 from waypost.gateway.recovering import RecoveringStream, RecoveryPlan
 from waypost.gateway.recovery import RecoveryTarget
 from waypost.gateway.router import ConfiguredProvider, Plan, Router
-from waypost.gateway.schedule import Candidate, Effects, Schedule
+from waypost.gateway.schedule import Effects, Hedging, Schedule
 from waypost.gateway.served import Served, ServedStream
 from waypost.providers.answers import Answer, AnswerStream, Batch
 from waypost.providers.asked import Asked
@@ -48,6 +51,9 @@ MOST_TARGETS: Final = 10_000
 """Callers may name any model, and what is remembered of each must end somewhere."""
 LONG_INPUT_BYTES = 100_000
 """From here on the prompt alone takes a provider long to read."""
+
+
+Latencies: TypeAlias = LatencyBoard[tuple[str, str | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,10 @@ class Planned:
     def asked_of(self, candidate: Candidate[Provider], asked: Asked) -> Asked:
         """What is asked of this target."""
         return self.requests.get(candidate.target, asked) if self.requests else asked
+
+    def going_on(self, candidates: Sequence[Candidate[Provider]]) -> Planned:
+        """For these to go on with a broken stream: whatever one of them refuses, it is not the caller's fault."""
+        return replace(self, candidates=candidates, policy=replace(self.policy, fall_back_on=get_args(FallbackClass)))
 
     def notes_of(self, candidate: Candidate[Provider]) -> tuple[str, ...]:
         """What the caller should know if this target answers."""
@@ -85,7 +95,10 @@ class Gateway:
         self._kinds = kinds
         self.router = Router({name: ConfiguredProvider(kinds[name], providers[name]) for name in providers}, routes)
         self.board = HealthBoard()
-        self.latencies: LatencyBoard[Target] = LatencyBoard()
+        self.latencies: Latencies = LatencyBoard()
+        """Seconds to the first token of streams."""
+        self.whole_latencies: Latencies = LatencyBoard()
+        """Seconds to the end of whole answers: no measure for a stream, nor a stream's for them."""
         self._policies = policies or {}
         self._shares = shares or {}
         self._effects = Effects()
@@ -95,18 +108,19 @@ class Gateway:
     def take_over(self, before: Gateway) -> None:
         """Go on with what the gateway before this one knows of the targets that still exist."""
         self.board.take_over(before.board, self._providers)
-        self.latencies = before.latencies
+        self.latencies, self.whole_latencies = before.latencies, before.whole_latencies
 
     async def generate(self, asked: Asked) -> Served:
         """The whole answer. Raises AllTargetsFailed, or at once what no other target could mend, or UnknownModel."""
-        planned = self._planned(asked)
-        schedule = self._schedule(planned)
+        planned = self._planned(asked, self.whole_latencies)
+        schedule = self._first_schedule(planned, asked, self.whole_latencies)
         answered = await first_answer(
             schedule, lambda candidate: self._generated(planned.asked_of(candidate, asked), candidate)
         )
         answer, candidate = answered.answer, answered.candidate
+        schedule.note_key(answer.key_label)
         notes = (*planned.notes_of(candidate), *answer.notes)
-        served = Served(answer, candidate.name, answered.attempts, notes, self._kinds[candidate.name])
+        served = Served(answer, candidate.name, schedule.attempts, notes, self._kinds[candidate.name])
         note_served(served, served.provider, served.model, served.notes)
         return served
 
@@ -116,8 +130,9 @@ class Gateway:
 
         Leaving the block ends the call.
         """
-        planned = self._planned(asked)
-        first = self._open_stream(self._schedule(planned), lambda candidate: planned.asked_of(candidate, asked))
+        planned = self._planned(asked, self.latencies)
+        schedule = self._first_schedule(planned, asked, self.latencies)
+        first = self._open_stream(schedule, lambda candidate: planned.asked_of(candidate, asked))
         async with first as answered:
             plan = RecoveryPlan(
                 asked,
@@ -125,13 +140,14 @@ class Gateway:
                 planned.candidates,
                 self._recovery_target,
                 self._open_stream,
-                lambda candidates, before: self._schedule(replace(planned, candidates=candidates), before),
+                lambda candidates, before: self._schedule(planned.going_on(candidates), before),
             )
             stream = cast("AnswerStream", first.opened)
+            schedule.note_key(stream.key_label)
             async with RecoveringStream(plan, first, stream, answered.candidate) as recovering:
-                notes = planned.notes_of(answered.candidate)
-                name = answered.candidate.name
-                served = ServedStream(recovering, name, notes, self._kinds[name])
+                candidate = answered.candidate
+                notes = planned.notes_of(candidate)
+                served = ServedStream(recovering, candidate.name, notes, self._kinds[candidate.name])
                 note_served(served, served.provider, served.model, served.notes)
                 yield served
 
@@ -230,34 +246,63 @@ class Gateway:
         for provider in self._providers.values():
             await provider.close()
 
-    def _planned(self, asked: Asked) -> Planned:
-        plan, policy, candidates = self._routed(asked)
+    def _planned(self, asked: Asked, latencies: Latencies | None = None) -> Planned:
+        plan, policy, candidates = self._routed(asked, latencies)
         fitted = fit(asked, candidates, self._traits_of, policy.unsupported)
         return Planned(fitted.candidates, policy, plan.notes, plan.route, fitted.requests)
 
-    def _routed(self, asked: Asked | Inquiry[Any]) -> tuple[Plan, Policy, list[Candidate[Provider]]]:
+    def _routed(
+        self, asked: Asked | Inquiry[Any], latencies: Latencies | None = None
+    ) -> tuple[Plan, Policy, list[Candidate[Provider]]]:
         record = current_record()
         if record is not None:
             record.asked_model = asked.model
         plan = self.router.plan(asked.model)
         policy = self._policies.get(plan.route or "", DEFAULT_POLICY)
         slow = asked.thinks or asked.size_bytes >= LONG_INPUT_BYTES
-        targets = self._ordered(plan.targets, policy, plan.route)
-        candidates = [self._candidate(target, slow=slow) for target in targets]
+        candidates = [self._candidate(target, slow=slow) for target in plan.targets]
+        if policy.balance != "priority" and len(candidates) > 1:
+            candidates = self._ordered(plan, policy, candidates, latencies or self.whole_latencies)
         if record is not None:
             record.route = plan.route
             record.retry_after_limit_ms = round(policy.retry_after_limit_s * 1000)
         return plan, policy, candidates
 
-    def _ordered(self, targets: Sequence[Target], policy: Policy, route: str | None) -> Sequence[Target]:
-        if policy.balance == "priority" or len(targets) == 1:
-            return targets
-        shares = self._shares.get(route or "", {})
-        weights = [shares.get(target, 0.0) for target in targets] if shares else ()
-        return order(targets, policy.balance, self._effects.chance, weights, self.latencies.latencies())
+    def _ordered(
+        self, plan: Plan, policy: Policy, candidates: Sequence[Candidate[Provider]], latencies: Latencies
+    ) -> list[Candidate[Provider]]:
+        shares = self._shares.get(plan.route or "", {})
+        weights = [shares.get(target, 0.0) for target in plan.targets] if shares else ()
+        known = latencies.latencies()
+        # By their places, since a route may name a target twice.
+        seen = {at: known[each.target] for at, each in enumerate(candidates) if each.target in known}
+        places = order(range(len(candidates)), policy.balance, self._effects.chance, weights, seen)
+        return [candidates[place] for place in places]
 
     def _schedule(self, planned: Planned, before: Schedule[Provider] | None = None) -> Schedule[Provider]:
         return Schedule(planned.candidates, planned.policy, self.board, self._effects, before=before)
+
+    def _first_schedule(self, planned: Planned, asked: Asked, latencies: Latencies) -> Schedule[Provider]:
+        schedule, policy = self._schedule(planned), planned.policy
+        if policy.balance == "least_latency":
+            schedule.latencies = latencies
+        if policy.hedge_after_s is not None:
+            schedule.hedging = self._hedging(planned, asked, policy.hedge_after_s)
+        return schedule
+
+    def _hedging(self, planned: Planned, asked: Asked, after_s: float) -> Hedging[Provider]:
+        limit_usd = planned.policy.hedge_max_cost_usd
+        limit_micro_usd = None if limit_usd is None else round(limit_usd * 1_000_000)
+
+        def target_of(candidate: Candidate[Provider]) -> HedgeTarget:
+            is_local = self.traits_of(candidate.name, candidate.model).is_local
+            if limit_micro_usd is None or is_local:
+                return HedgeTarget(candidate.name, candidate.model, is_local)
+            kind, asked_of_it = self._kinds[candidate.name], planned.asked_of(candidate, asked)
+            worst_micro_usd = worst_cost_micro_usd(kind, candidate.model, asked_of_it)
+            return HedgeTarget(candidate.name, candidate.model, is_local, worst_micro_usd)
+
+        return Hedging(HedgePolicy(after_s, limit_micro_usd), target_of)
 
     def _candidate(self, target: Target, *, slow: bool) -> Candidate[Provider]:
         known = self._candidates.get((target, slow))

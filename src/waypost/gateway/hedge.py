@@ -104,7 +104,7 @@ class RaceRules(Generic[ResultT]):
 
     close: Callable[[ResultT], Awaitable[None]] = _drop
     is_worth_another: Callable[[Exception], bool] = lambda _: True
-    sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 async def race(

@@ -15,7 +15,7 @@ from waypost.catalogue import cost_micro_usd
 from waypost.chat import EmbeddingRequest, EmbeddingResponse, Request, Usage
 from waypost.codecs.estimate import estimate_input_tokens
 from waypost.errors import Attempt, UnsupportedFeature
-from waypost.gateway.schedule import Candidate
+from waypost.gateway.candidate import Candidate
 from waypost.providers.inquiry import CountingProvider, EmbeddingProvider, Inquiry, InquiryAnswer
 from waypost.providers.provider import Provider
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from typing import Protocol, Self
+from typing import Protocol, Self, cast
 
 from waypost.chat import Event, Usage, is_token
-from waypost.errors import AllTargetsFailed, Attempt, ProviderError, RecoveryDiverged, WaypostError
+from waypost.errors import AllTargetsFailed, Attempt, ProviderError, RecoveryDiverged, TargetPaused, WaypostError
+from waypost.gateway.candidate import Candidate
 from waypost.gateway.fallback import FirstStream
 from waypost.gateway.policy import Policy
 from waypost.gateway.recovery import RecoveryTarget, chosen_way, request_for
-from waypost.gateway.schedule import Candidate, Schedule
+from waypost.gateway.schedule import Schedule
 from waypost.gateway.seam import SEAMS, Seam
 from waypost.gateway.sent import Sent, SentRecord, Unrecoverable, Way
 from waypost.gateway.total_usage import TotalUsage
@@ -53,17 +54,21 @@ class RecoveringStream:
     def __init__(
         self, plan: RecoveryPlan, first: FirstStream[Provider, Batch], stream: AnswerStream, broken: Candidate[Provider]
     ) -> None:
+        self.key_label = stream.key_label
         self.notes = stream.notes
         self.headers: Mapping[str, str] = stream.headers
         self.unrecoverable = ""
         """Why a break could not be mended, as a clause."""
         self._plan = plan
         self._first = first
+        self._schedule = first.schedule
         self._stream = stream
-        self._candidate = broken
+        self._begun = [broken]
+        """Those that began to answer, the one that does so now last."""
         self._kept: list[Batch] | None = [] if plan.policy.recover else None
         self._kept_bytes = 0
         self._in_hand: Batch | None = None
+        self._finished = False
         self._record: SentRecord | None = None
         self._seam: Seam | None = None
         self._stack = AsyncExitStack()
@@ -80,13 +85,14 @@ class RecoveringStream:
 
     @property
     def incomplete_usage(self) -> frozenset[str]:
-        """The counts that are lower bounds."""
-        return frozenset() if self._seam is None else self._seam.total.incomplete
+        """The counts that are lower bounds: of a stream that has not ended well, all that count what it said."""
+        known = frozenset[str]() if self._seam is None else self._seam.total.incomplete
+        return known if self._finished else known | TotalUsage().plus(self.usage, broken=True).incomplete
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
         """All calls so far."""
-        return self._first.schedule.attempts
+        return self._schedule.attempts
 
     def sent_events(self) -> Sequence[Event]:
         """What was handed out before the last batch, decoded; empty where it is not kept."""
@@ -103,6 +109,9 @@ class RecoveringStream:
         while True:
             try:
                 batch = await self._next()
+            except StopAsyncIteration:
+                self._finished = True
+                raise
             except ProviderError as error:
                 if not await self._goes_on_after(error):
                     raise
@@ -150,22 +159,25 @@ class RecoveringStream:
         sent = self._sent() if _is_break(error) else None
         if sent is None:
             return False
-        before = self._first.schedule
+        before = self._schedule
         candidates = self._candidates(sent)
         if not candidates or not before.calls_left or before.is_late:
             return False
         await self._first.aclose()
         before.leads_to("recovery")
-        schedule = self._plan.go_on(candidates, before)
+        schedule = self._schedule = self._plan.go_on(candidates, before)
         first = self._plan.open_stream(schedule, lambda candidate: self._asked_of(candidate, sent))
         try:
             answered = await self._stack.enter_async_context(first)
         except WaypostError as failure:
             error.attempts = schedule.attempts
-            if diverged := _divergence(failure):
-                raise diverged from error
-            return False
-        self._first, self._candidate = first, answered.candidate
+            if isinstance(error, RecoveryDiverged) or (diverged := _divergence(failure)) is None:
+                return False
+            diverged.attempts = schedule.attempts
+            raise diverged from error
+        schedule.note_key(cast("AnswerStream", first.opened).key_label)
+        self._first = first
+        self._begun.append(answered.candidate)
         self._seam = SEAMS[_way(answered.candidate)](sent, self._spent())
         return True
 
@@ -187,14 +199,16 @@ class RecoveringStream:
         return None if self._seam is None else self._seam.total
 
     def _candidates(self, sent: Sent) -> list[Candidate[Provider]]:
-        """The other targets in the route's order, and then the one that broke."""
-        broken = self._plan.traits(self._candidate)
-        others = [each for each in self._plan.candidates if each.target != self._candidate.target]
+        """The targets in the route's order, and then those that broke, the last one last; none that refused."""
+        broken = self._plan.traits(self._begun[-1])
+        again = {each.target: each for each in reversed(self._begun)}
+        others = [each for each in self._plan.candidates if each.target not in again]
+        refused = {(each.provider, each.model) for each in self.attempts if _is_refusal(each.error)}
         user_turn = self._plan.policy.recover_through_user_turn
         found = []
-        for candidate in (*others, self._candidate):
+        for candidate in (*others, *reversed(again.values())):
             way = chosen_way(sent, broken, self._plan.traits(candidate), user_turn=user_turn)
-            if way is not None:
+            if way is not None and candidate.target not in refused:
                 found.append(replace(candidate, way=way))
         return found
 
@@ -214,6 +228,13 @@ def _way(candidate: Candidate[Provider]) -> Way:
 def _is_break(error: ProviderError) -> bool:
     """Did the target break off, or answer something else than it had begun? A refusal is no break."""
     return error.unwell or isinstance(error, RecoveryDiverged)
+
+
+def _is_refusal(error: Exception | None) -> bool:
+    """Would the target say the same again? What diverged is not worth a third answer either."""
+    if error is None or isinstance(error, TargetPaused):
+        return False
+    return isinstance(error, WaypostError) and not (error.unwell or error.retryable)
 
 
 def _divergence(failure: WaypostError) -> RecoveryDiverged | None:

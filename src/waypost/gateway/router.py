@@ -138,14 +138,31 @@ class Router:
         for answer in (True, None):
             named = [provider for provider, given in answers.items() if given is answer]
             if len(named) > 1:
-                raise UnknownModel(
-                    f'More than one provider may serve "{name}": {", ".join(named)}.',
-                    hint=f'Write "{named[0]}/{name}".',
-                    param="model",
-                )
+                raise self._ambiguous(name, named)
+            if named and answer is None:
+                self._demand_no_slip(name, named[0])
             if named:
                 return Plan((Target(named[0], name),))
         return None
+
+    def _demand_no_slip(self, name: str, provider: str) -> None:
+        """A route's name with a slip in it must not take the request to a provider that may have any model."""
+        nearest = difflib.get_close_matches(name, self._routes, n=1, cutoff=0.8)
+        if nearest:
+            raise UnknownModel(
+                f'No route or model here is named "{name}".',
+                hint=f'Did you mean "{nearest[0]}"? If it is a model of {provider}, write "{provider}/{name}".',
+                param="model",
+            )
+
+    def _ambiguous(self, name: str, providers: Sequence[str]) -> UnknownModel:
+        nearest = difflib.get_close_matches(name, self._routes, n=1, cutoff=0.75)
+        guess = f'Did you mean "{nearest[0]}"? Else write' if nearest else "Write"
+        return UnknownModel(
+            f'More than one provider may serve "{name}": {", ".join(providers)}.',
+            hint=f'{guess} "{providers[0]}/{name}".',
+            param="model",
+        )
 
     def _unknown(self, name: str) -> UnknownModel:
         kinds = {configured.kind for configured in self._providers.values()}

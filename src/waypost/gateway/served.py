@@ -35,7 +35,7 @@ class Served:
     @property
     def model(self) -> str:
         """The model that really answered, as the provider names it."""
-        return self.answer.model or self.attempts[-1].model or ""
+        return self.answer.model or model_asked(self.attempts)
 
     @property
     def usage(self) -> Usage:
@@ -90,7 +90,7 @@ class ServedStream:
     @property
     def model(self) -> str:
         """The model that really answers, as the provider names it."""
-        return self._stream.model or self.attempts[-1].model or ""
+        return self._stream.model or model_asked(self.attempts)
 
     @property
     def usage(self) -> Usage:
@@ -116,3 +116,8 @@ class ServedStream:
         async for batch in self:
             for event in batch.events:
                 yield event
+
+
+def model_asked(attempts: Sequence[Attempt]) -> str:
+    """The model that was asked of whoever answers; a call beside it that lost is told after it."""
+    return next((attempt.model for attempt in reversed(attempts) if attempt.next != "lost"), None) or ""

@@ -49,6 +49,11 @@ def to_ai_response(response: Response, provider: str) -> AIResponse:
     )
 
 
+def usd(micro_usd: int | None) -> float | None:
+    """Millionths of a dollar as dollars; None stays None."""
+    return None if micro_usd is None else micro_usd / 1_000_000
+
+
 def tool_call(part: ToolCall) -> dict[str, str]:
     """A tool call as plain data; `arguments` is the text the model wrote, most often JSON."""
     return {"call_id": part.call_id, "name": part.name, "arguments": part.arguments}

@@ -8,7 +8,7 @@ from typing import Any
 
 from waypost.gateway.gateway import Gateway
 from waypost.manager.arguments import to_request
-from waypost.manager.response import AIResponse, to_ai_response
+from waypost.manager.response import AIResponse, to_ai_response, usd
 from waypost.manager.service import AIStream, StreamingAIService, opened_stream
 from waypost.providers.asked import Asked
 from waypost.providers.provider import ProviderState
@@ -25,6 +25,7 @@ class RoutedAIService(StreamingAIService):
         served = await self.gateway.generate(Asked.of(to_request(prompt, kwargs)))
         response = to_ai_response(served.response, served.provider)
         response.attempts, response.warnings = served.attempts, served.notes
+        response.metadata["cost_usd"] = usd(served.cost_micro_usd)
         return response
 
     @asynccontextmanager
@@ -32,7 +33,7 @@ class RoutedAIService(StreamingAIService):
         """The answer as events, by the route's policy; leaving the block ends the call."""
         asked = Asked.of(to_request(prompt, kwargs), stream=True)
         async with self.gateway.stream(asked) as served, aclosing(served.events()) as events:
-            yield await opened_stream(events, served.provider, served.attempts, served.notes)
+            yield await opened_stream(events, served)
 
     def states(self) -> Mapping[str, ProviderState]:
         """How each provider is, from what is known now."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 
 from waypost.chat import Event, ResponseStart, is_token
 from waypost.errors import Attempt
+from waypost.gateway.candidate import Candidate
 from waypost.gateway.fallback import first_answer, first_stream
-from waypost.gateway.schedule import Candidate, Schedule
+from waypost.gateway.schedule import Schedule
 from waypost.manager.provider import AIServiceProvider, text_as_events, text_of
-from waypost.manager.response import AIResponse
+from waypost.manager.response import AIResponse, usd
 from waypost.providers.provider import ProviderState
 
 ServiceCandidate: TypeAlias = Candidate[AIServiceProvider]
@@ -22,21 +24,28 @@ ServiceCandidate: TypeAlias = Candidate[AIServiceProvider]
 class AIStream:
     """An answer under way: who gives it, and its events. Iterate it once; the last event is Finish, or it raises."""
 
-    def __init__(
-        self,
-        start: ResponseStart,
-        rest: AsyncIterator[Event],
-        provider: str,
-        attempts: tuple[Attempt, ...],
-        warnings: tuple[str, ...],
-    ) -> None:
+    def __init__(self, start: ResponseStart, rest: AsyncIterator[Event], about: About) -> None:
         self.id = start.id
-        self.provider = provider
-        self.model = start.model or (attempts[-1].model if attempts else None) or ""
-        self.attempts = attempts
-        self.warnings = warnings
+        self.provider = about.provider
+        self.warnings = (*about.notes, *start.notes)
         self._start = start
         self._rest = rest
+        self._about = about
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """All calls so far: a stream that breaks may go on by another one."""
+        return self._about.attempts
+
+    @property
+    def model(self) -> str:
+        """The model that answers, as the provider names it."""
+        return self._start.model or (self.attempts[-1].model if self.attempts else None) or ""
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What it cost so far, in US dollars; None: not known."""
+        return usd(self._about.cost_micro_usd)
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         yield self._start
@@ -44,14 +53,42 @@ class AIStream:
             yield event
 
 
-async def opened_stream(
-    events: AsyncIterator[Event], provider: str, attempts: tuple[Attempt, ...], notes: tuple[str, ...]
-) -> AIStream:
+class About(Protocol):
+    """What is known of an answer under way besides its events."""
+
+    @property
+    def provider(self) -> str:
+        """Who answers."""
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """All calls so far."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the caller should know."""
+
+    @property
+    def cost_micro_usd(self) -> int | None:
+        """What it cost so far; None: not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """About an answer of a provider that stands in no route."""
+
+    provider: str
+    attempts: tuple[Attempt, ...]
+    notes: tuple[str, ...]
+    cost_micro_usd: int | None = None
+
+
+async def opened_stream(events: AsyncIterator[Event], about: About) -> AIStream:
     """With its start read, so that it is known who answers before the events are."""
     start = await anext(events)
     if not isinstance(start, ResponseStart):
-        raise TypeError(f"{provider} began its stream with {type(start).__name__}")
-    return AIStream(start, events, provider, attempts, (*notes, *start.notes))
+        raise TypeError(f"{about.provider} began its stream with {type(start).__name__}")
+    return AIStream(start, events, about)
 
 
 class StreamingAIService(ABC):
@@ -134,7 +171,8 @@ class AIServiceManager(StreamingAIService):
             is_token,
         ) as answered:
             candidate = answered.candidate
-            yield await opened_stream(answered.answer, candidate.name, answered.attempts, _notes(candidate))
+            about = _Known(candidate.name, answered.attempts, _notes(candidate))
+            yield await opened_stream(answered.answer, about)
 
     def states(self) -> Mapping[str, ProviderState]:
         """How each provider is, from what is known now; a double that does not say is taken to be ready."""

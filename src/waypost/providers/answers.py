@@ -16,7 +16,7 @@ from waypost.chat import Event, Response, Usage
 class Answer:
     """A whole answer. `body` is None where it exists in canonical form only."""
 
-    __slots__ = ("_decode", "_response", "body", "headers", "model", "notes", "usage")
+    __slots__ = ("_decode", "_response", "body", "headers", "key_label", "model", "notes", "usage")
 
     def __init__(
         self,
@@ -34,6 +34,8 @@ class Answer:
         self.headers = headers or {}
         """Those of the provider's reply that a caller may see."""
         self.notes: tuple[str, ...] = response.notes if response else ()
+        self.key_label: str | None = None
+        """Which of the provider's keys went with the call, where there are several."""
         self._response = response
         self._decode = decode
 
@@ -85,9 +87,11 @@ class AnswerStream(Protocol):
     """A stream under way. Its batches end when the provider has finished, or it raises a ProviderError.
 
     What is known of the whole stream so far: `usage`, `model` as the provider names it ("" if not yet told), `notes`
-    of what of the request could not be carried, and the reply's `headers` that a caller may see.
+    of what of the request could not be carried, the reply's `headers` that a caller may see, and the `key_label` of
+    the provider's key that went with the call, where there are several.
     """
 
+    key_label: str | None
     notes: tuple[str, ...]
     headers: Mapping[str, str]
 

@@ -19,7 +19,7 @@ from waypost.providers.vendors import BEDROCK, BEDROCK_CHAT, BEDROCK_RESPONSES, 
 _WIRES: Final[Mapping[str, tuple[Vendor, str]]] = {
     "anthropic": (BEDROCK, "waypost.codecs.anthropic_messages"),
     "chat": (BEDROCK_CHAT, "waypost.codecs.openai_chat"),
-    "responses": (BEDROCK_RESPONSES, "waypost.codecs.openai_responses"),
+    "responses": (BEDROCK_RESPONSES, "waypost.providers.stateless_responses"),
 }
 """The format's name -> the table row, and the module of its codec."""
 

@@ -89,12 +89,14 @@ class HttpProvider:
         model = model or self.default_model or ""
         with self._named_errors:
             sending = self._sending(asked, model, stream=False)
-            reply = await self._opened(_at_model(model, stream=False), sending.headers, sending.body)
+            reply, key_label = await self._opened(_at_model(model, stream=False), sending.headers, sending.body)
             try:
                 body = await reply.read()
             finally:
                 reply.close()
-            return self._answer(body, shown_headers(reply.headers), sending)
+            answer = self._answer(body, shown_headers(reply.headers, self._options.secrets), sending)
+            answer.key_label = key_label
+            return answer
 
     def stream(self, asked: Asked, model: str = "") -> StreamOpening:
         """The answer as batches of events. Raises ProviderError, also in the middle."""
@@ -104,13 +106,15 @@ class HttpProvider:
         """The reply, which the caller closes, and the answer in it."""
         with self._named_errors:
             sending = self._sending(asked, model, stream=True)
-            reply = await self._opened(_at_model(model, stream=True), sending.headers, sending.body)
+            reply, key_label = await self._opened(_at_model(model, stream=True), sending.headers, sending.body)
             try:
                 _demand_event_stream(reply)
             except ProviderError:
                 reply.close()
                 raise
-            return reply, self._wire_stream(reply, sending, asked)
+            stream = self._wire_stream(reply, sending, asked)
+            stream.key_label = key_label
+            return reply, stream
 
     def _answer(self, body: bytes, headers: Mapping[str, str], sending: _Sending) -> Answer:
         if sending.passed:
@@ -122,7 +126,7 @@ class HttpProvider:
         return Answer.of(replace(response, notes=sending.notes) if sending.notes else response, headers)
 
     def _wire_stream(self, reply: Reply, sending: _Sending, asked: Asked) -> WireStream:
-        about = StreamFacts(shown_headers(reply.headers), sending.notes, self._named_errors.name)
+        about = StreamFacts(shown_headers(reply.headers, self._options.secrets), sending.notes, self._named_errors.name)
         if not sending.passed:
             decoder = self._codec.stream_decoder(choices=asked.choices)
             return DecodedStream(reply, about, decoder, sending.custom)
@@ -140,8 +144,11 @@ class HttpProvider:
         notes = tuple(str(loss) for loss in encoded.losses)
         return _Sending(encoded.body, {}, notes, custom=custom_calls(request))
 
-    async def _opened(self, place: _Address, headers: Mapping[str, str], body: bytes) -> Reply:
-        """The reply of a call that was taken; the caller closes it. Raises ProviderError for any other."""
+    async def _opened(self, place: _Address, headers: Mapping[str, str], body: bytes) -> tuple[Reply, str | None]:
+        """The reply of a call that was taken, which the caller closes, and the key that is told to have gone with it.
+
+        Raises ProviderError for any other.
+        """
         access = await self._options.access()
         url = place(access)
         authorized, key = await access.authorize("POST", url, body)
@@ -149,14 +156,14 @@ class HttpProvider:
         reply = await self._client.open("POST", url, headers=headers, body=body, deadlines=self._options.deadlines)
         if reply.status < 300:
             access.report(key, None)
-            return reply
+            return reply, key.told_label if key else None
         try:
             if reply.status < 400:
                 raise _redirected(reply)
             error = self._codec.decode_error(reply.status, reply.headers, await reply.read(_MAX_ERROR_BODY_BYTES))
         finally:
             reply.close()
-        error.key_label = key.label if key else None
+        error.key_label = key.told_label if key else None
         error.another_key = access.report(key, error)
         raise error
 
@@ -190,6 +197,7 @@ class HttpProvider:
                 body=call.body,
                 deadlines=self._options.deadlines,
             ) as reply:
+                reply.headers = {name: clean(value, self._options.secrets) for name, value in reply.headers.items()}
                 if reply.status < 400:
                     access.report(key, None)
                     yield reply
@@ -201,9 +209,9 @@ class HttpProvider:
     async def _post(
         self, path: str, model: str, body: bytes, headers: Mapping[str, str]
     ) -> tuple[bytes, Mapping[str, str]]:
-        reply = await self._opened(lambda access: access.url_at(path, model), headers, body)
+        reply, _ = await self._opened(lambda access: access.url_at(path, model), headers, body)
         try:
-            return await reply.read(), shown_headers(reply.headers)
+            return await reply.read(), shown_headers(reply.headers, self._options.secrets)
         finally:
             reply.close()
 
@@ -223,9 +231,9 @@ SHOWN_HEADERS: Final = ("x-ratelimit-", "anthropic-ratelimit-")
 """How the names of a provider's headers begin that its callers know and may see."""
 
 
-def shown_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
-    """Those of a reply that are passed on."""
-    return {name: value for name, value in headers.items() if name.startswith(SHOWN_HEADERS)}
+def shown_headers(headers: Mapping[str, str], secrets: tuple[str, ...] = ()) -> Mapping[str, str]:
+    """Those of a reply that are passed on, without anything that looks like a key."""
+    return {name: clean(value, secrets) for name, value in headers.items() if name.startswith(SHOWN_HEADERS)}
 
 
 class _NamedErrors:

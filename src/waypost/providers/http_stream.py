@@ -41,6 +41,7 @@ class WireStream(ABC):
     """See `providers.answers.AnswerStream`. It reads `reply` and never closes it."""
 
     def __init__(self, reply: Reply, about: StreamFacts) -> None:
+        self.key_label: str | None = None
         self.usage = Usage()
         self.model = ""
         self.headers = about.headers

@@ -20,6 +20,12 @@ class Key:
 
     label: str
     secret: str = field(repr=False)
+    is_only: bool = False
+
+    @property
+    def told_label(self) -> str | None:
+        """The label, for a request's story; None: there is no other key to tell it from."""
+        return None if self.is_only else self.label
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,8 @@ class KeyRing:
     ) -> None:
         if not secrets:
             raise ValueError("a ring without keys has no next one")
-        self._keys = tuple(Key(f"#{number}", secret) for number, secret in enumerate(secrets, 1))
+        is_only = len(secrets) == 1
+        self._keys = tuple(Key(f"#{number}", secret, is_only) for number, secret in enumerate(secrets, 1))
         self._rests = {key.label: _Rest(refused_until=clock(), limited_until=clock()) for key in self._keys}
         self._cool_down_s = cool_down_s
         self._clock = clock

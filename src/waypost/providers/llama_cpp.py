@@ -125,6 +125,7 @@ class _ExplainedStream:
         self._answer = answer
         self._batches = aiter(answer)
         self._explain = explain
+        self.key_label = answer.key_label
         self.notes = answer.notes
         self.headers = answer.headers
 

@@ -24,9 +24,9 @@ PLACES: Final = Places(embeddings=(Place("/embeddings", openai_embeddings.codec)
 def create(name: str, options: HostedOptions, wire: Literal["chat", "responses"] = "chat") -> HttpProvider:
     """The provider named `name`. Raises ConfigurationError."""
     if wire == "responses":
-        from waypost.codecs import openai_responses
+        from waypost.providers import stateless_responses
 
-        return build(name, OPENAI_RESPONSES, openai_responses.codec, options, places=PLACES)
+        return build(name, OPENAI_RESPONSES, stateless_responses.codec, options, places=PLACES)
     from waypost.codecs import openai_chat
 
     return build(name, OPENAI, openai_chat.codec, options, places=PLACES)

@@ -37,9 +37,13 @@ class Caller:
     is_admin: bool = True
     settings: KeySettings | None = None
 
+    def may_ask(self, model: str) -> bool:
+        """May the key ask for this route or model?"""
+        return self.settings is None or self.settings.allows(model or "default")
+
     def demand(self, model: str) -> None:
         """Raises NotAllowed if the key may not ask for this route or model."""
-        if self.settings is not None and not self.settings.allows(model or "default"):
+        if not self.may_ask(model):
             raise NotAllowed(
                 f'The key "{self.name}" may not ask for "{model or "default"}".',
                 hint="Ask for a model that it may use, or have the key's routes extended.",

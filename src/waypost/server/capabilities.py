@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from waypost.catalogue import CatalogueTarget, capability_table
 from waypost.server.application import served_by
+from waypost.server.callers import caller_of
 from waypost.server.jsonwire import json_bytes
 
 router = APIRouter(tags=["AI"])
@@ -17,10 +18,17 @@ router = APIRouter(tags=["AI"])
 
 @router.get("/v1/capabilities", summary="What can each target do?", operation_id="capabilities")
 async def capabilities(request: Request) -> Response:
-    """One row for each target of the routes and aliases and each provider's default model.
+    """One row for each target of the routes and aliases and each provider's default model that the key may ask for.
 
     Tools, images, prefill, structured output, context window and more, with prices and the sources of both.
     """
-    targets = [CatalogueTarget(*each) for each in served_by(request).gateway.targets]
+    caller, gateway = caller_of(request.scope), served_by(request).gateway
+    routes = gateway.router.routes.items()
+    routed = {(each.provider, each.model) for name, targets in routes if caller.may_ask(name) for each in targets}
+    targets = [
+        CatalogueTarget(provider, kind, model)
+        for provider, kind, model in gateway.targets
+        if {(provider, model), (provider, None)} & routed or caller.may_ask(f"{provider}/{model}")
+    ]
     rows = {"object": "list", "data": capability_table(targets, at_s=time.time())}
     return Response(json_bytes(rows), media_type="application/json", headers={"cache-control": "no-store"})

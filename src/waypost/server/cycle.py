@@ -36,6 +36,17 @@ class Cycle(RequestResponseCycle):
     on_disconnect: Callable[[], None] | None = None
     _head: bytes = b""
 
+    async def run_asgi(self, app: Any) -> None:
+        """Have the application answer.
+
+        After that the scope leads here no more: the two would be a cycle, which keeps the request and all that it
+        leads to until the collector looks at what is old, and that is seldom.
+        """
+        try:
+            await super().run_asgi(app)
+        finally:
+            (self.scope.get("extensions") or {}).pop(CONNECTION, None)
+
     def disconnect(self) -> None:
         """The connection was lost."""
         if self.on_disconnect is not None:

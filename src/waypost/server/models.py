@@ -106,7 +106,7 @@ class AttemptModel(Wire):
     model: str | None
     """The model asked for; null: the provider's default."""
     error: AttemptErrorModel | None
-    """Null: this call answered."""
+    """Null: this call answered, or was ended because another, made beside it, was faster."""
     duration_ms: int
     """Milliseconds until it answered (streamed: until the first token) or failed."""
 

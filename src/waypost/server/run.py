@@ -36,7 +36,7 @@ logger = logging.getLogger("waypost.server")
 
 TELL_S = 2.0
 """Time for requests that outlived the grace time to tell their callers so."""
-COLLECTOR = (20_000, 50, 50)
+COLLECTOR = (10_000, 10, 10)
 """Objects made before the youngest are looked through, and how seldom the older ones are."""
 FLUSH_S = 5
 """Time for the last bytes to reach slow readers once every request is done."""

@@ -92,7 +92,8 @@ class Telling:
             provider=self._stream.provider,
             model=self._stream.model,
             usage=usage_counts(self._usage),
-            cost_usd=None,
+            # Not every double of a service knows of it.
+            cost_usd=getattr(self._stream, "cost_usd", None),
             attempts=self._stream.attempts,
             finish_reason=self._finish.reason,
             tool_calls=self._tool_calls,

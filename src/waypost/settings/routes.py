@@ -38,7 +38,7 @@ class PolicySettings(Part):
     fall_back_on: tuple[Literal["context_length", "content_policy", "bad_request"], ...] = ("context_length",)
     """Refusals after which another target may be asked; context_length asks only one with a larger window."""
     hedge_after_s: Seconds | None = None
-    """Seconds without a first token after which a second target is asked too, at the cost of both; null: never."""
+    """Seconds without a first token (not streamed: an answer) until a second target is asked too; null: never."""
     hedge_max_cost_usd: Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(refuse_boolean)] | None = (
         None
     )

@@ -56,7 +56,8 @@ async def openai_embeddings(exchange: Exchange) -> web.StreamResponse:
     dimensions = _dimensions(exchange, content.get("dimensions"), full, "dimensions")
     if (reply := await _planned(exchange, model, texts)) is not None:
         return reply
-    encode = _ENCODINGS.get(content.get("encoding_format") or "float")
+    wanted = content.get("encoding_format")
+    encode = _ENCODINGS.get("float" if wanted is None else str(wanted))
     if encode is None:
         raise _refused(exchange, "encoding_format must be 'float' or 'base64'", "encoding_format")
     tokens = sum(map(count_tokens, texts))

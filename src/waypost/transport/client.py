@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import Context
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -157,7 +158,9 @@ async def _dialled(pool: Pool, address: Address, deadlines: Deadlines, total_at:
     limit = asyncio.timeout_at(None if at == float("inf") else at)
     try:
         async with limit:
-            return await pool.dial(address)
+            # In a context of its own: a connection outlives the request that opened it, and would keep all that
+            # the request's context leads to.
+            return await asyncio.get_running_loop().create_task(pool.dial(address), context=Context())
     except TimeoutError:
         if at == total_at:
             raise deadline_error("total", deadlines.total_s, address.place) from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 from dataclasses import dataclass
 from math import inf
 
@@ -130,7 +131,8 @@ class Watch:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = min(due, self.time() + KEEP_ALIVE_S)
-        self._timer = self._loop.call_at(self._timer_at, self._ring)
+        # In an empty context: it outlives the request that set it.
+        self._timer = self._loop.call_at(self._timer_at, self._ring, context=Context())
 
     def _ring(self) -> None:
         self._timer = None

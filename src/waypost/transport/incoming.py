@@ -114,6 +114,9 @@ class Incoming:
     def on_headers_complete(self) -> None:
         """The head is there."""
         status = self._parser.get_status_code()
+        if not 100 <= status <= 599:
+            # Source: RFC 9110, 15: any other is invalid.
+            raise ReplyRefused
         if status < 200:
             # Informational: the reply is yet to come. Counted like a header, so that it has to come some time.
             self._lines += 1

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from aiohttp import web
 from openai import AsyncOpenAI
+from tests.server.gated import becomes
 
 from waypost.app import build
 from waypost.settings import Settings
@@ -387,7 +388,13 @@ async def test_the_access_log_names_provider_and_status(
 ) -> None:
     with caplog.at_level(logging.INFO, "waypost.access"):
         await raw.post("/providers/own/batches?status=404&secret=query", json={})
-    [line] = [json.loads(record.message) for record in caplog.records if record.name == "waypost.access"]
+
+        def told() -> list[dict[str, Any]]:
+            return [json.loads(each.getMessage()) for each in caplog.records if each.name == "waypost.access"]
+
+        # The line is written when the last byte is on its way, which may be there first.
+        assert await asyncio.to_thread(becomes, lambda: bool(told()))
+    [line] = told()
     assert (line["provider"], line["status"], line["attempts"], line["outcome"]) == ("own", 404, 1, "failed")
     assert "query" not in json.dumps(line)
 

@@ -126,6 +126,7 @@ class Told:
 
     usage = Usage()
     model = ""
+    key_label: str | None = None
     notes: tuple[str, ...] = ()
     headers: Mapping[str, str] = MappingProxyType({})
     attempts = (Attempt("p", "asked-model", None, 1),)
@@ -154,6 +155,22 @@ async def sent_by(door: Door, gateway: Gateway, lifecycle: Lifecycle | None = No
     stream = DoorStream(door, gateway, asked, lifecycle or Lifecycle(), keep_alive_s=0.03)
     await stream({"type": "http", "state": {}}, receive, send)
     return sent
+
+
+@pytest.mark.parametrize(
+    ("before", "number"),
+    [
+        (
+            b'data: {"type":"a","sequence_number":8}\n\ndata: {"sequence_number": 9,"delta":"x"}\n\n',
+            b'"sequence_number":10',
+        ),
+        (b'data: {"delta":"\\"sequence_number\\":7"}\n\n', b'"sequence_number":0'),
+    ],
+    ids=["numbered", "only in a text"],
+)
+def test_an_error_after_a_providers_own_events_is_numbered_as_the_next(before: bytes, number: bytes) -> None:
+    event = b'event: error\ndata: {"type":"error","sequence_number":0,"code":"x"}\n\n'
+    assert number in OPENAI_RESPONSES.error_after(event, before)
 
 
 SAID = (PartStart(0, Text("")), PartDelta(0, "hi"))

@@ -10,6 +10,7 @@ from waypost.codecs.anthropic_messages import codec
 from waypost.codecs.jsonbytes import dump, parse_reply
 from waypost.codecs.sse import encode_event
 from waypost.providers.asked import Asked
+from waypost.server.doors.beside import ANTHROPIC_OPAQUE, anthropic_fields, without_direct_callers
 from waypost.server.doors.door import Door, read_written
 
 # Source: Anthropic's guide to streaming: "Event streams may also include any number of ping events."
@@ -21,7 +22,7 @@ FORWARDED: Final = ("anthropic-beta", "anthropic-version")
 
 def read(scope: Scope, body: bytes) -> Asked:
     """Everything stands in the body. Raises InvalidRequest."""
-    return read_written(codec, scope, body, FORWARDED)
+    return read_written(codec, scope, body, FORWARDED, without_direct_callers)
 
 
 def with_request_id(body: bytes, request_id: str) -> bytes:
@@ -30,5 +31,11 @@ def with_request_id(body: bytes, request_id: str) -> bytes:
 
 
 ANTHROPIC_MESSAGES: Final = Door(
-    codec, read, keep_alive=PING, request_id_header="request-id", with_request_id=with_request_id
+    codec,
+    read,
+    keep_alive=PING,
+    request_id_header="request-id",
+    with_request_id=with_request_id,
+    beside=anthropic_fields,
+    parts_beside=ANTHROPIC_OPAQUE,
 )

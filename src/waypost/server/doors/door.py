@@ -5,20 +5,26 @@ A door decides nothing about models: it reads a request in its wire format and w
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from starlette.types import Scope
 
+from waypost.chat import Opaque, Part, Request
 from waypost.codecs.codec import Codec
 from waypost.codecs.passing import glance
 from waypost.providers.asked import Asked, Written
+from waypost.server.doors.beside import ProviderFields, nothing
 from waypost.server.live_reply import COMMENT
 from waypost.server.middleware.headers import header_value
 
 
 def _as_it_is(body: bytes, _request_id: str) -> bytes:
     return body
+
+
+def _unrelated(event: bytes, _before: bytes) -> bytes:
+    return event
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +39,30 @@ class Door:
     """Where this dialect's clients look for the request's id."""
     with_request_id: Callable[[bytes, str], bytes] = _as_it_is
     """Writes the request's id into the body of an error, where the dialect has a place for it."""
+    beside: Callable[[Asked], ProviderFields] = nothing
+    """What an answer in this format says besides, by the request; see `beside`."""
+    parts_beside: Mapping[type[Part], Opaque] = field(default_factory=dict, hash=False)
+    """The same for the parts of an answer, by their kind."""
+    error_after: Callable[[bytes, bytes], bytes] = _unrelated
+    """A stream's error event as it is after a provider's own bytes that our encoder has not seen."""
 
 
-def read_written(codec: Codec, scope: Scope, body: bytes, forwarded: tuple[str, ...] = ()) -> Asked:
+def read_written(
+    codec: Codec,
+    scope: Scope,
+    body: bytes,
+    forwarded: tuple[str, ...] = (),
+    cleaned: Callable[[Request], Request] = lambda request: request,
+) -> Asked:
     """A request that names its model in the body. `forwarded` are headers that the format's providers may see.
+
+    `cleaned` takes out of the canonical request what we had put into answers ourselves.
 
     Raises InvalidRequest: no sound JSON object, no model, a wrong type.
     """
     seen = glance(codec.name, body)
     headers = {name: value for name in forwarded if (value := header_value(scope, name.encode())) is not None}
     written = Written(codec.name, body, seen, headers)
-    return Asked(seen.model, written=written, decode=lambda: codec.decode_request(body).request, stream=seen.stream)
+    return Asked(
+        seen.model, written=written, decode=lambda: cleaned(codec.decode_request(body).request), stream=seen.stream
+    )

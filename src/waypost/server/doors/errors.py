@@ -32,7 +32,4 @@ def told_error(error: Exception, request_id: str) -> WaypostError:
     """The error to tell: where every attempt failed alike, what they have in common, so that SDKs know it."""
     if not isinstance(error, WaypostError):
         return internal_error(request_id)
-    if not isinstance(error, AllTargetsFailed) or len({type(attempt.error) for attempt in error.attempts}) != 1:
-        return error
-    last = error.attempts[-1].error
-    return last if isinstance(last, WaypostError) else error
+    return error.common or error if isinstance(error, AllTargetsFailed) else error

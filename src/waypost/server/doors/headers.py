@@ -25,17 +25,9 @@ MAX_NAME_CHARACTERS: Final = 200
 MAX_WARNINGS_CHARACTERS: Final = 2_000
 """Proxies often give all headers together 8 KB."""
 MAX_WARNING_CHARACTERS: Final = 400
-UNTOLD: Final = frozenset({
-    "created",
-    "provider_fields[openai]",
-    "provider_fields.openai.system_fingerprint",
-    "provider_fields.openai.service_tier",
-    "usage.service_tier",
-    "usage.input_audio_tokens",
-    "usage.output_audio_tokens",
-})  # fmt: skip
-"""Losses of an answer that are not worth a warning each time: OpenAI tells these with every answer, mostly as 0 or as
-"default", and nobody misses a date where the format has none."""
+UNTOLD: Final = ("created", "usage.", "provider_fields")
+"""How losses of an answer begin that are not worth a warning each time: nobody misses the provider's own accounts and
+dates where the caller's format has no place for them, and warnings that always come are not read."""
 _CONTROL: Final = re.compile(r"[^ -~]")
 
 
@@ -78,7 +70,7 @@ def reply_headers(
     door: Door, served: Served | ServedStream | Inquired[Any], losses: Iterable[Loss], request_id: str
 ) -> dict[str, str]:
     """Those of an answer. `losses` are what the door's own format could not carry."""
-    told = (str(loss) for loss in losses if loss.what not in UNTOLD)
+    told = (str(loss) for loss in losses if not loss.what.startswith(UNTOLD))
     warnings = warning_text([*served.notes, *told])
     return {
         **request_id_header(door, request_id),

@@ -10,7 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from waypost.chat import Json
+from waypost.errors import UnknownModel
 from waypost.server.application import served_by
+from waypost.server.callers import caller_of
 from waypost.server.doors.anthropic_messages import ANTHROPIC_MESSAGES
 from waypost.server.doors.door import Door
 from waypost.server.doors.gemini import GEMINI
@@ -59,16 +61,19 @@ FORMS: Final[Mapping[str, Form]] = {
 
 
 async def list_models(request: Request) -> Response:
-    """Routes, aliases, and each provider's default model as `provider/model`."""
+    """Routes, aliases, and each provider's default model as `provider/model`, as far as the key may ask for them."""
     form = _form(request)
-    names = served_by(request).gateway.names
-    return _reply(request, form.many([form.one(name, owner) for name, owner in names.items()]))
+    caller, names = caller_of(request.scope), served_by(request).gateway.names
+    return _reply(request, form.many([form.one(name, owner) for name, owner in names.items() if caller.may_ask(name)]))
 
 
 async def get_model(request: Request) -> Response:
     """One of those, or any other name that leads to a model. Raises UnknownModel."""
     gateway = served_by(request).gateway
     name = request.path_params["name"]
+    if not name:
+        raise UnknownModel("The path names no model.", hint="GET /v1/models lists them.", param="model")
+    caller_of(request.scope).demand(name)
     owner = gateway.names.get(name) or gateway.router.plan(name).targets[0].provider
     return _reply(request, _form(request).one(name, owner))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -11,6 +12,7 @@ from waypost.chat import Json
 from waypost.codecs.openai_responses import codec
 from waypost.errors import UnsupportedFeature
 from waypost.providers.asked import Asked
+from waypost.server.doors.beside import responses_fields
 from waypost.server.doors.door import Door, read_written
 
 FORWARDED: Final = ("openai-beta",)
@@ -48,4 +50,15 @@ def needs_storage(members: Mapping[str, Json]) -> str | None:
     return "item_reference" if referring else None
 
 
-OPENAI_RESPONSES: Final = Door(codec, read)
+def error_after(event: bytes, before: bytes) -> bytes:
+    """The error event with the number that follows the last one before it."""
+    numbers = _NUMBER.findall(before)
+    if not numbers:
+        return event
+    return _NUMBER.sub(b'"sequence_number":%d' % (int(numbers[-1]) + 1), event, count=1)
+
+
+# Within a JSON string the quotes would be escaped.
+_NUMBER: Final = re.compile(rb'"sequence_number":\s*(\d{1,15})')
+
+OPENAI_RESPONSES: Final = Door(codec, read, beside=responses_fields, error_after=error_after)

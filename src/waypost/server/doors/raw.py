@@ -15,12 +15,12 @@ from urllib.parse import quote, unquote
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from waypost.errors import Attempt, InvalidRequest, OriginRefused
+from waypost.errors import Attempt, InvalidRequest, NotAllowed, OriginRefused
 from waypost.gateway.call_record import note_answer
 from waypost.providers.raw import RawCall, RawProvider, passed_down, passed_up
 from waypost.server.application import lifecycle_in, served_in
 from waypost.server.body import read_whole
-from waypost.server.callers import caller_of
+from waypost.server.callers import Caller, caller_of
 from waypost.server.disconnect import CallerGone, connection_of, while_connected
 from waypost.server.doors.headers import PROVIDER
 from waypost.server.doors.serve import raw_headers
@@ -40,6 +40,14 @@ GUARDS: Final[Mapping[str, str]] = {
 }
 
 
+def _demand_all_of(provider: str, caller: Caller) -> None:
+    if not caller.may_ask(f"{provider}/"):
+        raise NotAllowed(
+            f'The key "{caller.name}" may not use the provider "{provider}" as it is.',
+            hint=f'That takes "{provider}/*" among its routes.',
+        )
+
+
 class RawDoor:
     """The ASGI application for all of it."""
 
@@ -50,7 +58,7 @@ class RawDoor:
             demand_intent(scope)
         name, path = named(scope)
         # Which model is asked for is not read here: the key must be good for all of the provider's.
-        caller_of(scope).demand(f"{name}/")
+        _demand_all_of(name, caller_of(scope))
         provider = served.gateway.raw_provider(name)
         query = scope["query_string"].decode("latin-1")
         try:

@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from waypost.chat import Failed, Finish, ResponseStart
+from waypost.chat import Failed, Finish, PartStart, ResponseStart
 from waypost.errors import IncompleteStream, ProviderError
 from waypost.gateway.gateway import Gateway
 from waypost.gateway.served import Served, ServedStream
@@ -25,6 +25,7 @@ from waypost.server.application import lifecycle_in, served_in
 from waypost.server.body import LARGE_BYTES, read_whole
 from waypost.server.callers import caller_of
 from waypost.server.disconnect import CallerGone, connection_of, while_connected
+from waypost.server.doors.beside import beside, part_beside, response_beside
 from waypost.server.doors.door import Door
 from waypost.server.doors.errors import told_error
 from waypost.server.doors.headers import reply_headers
@@ -76,19 +77,21 @@ class DoorCall:
             return False
         if signatures is not None and served.answer.body is None:
             signatures.keep(served.response)
-        headers, content = whole_answer(door, served, request_id_of(scope))
+        headers, content = whole_answer(door, served, asked, request_id_of(scope))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
         return True
 
 
-def whole_answer(door: Door, served: Served, request_id: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
+def whole_answer(door: Door, served: Served, asked: Asked, request_id: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """The headers and the body of a whole answer: the provider's own body where it is in this dialect."""
     content = served.answer.body
     if content is not None:
         headers = {**served.headers, **reply_headers(door, served, (), request_id)}
     else:
-        encoded = door.codec.encode_response(replace(served.response, model=served.model))
+        response = response_beside(served.response, door.parts_beside)
+        fields = beside(response.provider_fields, door.beside(asked))
+        encoded = door.codec.encode_response(replace(response, model=served.model, provider_fields=fields))
         content = encoded.body
         headers = dict(reply_headers(door, served, encoded.losses, request_id))
     return [*raw_headers(headers), *_OF_WHOLE_ANSWERS, (b"content-length", b"%d" % len(content))], content
@@ -125,6 +128,8 @@ class DoorStream(LiveReply):
         self._served: ServedStream | None = None
         self._passed = True
         """Have all bytes so far been the provider's own?"""
+        self._unseen = b""
+        """The last of them, which the encoder has not seen."""
         self._finished = False
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
@@ -137,7 +142,10 @@ class DoorStream(LiveReply):
         async with self._gateway.stream(self._asked) as served:
             self._served = served
             async for batch in served:
-                written = batch.raw if batch.raw is not None else self._translated(batch, served)
+                if batch.raw is not None:
+                    written = self._unseen = batch.raw
+                else:
+                    written = self._translated(batch, served)
                 if written and not wire.started:
                     wire.headers += self._told_by(served, passed=batch.raw is not None)
                 await wire.send(written)
@@ -159,17 +167,21 @@ class DoorStream(LiveReply):
         told = told_error(error, request_id_of(scope))
         self._catch_up()
         # Decoders promise a ProviderError in Failed; encoders write any error of ours, such as the shutdown's.
-        return self._encoder.encode(Failed(cast("ProviderError", told)))
+        event = self._encoder.encode(Failed(cast("ProviderError", told)))
+        return self._door.error_after(event, self._unseen) if self._unseen else event
 
     def _translated(self, batch: Batch, served: ServedStream) -> bytes:
         self._catch_up()
         written = []
         for event in batch.events:
             if isinstance(event, ResponseStart):
-                event = replace(event, model=served.model)
+                fields = beside(event.provider_fields, self._door.beside(self._asked))
+                event = replace(event, model=served.model, provider_fields=fields)
             self._finished = isinstance(event, Finish)
             if self._signatures is not None:
                 self._signatures.see(event)
+            if type(event) is PartStart and self._door.parts_beside:
+                event = replace(event, part=part_beside(event.part, self._door.parts_beside))
             written.append(self._encoder.encode(event))
         return b"".join(written)
 
@@ -178,6 +190,7 @@ class DoorStream(LiveReply):
         if self._passed and self._served is not None:
             for event in self._served.sent_events():
                 self._encoder.encode(event)
+                self._unseen = b""
         self._passed = False
 
     def _told_by(self, served: ServedStream, *, passed: bool) -> list[tuple[bytes, bytes]]:

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from starlette.types import Message, Scope, Send
 
-from waypost.errors import Attempt, WaypostError
+from waypost.errors import AllTargetsFailed, Attempt, WaypostError
 from waypost.gateway import story
 from waypost.gateway.call_record import CallRecord, RequestEnd
 from waypost.server.application import ServedApplication
@@ -119,6 +119,7 @@ def _line(scope: Scope, reply: Reply, record: CallRecord, duration_ms: float) ->
         "attempts": len(record.attempts),
         "cache": record.cache,
         "replayed": record.replayed,
+        "warnings": [note[:LONGEST_NAME] for note in record.notes],
         "error_code": None if record.error is None else code_of(record.error),
     }
     return {
@@ -153,7 +154,9 @@ def _failure(attempt: Attempt, request_id: str) -> dict[str, Any]:
 
 
 def code_of(error: Exception | None, foreign: str = WaypostError.code) -> str:
-    """An error's code; `foreign` stands for an exception that is not ours."""
+    """The code that the caller was told; `foreign` stands for an exception that is not ours."""
+    if isinstance(error, AllTargetsFailed):
+        error = error.common or error
     return error.code if isinstance(error, WaypostError) else foreign
 
 
