@@ -136,8 +136,6 @@ class Cycle(RequestResponseCycle):
             raise RuntimeError("the body is shorter than Content-Length says")
         self.response_complete = True
         self.message_event.set()
-        # The scope holds this connection and it holds the scope: a circle would stay until the collector comes.
-        self.scope["extensions"].pop(CONNECTION, None)
         if not self.keep_alive:
             self.transport.close()
         self.on_response()
