@@ -17,7 +17,7 @@ from waypost.codecs.jsonbytes import JsonError, parse_request
 from waypost.errors import InvalidRequest
 
 Members = dict[str, Json]
-THINKING: Final = ("reasoning_effort", "reasoning", "thinking")
+THINKING: Final = frozenset({"reasoning_effort", "reasoning", "thinking"})
 """Members by which callers of any format but Gemini's ask for reasoning."""
 
 
@@ -36,7 +36,7 @@ class Glance(msgspec.Struct, frozen=True):
         """Is reasoning asked for?"""
         settings = self.members.get("generationConfig")
         nested = isinstance(settings, dict) and bool(settings.get("thinkingConfig"))
-        return nested or any(self.members.get(name) for name in THINKING)
+        return nested or any(self.members[name] for name in THINKING & self.members.keys())
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def glance(wire: str, body: bytes) -> Glance:
         raise InvalidRequest(f"The body is not valid JSON: {error}.") from error
     if type(members) is not dict:
         raise InvalidRequest("The body must be a JSON object.")
-    if not any(members.get(name) for name in passing.turns):
+    if not members.get(passing.turns[0]) and not any(members.get(name) for name in passing.turns[1:]):
         name = passing.turns[0]
         raise InvalidRequest(f"{name} must not be empty.", param=name)
     choices = passing.choices(members)

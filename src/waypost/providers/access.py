@@ -59,7 +59,9 @@ class Addresses:
 
     def url_at(self, path: str, model: str) -> str:
         """See `ProviderAccess`."""
-        return self.base_url + path.replace("{model}", quote(model, safe=""))
+        if "{model}" in path:
+            path = path.replace("{model}", quote(model, safe=""))
+        return self.base_url + path
 
     def raw_url(self, path: str, query: str = "") -> str:
         """See `ProviderAccess`."""

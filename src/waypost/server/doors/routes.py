@@ -6,7 +6,7 @@ routes are there all the same, for the replies 404 and 405.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Final
 
 from starlette.routing import Route
@@ -51,7 +51,7 @@ class Dispatcher:
     def __init__(self, others: ASGIApp) -> None:
         self._others = others
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take one connection of any type."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Take one connection of any type. No coroutine: each event of a stream passes all of them."""
         call = PLAIN_CALLS.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
-        await (call or self._others)(scope, receive, send)
+        return (call or self._others)(scope, receive, send)

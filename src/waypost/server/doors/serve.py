@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
@@ -132,10 +132,10 @@ class DoorStream(LiveReply):
         """The last of them, which the encoder has not seen."""
         self._finished = False
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         """Send it. Raises what went wrong before the first bytes."""
         self._request_id = request_id_of(scope)
-        await super().__call__(scope, receive, send)
+        return super().__call__(scope, receive, send)
 
     async def answer(self, wire: Wire) -> None:
         """Ask the gateway and write what comes. Raises IncompleteStream if the last event is no Finish."""

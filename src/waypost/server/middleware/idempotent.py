@@ -7,6 +7,7 @@ everywhere.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Final, cast
 
 from starlette.requests import ClientDisconnect
@@ -47,13 +48,15 @@ class Idempotent:
         self._recorded = Boundary(app)
         self._served = served
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Take one connection of any type. Raises what is wrong with the key."""
         key = idempotency_key(scope)
         store = None if key is None else self._served.stores.idempotency
         if key is None or store is None:
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
+        return self._once(store, key, scope, receive, send)
+
+    async def _once(self, store: IdempotencyStore, key: str, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             body = await read_whole(receive)
         except ClientDisconnect:

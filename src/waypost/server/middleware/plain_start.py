@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from waypost.errors import ConfigurationError
@@ -13,12 +15,12 @@ class PlainStart:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Take one connection of any type."""
-        if scope["type"] != "lifespan":
-            await self.app(scope, receive, send)
-            return
+        start = scope["type"] == "lifespan"
+        return self._started(scope, receive, send) if start else self.app(scope, receive, send)
 
+    async def _started(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_all_but_failure(message: Message) -> None:
             # Starlette's message is the trace; what is to be said is known once the error has come through.
             if message["type"] != "lifespan.startup.failed":
