@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from waypost.chat import Usage
+from waypost.chat.usage import COUNTS
 
 counts = st.none() | st.integers(0, 1_000_000)
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
@@ -55,3 +56,11 @@ def test_what_was_never_reported_is_none() -> None:
     """Unknown is a value: a price made of zeros would be a lie."""
     assert reported(Usage()) == {}
     assert Usage().input_tokens is None
+
+
+def test_a_negative_count_is_taken_as_not_reported() -> None:
+    """And every count is looked at."""
+    negative: dict[str, Any] = dict.fromkeys(COUNTS, -1)
+    assert Usage(**negative) == Usage()
+    assert {item.name for item in fields(Usage) if item.name.endswith("_tokens")} == set(COUNTS)
+    assert Usage(input_tokens=0, output_tokens=-7) == Usage(input_tokens=0)

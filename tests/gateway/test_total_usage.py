@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waypost.chat import Usage
-from waypost.gateway.total_usage import COUNTS, TotalUsage
+from waypost.chat.usage import COUNTS
+from waypost.gateway.total_usage import TotalUsage
 
 COUNT = st.none() | st.integers(0, 1000)
 USAGES = st.builds(

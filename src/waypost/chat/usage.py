@@ -5,6 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
+COUNTS = (
+    "input_tokens",
+    "input_cache_read_tokens",
+    "input_cache_write_5m_tokens",
+    "input_cache_write_1h_tokens",
+    "input_audio_tokens",
+    "output_tokens",
+    "output_reasoning_tokens",
+    "output_audio_tokens",
+)
+"""The fields of Usage that are counts of tokens."""
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -25,6 +37,13 @@ class Usage:
     server_tool_calls: Mapping[str, int] = field(default_factory=dict)
     """Calls of the provider's own tools, by its name for them."""
     service_tier: str | None = None
+
+    def __post_init__(self) -> None:
+        """A negative count is none: it is taken as not reported."""
+        for name in COUNTS:
+            count = getattr(self, name)
+            if count is not None and count < 0:
+                object.__setattr__(self, name, None)
 
     def merge(self, later: Usage) -> Usage:
         """The state after `later`: what it reports replaces what was known, what it leaves out stays."""

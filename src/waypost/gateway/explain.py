@@ -69,8 +69,9 @@ def _deed(attempt: AttemptStory) -> str:
     """What the target did."""
     token = "" if attempt.first_token_ms is None else f"gave its first token after {_span(attempt.first_token_ms)}"
     if attempt.error_code is None:
-        done = "gave its whole answer" if attempt.reason_next == "answered" else "was under way"
-        return f"{token} and {done}" if token else done
+        if attempt.reason_next == "answered":
+            return f"{token} and gave its whole answer" if token else "gave its whole answer"
+        return token or "was under way"
     asked = "" if attempt.asked_wait_ms is None else f" and asked to wait {_span(attempt.asked_wait_ms)}"
     return f"{token}{', then ' if token else ''}{_plain(attempt.error_sentence)}{asked}"
 

@@ -166,7 +166,11 @@ class Gateway:
     async def embed(self, inquiry: Inquiry[EmbeddingRequest]) -> Inquired[EmbeddingResponse]:
         """One vector for each input. Raises as `generate`, and UnsupportedFeature if no target has embeddings."""
         plan, policy, candidates = self._routed(inquiry)
-        able = [candidate for candidate in candidates if has_embeddings(candidate.provider)]
+        able = [
+            candidate
+            for candidate in candidates
+            if has_embeddings(candidate.provider) and self._traits_of(candidate).capabilities.embeddings is not False
+        ]
         if not able:
             raise no_embeddings(inquiry.model)
         planned = Planned(able, policy, plan.notes, plan.route, {})

@@ -7,11 +7,11 @@ Not a price and not an estimate. The invariant: a sum that lacks what one attemp
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 from waypost.chat import Usage
+from waypost.chat.usage import COUNTS
 
-COUNTS = tuple(item.name for item in fields(Usage) if item.name.endswith("_tokens"))
 OUTPUT_COUNTS = tuple(name for name in COUNTS if name.startswith("output_"))
 
 
