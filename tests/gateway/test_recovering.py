@@ -289,6 +289,14 @@ async def test_a_second_break_is_gone_on_with_too(raw: bool) -> None:
     assert claude.asked[0].request.messages[-1] == Message("assistant", (Text(SENT + "a fox"),))
 
 
+async def test_who_had_failed_before_the_stream_began_is_asked_after_those_who_had_not() -> None:
+    down = Scripted("gpt2", Play(refusal=ProviderOverloaded("busy")))
+    claude = Scripted("claude", Play(REST))
+    told = await told_by(gateway(down, Scripted("gpt", BROKEN), claude, max_attempts=3))
+    assert (told.text, told.error) == (WHOLE, None)
+    assert len(down.asked) == 1
+
+
 async def test_the_budget_of_attempts_ends_it_with_the_last_break() -> None:
     gpt, gpt2 = Scripted("gpt", BROKEN), Scripted("gpt2", BROKEN)
     told = await told_by(gateway(gpt, gpt2, max_attempts=3))

@@ -116,8 +116,10 @@ async def test_after_the_total_deadline_nobody_is_asked() -> None:
 
 
 async def test_one_budget_of_attempts_holds_over_all_targets() -> None:
-    schedule = make(World(), "a", "b", "c", max_attempts=3, max_retries=1)
-    assert await tried(schedule, *[SERVER_ERROR] * 9) == ["a", "a", "b"]
+    """And a retry never takes the last attempt from a target that was not asked yet."""
+    for max_attempts, asked in ((2, "ab"), (3, "abc"), (4, "aabc"), (5, "aabbc"), (9, "aabbcc")):
+        schedule = make(World(), "a", "b", "c", max_attempts=max_attempts, max_retries=1)
+        assert await tried(schedule, *[SERVER_ERROR] * 9) == list(asked)
 
 
 async def test_retries_are_a_share_of_all_calls() -> None:

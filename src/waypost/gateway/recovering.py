@@ -199,10 +199,15 @@ class RecoveringStream:
         return None if self._seam is None else self._seam.total
 
     def _candidates(self, sent: Sent) -> list[Candidate[Provider]]:
-        """The targets in the route's order, and then those that broke, the last one last; none that refused."""
+        """The targets in the route's order, those that failed before after the rest; then those that broke.
+
+        Of those the last one comes last; none comes that refused.
+        """
         broken = self._plan.traits(self._begun[-1])
         again = {each.target: each for each in reversed(self._begun)}
+        asked = {(each.provider, each.model) for each in self.attempts}
         others = [each for each in self._plan.candidates if each.target not in again]
+        others.sort(key=lambda each: each.target in asked)
         refused = {(each.provider, each.model) for each in self.attempts if _is_refusal(each.error)}
         user_turn = self._plan.policy.recover_through_user_turn
         found = []

@@ -313,7 +313,9 @@ class Schedule(Generic[ProviderT]):
         longest_s = self._policy.backoff_limit_s if asked_s is None else asked_s
         if asked_s is not None and asked_s > self._policy.retry_after_limit_s:
             return False
-        if self.calls_left == 0 or (self.remaining_s is not None and longest_s >= self.remaining_s):
+        # A target that was not asked yet may do better than the same one again.
+        unasked = len(self._candidates) - self._place - 1
+        if self.calls_left <= unasked or (self.remaining_s is not None and longest_s >= self.remaining_s):
             return False
         return health.retries.take()
 
