@@ -78,7 +78,7 @@ def _what_the_record_says(cell: Cell, result: Result) -> Iterator[str]:
     told = [(provider.rpartition(".")[2], code) for provider, code in result.failures]
     if told != failures:
         yield f"the log tells of the failures {told}, and {failures} were due"
-    outcome = ("failed", expected.recorded) if expected.told else ("completed", None)
+    outcome = ("failed", expected.told) if expected.told else ("completed", None)
     if (record["outcome"], record.get("error_code")) != outcome or record["status"] != result.status:
         yield f"the access log says {record}, and {outcome} was due"
     if record.get("attempts") != len(calls):

@@ -19,8 +19,6 @@ TEXT = (
     "Grüße: a river 🌊 finds the sea by asking no one, and it tells each stone on its way that it will be back, später."
 )
 """What a target says that does not fail. It has more tokens than any row's fault lets through."""
-PASSED_ON = ("context_length_exceeded", "content_policy_violation", "provider_bad_request")
-"""What is the caller's to mend: told at once, whoever else might be asked."""
 Which = Literal["first", "second"]
 
 
@@ -45,12 +43,6 @@ class Expected:
     """The wait that the caller is told, in seconds."""
     last_asked_with: str = ""
     """Who speaks last in the conversation that the last call asks to go on with; empty: it does not matter."""
-
-    @property
-    def recorded(self) -> str:
-        """The code in the request's record: where every call failed alike the caller is told that one error."""
-        passed_on = self.began or self.told in PASSED_ON
-        return self.told if passed_on or not self.told else "all_providers_failed"
 
 
 def came(*calls: str, **more: Any) -> Expected:
