@@ -54,7 +54,8 @@ class House:
         return workers
 
     def pids(self) -> list[int]:
-        return [worker["pid"] for worker in self.status()]
+        """0: that worker does not answer now, as one that was killed just before."""
+        return [worker.get("pid", 0) for worker in self.status()]
 
     def calls(self) -> int:
         return len(httpx.get(f"{self.simulator}/simulator/requests").json()["requests"])
