@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import pytest
@@ -66,10 +65,18 @@ class Play:
     async def batches(self, name: str, raw: bool) -> AsyncIterator[Batch]:
         if self.refusal is not None:
             raise self.refusal
+        written: dict[bytes, list[Event]] = {}
+
+        def decode(given: bytes) -> list[Event]:
+            """Of one batch or several, as a provider's stream does."""
+            return [event for line in given.splitlines() for event in written[line]]
+
         for events in self._events(name):
             token = any(map(is_token, events))
             if raw:
-                yield Batch(raw=b"data: " + repr(events).encode(), token=token, decode=partial(list, events))
+                line = b"data: " + repr(events).encode()
+                written[line] = events
+                yield Batch(raw=line + b"\n", token=token, decode=decode)
             else:
                 yield Batch(events=events, token=token)
         if self.is_silent:

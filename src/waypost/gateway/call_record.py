@@ -98,34 +98,56 @@ class CallRecord:
         forget_frames(attempt.error for attempt in self.attempts)
         if isinstance(self.error, WaypostError):  # any other may be on its way to whoever logs it with its trace
             forget_frames([self.error])
-        told = self.told
-        usage = told.usage if told is not None else Usage()
-        incomplete = told.incomplete_usage if told is not None else frozenset()
-        kind, model = told.kind if told is not None else "", self.model or ""
-        limit_ms = self.retry_after_limit_ms
-        # What failed is put into words now, as its exception is not to be held on to; the rest when somebody asks.
-        attempts = [each if each.error is None else _attempt_story(each, limit_ms) for each in self.attempts]
-        asked_model, started_at, route, notes = self.asked_model or "", self.started_at, self.route, self.notes
+        told, limit_ms = self.told, self.retry_after_limit_ms
+        return _Settled(
+            end,
+            self.asked_model or "",
+            self.started_at,
+            self.route,
+            # What failed is put into words now, as its exception is not to be held on to; the rest when somebody asks.
+            tuple([each if each.error is None else _attempt_story(each, limit_ms) for each in self.attempts]),
+            Usage() if told is None else told.usage,
+            frozenset() if told is None else told.incomplete_usage,
+            "" if told is None else told.kind,
+            self.model or "",
+            self.notes,
+        )
 
-        def tell() -> RequestStory:
-            return RequestStory(
-                request_id=end.request_id,
-                asked_model=asked_model,
-                started_at=started_at,
-                duration_ms=end.duration_ms,
-                outcome=end.outcome,
-                status=end.status,
-                route=route,
-                attempts=tuple(
-                    each if isinstance(each, AttemptStory) else _attempt_story(each, limit_ms) for each in attempts
-                ),
-                usage=usage,
-                incomplete_usage=incomplete,
-                cost_micro_usd=None if incomplete else cost_micro_usd(kind, model, usage),
-                notes=notes,
-            )
 
-        return tell
+@dataclass(slots=True)
+class _Settled:
+    """What a story is made of. One object, since thousands wait for the few that are read."""
+
+    end: RequestEnd
+    asked_model: str
+    started_at: float
+    route: str | None
+    attempts: tuple[Attempt | AttemptStory, ...]
+    usage: Usage
+    incomplete_usage: frozenset[str]
+    kind: str
+    model: str
+    notes: tuple[str, ...]
+
+    def __call__(self) -> RequestStory:
+        """Tell it."""
+        return RequestStory(
+            request_id=self.end.request_id,
+            asked_model=self.asked_model,
+            started_at=self.started_at,
+            duration_ms=self.end.duration_ms,
+            outcome=self.end.outcome,
+            status=self.end.status,
+            route=self.route,
+            # None of those that are not told yet has failed, so that no limit of waiting is told of them.
+            attempts=tuple(
+                each if isinstance(each, AttemptStory) else _attempt_story(each, None) for each in self.attempts
+            ),
+            usage=self.usage,
+            incomplete_usage=self.incomplete_usage,
+            cost_micro_usd=None if self.incomplete_usage else cost_micro_usd(self.kind, self.model, self.usage),
+            notes=self.notes,
+        )
 
 
 def _attempt_story(attempt: Attempt, wait_limit_ms: int | None) -> AttemptStory:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from typing import Protocol, Self, cast
+from typing import Final, Protocol, Self, cast
 
 from waypost.chat import Event, Usage, is_token
 from waypost.errors import AllTargetsFailed, Attempt, ProviderError, RecoveryDiverged, TargetPaused, WaypostError
 from waypost.gateway.candidate import Candidate
 from waypost.gateway.fallback import FirstStream
+from waypost.gateway.handed_out import HandedOut
 from waypost.gateway.policy import Policy
 from waypost.gateway.recovery import RecoveryTarget, chosen_way, request_for
 from waypost.gateway.schedule import Schedule
@@ -24,6 +25,8 @@ from waypost.gateway.total_usage import TotalUsage
 from waypost.providers.answers import AnswerStream, Batch
 from waypost.providers.asked import Asked
 from waypost.providers.provider import Provider
+
+KEPT_TOO_LITTLE: Final = "more had been sent than is kept for it"
 
 
 class OpenStream(Protocol):
@@ -65,8 +68,7 @@ class RecoveringStream:
         self._stream = stream
         self._begun = [broken]
         """Those that began to answer, the one that does so now last."""
-        self._kept: list[Batch] | None = [] if plan.policy.recover else None
-        self._kept_bytes = 0
+        self._handed_out = HandedOut(plan.policy.recover_buffer_bytes if plan.policy.recover else 0)
         self._in_hand: Batch | None = None
         self._finished = False
         self._record: SentRecord | None = None
@@ -96,7 +98,7 @@ class RecoveringStream:
 
     def sent_events(self) -> Sequence[Event]:
         """What was handed out before the last batch, decoded; empty where it is not kept."""
-        return [event for batch in self._kept or () for event in batch.events]
+        return self._handed_out.events
 
     def __aiter__(self) -> AsyncIterator[Batch]:
         return self
@@ -142,14 +144,7 @@ class RecoveringStream:
         return Batch(events=events, token=any(map(is_token, events))) if events else None
 
     def _keep(self, batch: Batch) -> None:
-        if self._kept is None:
-            return
-        self._kept_bytes += _size_bytes(batch)
-        if self._kept_bytes > self._plan.policy.recover_buffer_bytes:
-            self._kept, self._record = None, None
-            self.unrecoverable = "more had been sent than is kept for it"
-            return
-        self._kept.append(batch)
+        self._handed_out.add(batch)
         if self._record is not None:
             for event in batch.events:
                 self._record.add(event)
@@ -182,8 +177,9 @@ class RecoveringStream:
         return True
 
     def _sent(self) -> Sent | None:
-        if self._kept is None:
-            self.unrecoverable = self.unrecoverable or "the route does not recover streams"
+        if not self._handed_out.is_kept:
+            kept = self._plan.policy.recover
+            self.unrecoverable = KEPT_TOO_LITTLE if kept else "the route does not recover streams"
             return None
         if self._record is None:
             self._record = SentRecord(self._plan.asked.request, self._plan.policy.recover_buffer_bytes)
@@ -245,10 +241,3 @@ def _is_refusal(error: Exception | None) -> bool:
 def _divergence(failure: WaypostError) -> RecoveryDiverged | None:
     errors = [attempt.error for attempt in failure.attempts] if isinstance(failure, AllTargetsFailed) else [failure]
     return next((error for error in reversed(errors) if isinstance(error, RecoveryDiverged)), None)
-
-
-def _size_bytes(batch: Batch) -> int:
-    if batch.raw is not None:
-        return len(batch.raw)
-    # Events weigh what they hold and about as much again.
-    return sum(100 + len(getattr(event, "text", "")) for event in batch.events)

@@ -57,10 +57,11 @@ class Answer:
 class Batch:
     """The events that one read of the network completed. `raw` is what to pass on; None: only canonical events.
 
-    `token`: is there content among them?
+    `token`: is there content among them? `decode` gives the events of bytes of this stream, in their order and each
+    once: of this batch's, or of those of several batches together.
     """
 
-    __slots__ = ("_decode", "_events", "raw", "token")
+    __slots__ = ("_events", "decode", "raw", "token")
 
     def __init__(
         self,
@@ -68,18 +69,18 @@ class Batch:
         raw: bytes | None = None,
         token: bool = False,
         events: Sequence[Event] | None = None,
-        decode: Callable[[], Sequence[Event]] | None = None,
+        decode: Callable[[bytes], Sequence[Event]] | None = None,
     ) -> None:
         self.raw = raw
         self.token = token
+        self.decode = decode
         self._events = events
-        self._decode = decode
 
     @property
     def events(self) -> Sequence[Event]:
         """The canonical events. A stream's batches are decoded in their order."""
         if self._events is None:
-            self._events = self._decode() if self._decode else ()
+            self._events = self.decode(self.raw) if self.decode and self.raw is not None else ()
         return self._events
 
 

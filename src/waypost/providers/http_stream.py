@@ -10,7 +10,6 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Self
 
 from waypost.chat import Event, Failed, Finish, ResponseStart, Usage, UsageUpdate, is_token
@@ -153,8 +152,7 @@ class PassedStream(WireStream):
     def _made(self, raw: bytes, *, token: bool) -> Batch:
         if not self._tell_usage:
             raw = raw.replace(_USAGE_UNASKED, b"")
-        # Decoded from the bytes, should anybody ask: batches are kept for recovery, and their events weigh more.
-        return Batch(raw=raw, token=token, decode=partial(self._decoded, raw))
+        return Batch(raw=raw, token=token, decode=self._decoded)
 
     def _see(self, frames: Sequence[Frame], passed: list[bytes]) -> None:
         try:
