@@ -54,6 +54,7 @@ def settings_page() -> str:
 
 PART_TITLES = {
     "ServerSettings": "server",
+    "LedgerSettings": "ledger",
     "KeySettings": "keys.&lt;name&gt;",
     "VendorSettings": "providers.&lt;name&gt; of kind anthropic, gemini or openai_compatible",
     "OpenAISettings": "providers.&lt;name&gt; of kind openai",

@@ -62,6 +62,7 @@ def test_every_constraint_in_the_models_has_a_sentence() -> None:
 def _leaves(schema: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     places: dict[str, tuple[str, ...]] = {
         "ServerSettings": ("server",),
+        "LedgerSettings": ("ledger",),
         "KeySettings": ("keys", "mine"),
         "VendorSettings": ("providers", "anthropic"),
         "OpenAISettings": ("providers", "openai"),

@@ -17,8 +17,17 @@ START_ONLY: Final = (
     "server.idempotency_buffer_bytes",
     "server.explain_records",
     "data_dir",
+    "database_url",
+    "ledger",
 )
-"""Keys whose values in force are those of the start."""
+"""Keys whose values in force are those of the start; a part's name stands for all in it."""
+
+_WHOLE: Final = tuple(key for key in START_ONLY if "." not in key)
+
+
+def waits_for_restart(key: str) -> bool:
+    """Does the key only count at the start?"""
+    return key in START_ONLY or key.partition(".")[0] in _WHOLE
 
 
 def changed_keys(before: Settings, after: Settings) -> tuple[str, ...]:
@@ -31,7 +40,7 @@ def with_start_values(before: Settings, after: Settings) -> Settings:
     server_names = [key.removeprefix("server.") for key in START_ONLY if key.startswith("server.")]
     kept = {name: getattr(before.server, name) for name in server_names}
     server = after.server.model_copy(update=kept)
-    return after.model_copy(update={"server": server, "data_dir": before.data_dir})
+    return after.model_copy(update={"server": server, **{name: getattr(before, name) for name in _WHOLE}})
 
 
 def _differing(before: Settings, after: Settings) -> Iterator[str]:

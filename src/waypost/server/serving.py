@@ -19,7 +19,7 @@ from waypost.gateway.stores import Stores
 from waypost.manager.service import StreamingAIService
 from waypost.server.application import ServedApplication
 from waypost.server.callers import Callers
-from waypost.server.changes import START_ONLY, changed_keys, with_start_values
+from waypost.server.changes import changed_keys, waits_for_restart, with_start_values
 from waypost.server.generations import Close, Generations
 from waypost.settings import InvalidSettings, LoadedSettings, Settings
 from waypost.settings.server import exposure
@@ -186,7 +186,7 @@ class Serving:
         if exposed is not None:
             raise ConfigurationError(f"server.host, as of the start, {exposed}.")
         outcome = Reloaded(
-            changed=tuple(key for key in changed if key not in START_ONLY),
-            needs_restart=tuple(key for key in changed if key in START_ONLY),
+            changed=tuple(key for key in changed if not waits_for_restart(key)),
+            needs_restart=tuple(key for key in changed if waits_for_restart(key)),
         )
         return Prepared(loaded.file, self._source.build(settings, current), outcome)

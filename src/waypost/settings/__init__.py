@@ -6,6 +6,7 @@ use them find that out. Nothing in this package does I/O but reading the one fil
 
 from waypost.settings.environment import OVERRIDES, Override, unknown_variables
 from waypost.settings.keys import KeySettings
+from waypost.settings.ledger import LedgerSettings
 from waypost.settings.load import LoadedSettings, load_settings, read_settings
 from waypost.settings.models import Settings
 from waypost.settings.problems import InvalidSettings, Problem
@@ -37,6 +38,7 @@ __all__ = [
     "InvalidSettings",
     "KeySettings",
     "KeyedProviderSettings",
+    "LedgerSettings",
     "LlamaCppSettings",
     "LoadedSettings",
     "OpenAISettings",

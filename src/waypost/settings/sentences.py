@@ -11,6 +11,7 @@ from typing import Any
 
 from waypost.settings.fields import Part
 from waypost.settings.keys import KeySettings
+from waypost.settings.ledger import LedgerSettings
 from waypost.settings.models import REFERENCE_ERROR, Settings
 from waypost.settings.problems import KeyPath, key_text, listed, nearest
 from waypost.settings.providers import BUILT_IN_KINDS, PROVIDER_TAGS, Deadlines, HttpProviderSettings
@@ -31,6 +32,7 @@ SELF_EXPLAINING = ("value_error", "string_too_short", "too_short", "missing")
 PARTS: Mapping[KeyPath, type[Part]] = {
     (): Settings,
     ("server",): ServerSettings,
+    ("ledger",): LedgerSettings,
     ("keys", "*"): KeySettings,
     ("routes", "*"): RouteSettings,
     ("routes", "*", "policy"): PolicySettings,

@@ -1,0 +1,272 @@
+"""The tables of the database, one schema for SQLite and PostgreSQL. Definitions only: no query and no connection.
+
+Times are Unix milliseconds in UTC, money is in whole micro-dollars, lists and maps are JSON. NULL is "not known" or "no
+limit", never 0. Ids are made by us. The invariant: no table holds a key, only its SHA-256.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy.dialects import postgresql
+
+metadata: Final = MetaData(
+    naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"},
+)
+_JSON: Final = JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
+
+
+def _id(name: str = "id") -> Column[str]:
+    return Column(name, String(64), primary_key=True)
+
+
+def _text(name: str, length: int = 200, *, needed: bool = False, **more: Any) -> Column[str]:
+    return Column(name, String(length), nullable=not needed, **more)
+
+
+def _number(name: str, *, needed: bool = False, **more: Any) -> Column[int]:
+    return Column(name, BigInteger, nullable=not needed, **more)
+
+
+def _limits() -> list[Column[Any]]:
+    """What a project and a key have alike: what they may use, and how much of it. NULL: no limit."""
+    return [
+        Column("tags", _JSON),
+        Column("routes", _JSON),
+        _number("requests_per_minute"),
+        _number("tokens_per_minute"),
+        _number("concurrent_requests"),
+        _number("daily_budget_micro_usd"),
+        _number("monthly_budget_micro_usd"),
+        _number("user_daily_budget_micro_usd"),
+        _number("user_monthly_budget_micro_usd"),
+        Column("warn_at", _JSON),
+        Column("require_pricing", Boolean, nullable=False),
+    ]
+
+
+def _counts() -> list[Column[int]]:
+    """Tokens, as `chat.Usage` counts them."""
+    return [
+        _number("input_tokens"),
+        _number("input_cache_read_tokens"),
+        _number("input_cache_write_5m_tokens"),
+        _number("input_cache_write_1h_tokens"),
+        _number("output_tokens"),
+        _number("output_reasoning_tokens"),
+    ]
+
+
+projects: Final = Table(
+    "projects",
+    metadata,
+    _id(),
+    _text("name", needed=True, unique=True),
+    *_limits(),
+    Column("store_bodies", Boolean, nullable=False),
+    _number("created_at_ms", needed=True),
+    _number("updated_at_ms", needed=True),
+)
+
+keys: Final = Table(
+    "keys",
+    metadata,
+    _id(),
+    _text("project_id", 64, needed=True, index=True),
+    _text("name", needed=True),
+    Column("is_admin", Boolean, nullable=False),
+    *_limits(),
+    _number("expires_at_ms"),
+    _number("revoked_at_ms"),
+    _number("created_at_ms", needed=True),
+    _number("updated_at_ms", needed=True),
+    Index("uq_keys_project_id_name", "project_id", "name", unique=True),
+)
+
+key_secrets: Final = Table(
+    "key_secrets",
+    metadata,
+    Column("sha256", LargeBinary(32), primary_key=True),
+    _text("key_id", 64, needed=True, index=True),
+    _text("shown", 32, needed=True),
+    _number("created_at_ms", needed=True),
+    _number("valid_until_ms"),
+)
+"""The secrets of a key: one, or two while a rotated one is still good. `shown` is its first and last characters."""
+
+revisions: Final = Table("revisions", metadata, _text("name", 64, needed=True, primary_key=True), _number("number"))
+"""Counters that rise with each change of what servers hold in memory, such as "keys"."""
+
+requests: Final = Table(
+    "requests",
+    metadata,
+    _id(),
+    _text("request_id", 128, needed=True, index=True),
+    _number("started_at_ms", needed=True),
+    _text("project_id", 64),
+    _text("key_id", 64),
+    _text("end_user"),
+    _text("path"),
+    _text("route"),
+    _text("asked_model"),
+    Column("stream", Boolean),
+    _text("provider"),
+    _text("model"),
+    _text("end_state", 16, needed=True),
+    Column("status", Integer),
+    _text("error_code", 64),
+    Column("attempts", Integer, nullable=False),
+    *_counts(),
+    _number("cost_micro_usd"),
+    Column("cost_is_estimate", Boolean, nullable=False),
+    _number("first_token_ms"),
+    _number("total_ms"),
+    _text("cache", 16),
+    Column("tags", _JSON),
+    Index("ix_requests_started_at_ms_id", "started_at_ms", "id"),
+    Index("ix_requests_project_id_started_at_ms_id", "project_id", "started_at_ms", "id"),
+    Index("ix_requests_key_id_started_at_ms_id", "key_id", "started_at_ms", "id"),
+)
+"""One row a request. `request_id` is what the caller was told, and may be his own; `end_state` is answered, failed,
+caller_left or unknown (the process died before the request's end); cost NULL: of an attempt no price is known."""
+
+attempts: Final = Table(
+    "attempts",
+    metadata,
+    _id(),
+    _text("entry_id", 64, needed=True, index=True),
+    Column("number", Integer, nullable=False),
+    _number("started_at_ms", needed=True),
+    _text("project_id", 64),
+    _text("key_id", 64),
+    _text("end_user"),
+    _text("provider", needed=True),
+    _text("kind", 64),
+    _text("asked_model"),
+    _text("model"),
+    _text("outcome", 16, needed=True),
+    _text("error_code", 64),
+    *_counts(),
+    Column("usage", _JSON),
+    _number("reserved_micro_usd"),
+    _number("cost_micro_usd"),
+    _text("cost_basis", 16, needed=True),
+    _text("price_source", 100),
+    _number("first_token_ms"),
+    _number("duration_ms"),
+    _text("provider_key", 64),
+    _text("way", 16),
+    Index("ix_attempts_started_at_ms", "started_at_ms"),
+)
+"""One row a call to a provider: the ledger. `entry_id` is `requests.id`.
+
+`outcome` is open, answered, failed, caller_left, lost (another call was faster) or unknown (the process died).
+`cost_basis` is reported, estimated, free (it was not served), unpriced, or open."""
+
+bodies: Final = Table(
+    "bodies",
+    metadata,
+    _id("entry_id"),
+    _text("project_id", 64),
+    _number("stored_at_ms", needed=True, index=True),
+    Column("request", Text),
+    Column("response", Text),
+)
+"""What was asked and answered, redacted, of requests whose route or project wants it kept."""
+
+daily_totals: Final = Table(
+    "daily_totals",
+    metadata,
+    _text("day", 10, needed=True, primary_key=True),
+    _text("project_id", 64, needed=True, primary_key=True),
+    _text("key_id", 64, needed=True, primary_key=True),
+    _text("route", needed=True, primary_key=True),
+    _text("provider", needed=True, primary_key=True),
+    _text("model", needed=True, primary_key=True),
+    *[
+        _number(name, needed=True)
+        for name in (
+            "attempts",
+            "failed_attempts",
+            "input_tokens",
+            "output_tokens",
+            "cost_micro_usd",
+            "estimated_attempts",
+            "unpriced_attempts",
+        )
+    ],
+)
+"""Sums of attempts by UTC day, for charts: written in the transaction that writes the attempts. "" stands for none."""
+
+spend: Final = Table(
+    "spend",
+    metadata,
+    _text("subject", needed=True, primary_key=True),
+    _text("window", 16, needed=True, primary_key=True),
+    _number("micro_usd", needed=True),
+)
+"""What a subject (`project:<id>`, `key:<id>`, `user:<project id>:<end user>`) has spent in a UTC day (2026-11-26) or
+month (2026-11); written in the transaction that writes the attempts."""
+
+grants: Final = Table(
+    "grants",
+    metadata,
+    _text("subject", needed=True, primary_key=True),
+    _text("window", 32, needed=True, primary_key=True),
+    _text("unit", 16, needed=True, primary_key=True),
+    _text("holder", 64, needed=True, primary_key=True),
+    _number("amount", needed=True),
+    _number("expires_at_ms", needed=True),
+)
+"""Slices of a budget or a limit that a process holds and spends in memory. What is granted counts as gone."""
+
+journal_files: Final = Table(
+    "journal_files",
+    metadata,
+    _text("name", 128, needed=True, primary_key=True),
+    _number("offset", needed=True),
+    _number("updated_at_ms", needed=True),
+)
+"""How far each journal file is in the database, in bytes: written in the transaction that writes its records."""
+
+audit: Final = Table(
+    "audit",
+    metadata,
+    _id(),
+    _number("at_ms", needed=True, index=True),
+    _text("actor", needed=True),
+    _text("action", 64, needed=True),
+    _text("object_kind", 32, needed=True),
+    _text("object_id", needed=True),
+    Column("before", _JSON),
+    Column("after", _JSON),
+)
+"""Each change of what is administered: who, what, as it was, as it is."""
+
+stored_responses: Final = Table(
+    "stored_responses",
+    metadata,
+    _id(),
+    _text("project_id", 64, needed=True),
+    _text("previous_response_id", 64),
+    _number("created_at_ms", needed=True),
+    _number("expires_at_ms", needed=True, index=True),
+    Column("request", Text, nullable=False),
+    Column("response", Text, nullable=False),
+)
+"""Answers of /v1/responses that are kept; `request` holds the input items of this turn."""
+
+idempotency_answers: Final = Table(
+    "idempotency_answers",
+    metadata,
+    _text("project_id", 64, needed=True, primary_key=True),
+    _text("key", 255, needed=True, primary_key=True),
+    Column("fingerprint", LargeBinary(32), nullable=False),
+    Column("status", Integer),
+    Column("headers", _JSON),
+    Column("body", LargeBinary),
+    _number("created_at_ms", needed=True),
+    _number("expires_at_ms", needed=True, index=True),
+)
+"""Answers by Idempotency-Key; status NULL: the first request is not over."""
