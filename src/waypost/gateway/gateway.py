@@ -38,7 +38,7 @@ from waypost.gateway.recovery import RecoveryTarget
 from waypost.gateway.router import ConfiguredProvider, Plan, Router
 from waypost.gateway.schedule import Effects, Hedging, Schedule
 from waypost.gateway.served import Served, ServedStream
-from waypost.gateway.written_down import WrittenStream, begin_entry, longest_tokens, write_down
+from waypost.gateway.written_down import WrittenStream, begin_entry, longest_tokens, write_down, write_down_raw
 from waypost.ledger.books import Books, Line
 from waypost.providers.answers import Answer, AnswerStream, Batch, StreamOpening
 from waypost.providers.asked import Asked
@@ -256,6 +256,12 @@ class Gateway:
         inquired = Inquired(answer, candidate.name, attempts, notes, self._kinds[candidate.name])
         note_served(inquired, inquired.provider, inquired.model, inquired.notes)
         return inquired
+
+    async def write_down_raw(self, name: str, size_bytes: int) -> Line | None:
+        """A call of this provider begins that is passed through as it is; close the line with what became of it."""
+        if self._books is None:
+            return None
+        return await write_down_raw(self._books, name, self._kinds[name], size_bytes)
 
     def raw_provider(self, name: str) -> RawProvider:
         """The provider of that name, for calls that are passed through. Raises UnknownPath, UnsupportedFeature."""

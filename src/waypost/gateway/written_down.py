@@ -86,6 +86,25 @@ def _worst_micro_usd(
     return None if worst is None else worst * (request.sampling.choices or 1)
 
 
+async def write_down_raw(books: Books, provider: str, kind: str, size_bytes: int) -> Line | None:
+    """A call begins that is passed through as it is, so that nobody knows what it costs. Raises as `write_down`."""
+    record = current_record()
+    if record is None or record.account is None:
+        return None
+    record.books, record.asked_model = books, f"{provider}/"
+    record.entry = Entry(
+        record.account,
+        record.request_id,
+        record.path,
+        round(record.started_at * 1000),
+        tags=record.tags,
+        asked_model=record.asked_model,
+    )
+    tokens = size_bytes // BYTES_PER_TOKEN + 1
+    await books.admit(record.entry, tokens)
+    return await books.open(record.entry, Called(provider, kind, None, tokens, lambda: None))
+
+
 class WrittenStream:
     """A stream's block: its call is written down before it is made, and its end before anybody sees it."""
 
