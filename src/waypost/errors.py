@@ -242,7 +242,7 @@ class Shortage:
 
 
 class LimitExceeded(RequestError):
-    """A limit of the key or its project. `retry_after_s` None: waiting does not help, the request alone is too large."""
+    """A limit of the key or its project. `retry_after_s` None: the request alone is too large, no wait helps."""
 
     code = "rate_limit_exceeded"
     http_status = 429
