@@ -28,7 +28,7 @@ import pytest
 from sqlalchemy.engine import URL
 
 from waypost.store.database import Database
-from waypost.store.tables import metadata
+from waypost.store.migrate import upgrade
 
 KINDS: Final = ("sqlite", "postgresql")
 _START_S: Final = 60.0
@@ -289,6 +289,5 @@ def _sqlite_url(file: Path) -> URL:
 
 def _migrate(url: URL) -> None:
     database = Database(url)
-    with database.write() as connection:
-        metadata.create_all(connection)
+    upgrade(database)
     database.close()
