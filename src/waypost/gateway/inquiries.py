@@ -7,9 +7,9 @@ its count is estimated here, and said to be. No breaker hears of an estimate, wh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Final, Generic, TypeVar
 
 from waypost.catalogue import cost_micro_usd
 from waypost.chat import EmbeddingRequest, EmbeddingResponse, Request, Usage
@@ -59,10 +59,6 @@ class Inquired(Generic[ResultT]):
     def cost_micro_usd(self) -> int | None:
         """What it cost, in millionths of a dollar; None: no price is known."""
         return cost_micro_usd(self.kind, self.model, self.usage)
-
-
-Asking: TypeAlias = Callable[[Candidate[Provider]], Awaitable[InquiryAnswer[ResultT]]]
-"""One call of one target."""
 
 
 def has_embeddings(provider: Provider) -> bool:
