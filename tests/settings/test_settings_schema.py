@@ -75,6 +75,9 @@ def _leaves(schema: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         "RouteSettings": ("routes", "default"),
         "PolicySettings": ("routes", "default", "policy"),
         "CacheSettings": ("routes", "default", "cache"),
+        "PriceSettings": ("prices", "openai/gpt"),
+        "LongerPromptPrices": ("prices", "openai/gpt", "longer_prompts"),
+        "TierPrices": ("prices", "openai/gpt", "tiers", "batch"),
         "TargetSettings": ("routes", "default", "targets"),
     }
     yield from ((key,) for key in schema["properties"])
