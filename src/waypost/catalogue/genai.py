@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from waypost.catalogue.price_list import MAX_RATE
@@ -81,7 +81,7 @@ def price_list_text(published: Any, source: Mapping[str, str]) -> str:
     try:
         known = {provider["id"]: provider for provider in published}
         lists = {vendor: list(_models(vendor, known[vendor])) for vendor in VENDORS if vendor in known}
-    except (TypeError, KeyError, AttributeError, ValueError, IndexError) as error:
+    except (TypeError, KeyError, AttributeError, ValueError, IndexError, InvalidOperation) as error:
         raise NotGenaiPrices(f"these are not the data of genai-prices ({type(error).__name__}: {error})") from error
     unit = "micro-dollars for a million tokens; web_search: for a thousand calls"
     return _one_model_a_line({"source": {**source, "license": "MIT", "unit": unit}, "providers": lists})

@@ -29,6 +29,8 @@ VENDORS: Final[Mapping[str, tuple[str, ...]]] = {
 """A kind of provider -> whose prices its models have, in the order in which they are searched."""
 FREE_KINDS: Final = frozenset({"llama_cpp"})
 """Kinds whose models run on one's own machine."""
+NAMED_AS_ASKED: Final = frozenset({"bedrock"})
+"""Kinds where the price hangs on the name that is asked for, which says the region, and not on the one that answers."""
 MOST_TARGETS: Final = 4096
 """Callers may name any model, and what is remembered must end somewhere."""
 
@@ -165,7 +167,8 @@ class PriceBook:
     def published(self, provider: str, kind: str, model: str, asked: str | None = None) -> Rates | None:
         """The price of the list, whatever the configuration says."""
         vendors = self._vendors.get(provider) or VENDORS.get(kind, ())
-        for name in dict.fromkeys((model, asked or model)):
+        names = (model, asked or model)
+        for name in reversed(names) if kind in NAMED_AS_ASKED else names:
             row = self.price_list.row(vendors, name) if vendors else None
             if row is not None:
                 return row.rates()
