@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,11 +99,11 @@ def test_a_price_of_the_configuration_says_all() -> None:
     """What it does not name is not taken from the list: unknown stays unknown."""
     prices = book({"openai/gpt-4o": {"input": 2, "output": 8, "tiers": {"Batch": {"input": 1}}}})
     target = ("openai", "openai", "gpt-4o")
-    usage = {"input_tokens": 1000, "output_tokens": 100}
-    assert prices.cost_micro_usd(*target, Usage(**usage, input_cache_read_tokens=500)) == 2000 + 800
-    assert prices.cost_micro_usd(*target, Usage(**usage, service_tier="batch")) == 1000 + 800
-    assert prices.cost_micro_usd(*target, Usage(**usage, service_tier="flex")) is None
-    assert prices.cost_micro_usd(*target, Usage(**usage, server_tool_calls={"web_search": 1})) is None
+    usage = Usage(input_tokens=1000, output_tokens=100)
+    assert prices.cost_micro_usd(*target, replace(usage, input_cache_read_tokens=500)) == 2000 + 800
+    assert prices.cost_micro_usd(*target, replace(usage, service_tier="batch")) == 1000 + 800
+    assert prices.cost_micro_usd(*target, replace(usage, service_tier="flex")) is None
+    assert prices.cost_micro_usd(*target, replace(usage, server_tool_calls={"web_search": 1})) is None
 
 
 def test_longer_prompts_keep_the_prices_that_they_do_not_change() -> None:

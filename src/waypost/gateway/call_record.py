@@ -15,6 +15,8 @@ from waypost.catalogue import PUBLISHED, PriceBook
 from waypost.chat import Usage
 from waypost.errors import AllTargetsFailed, Attempt, ProviderError, WaypostError
 from waypost.gateway.story import AttemptStory, Outcome, RequestStory, Telling, error_code, error_words
+from waypost.ledger.account import Account
+from waypost.ledger.books import Books, Entry, RequestOutcome
 
 
 class Told(Protocol):
@@ -71,6 +73,14 @@ class CallRecord:
     on_answer: Callable[[], None] | None = None
     """Called when somebody answers, or has begun to: from then on the request may cost."""
     started_at: float = field(default_factory=time.time)
+    request_id: str = ""
+    path: str = ""
+    account: Account | None = None
+    """Whose the request is, once that is known."""
+    tags: dict[str, str] | None = None
+    books: Books | None = None
+    entry: Entry | None = None
+    """The request's in the ledger, once somebody is to be asked."""
     _attempts: tuple[Attempt, ...] = ()
 
     @property
@@ -93,6 +103,23 @@ class CallRecord:
         began_ms = self.attempts[-1].duration_ms if self.attempts else 0
         provider = self.error.provider or self.provider or ""
         return (*failed, Attempt(provider, self.model, self.error, began_ms))
+
+    def write_end(self, end: RequestEnd) -> None:
+        """Tell the books that the request is over; nothing if it is not in them."""
+        if self.entry is None or self.books is None:
+            return
+        answered = next((each for each in self.attempts if each.next == "answered"), None)
+        outcome = RequestOutcome(
+            end.outcome,
+            end.status,
+            end.duration_ms,
+            self.provider,
+            self.model,
+            None if self.error is None else error_code(self.error),
+            answered.started_ms + answered.first_token_ms if answered and answered.first_token_ms is not None else None,
+            self.cache or ("replay" if self.replayed else None),
+        )
+        self.books.end(self.entry, outcome)
 
     def settled(self, end: RequestEnd) -> Telling:
         """The request's story, for whoever asks later. It holds on to no answer, no exception and no trace.

@@ -5,7 +5,7 @@ It knows no wire format and no HTTP. Every front door, and the AI service of the
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -23,7 +23,6 @@ from waypost.gateway.fitting import Traits, fit
 from waypost.gateway.hedge import HedgePolicy, HedgeTarget
 from waypost.gateway.hedge_cost import worst_cost_micro_usd
 from waypost.gateway.inquiries import (
-    Asking,
     Inquired,
     ResultT,
     count_at,
@@ -39,9 +38,11 @@ from waypost.gateway.recovery import RecoveryTarget
 from waypost.gateway.router import ConfiguredProvider, Plan, Router
 from waypost.gateway.schedule import Effects, Hedging, Schedule
 from waypost.gateway.served import Served, ServedStream
-from waypost.providers.answers import Answer, AnswerStream, Batch
+from waypost.gateway.written_down import WrittenStream, begin_entry, longest_tokens, write_down, write_down_raw
+from waypost.ledger.books import Books, Line
+from waypost.providers.answers import Answer, AnswerStream, Batch, StreamOpening
 from waypost.providers.asked import Asked
-from waypost.providers.inquiry import Inquiry, InquiryAnswer
+from waypost.providers.inquiry import Inquiry, InquiryAnswer, QuestionT
 from waypost.providers.provider import Provider, ProviderState
 from waypost.providers.raw import RawProvider
 from waypost.settings.references import Target
@@ -91,6 +92,7 @@ class Gateway:
         policies: Mapping[str, Policy] | None = None,
         shares: Mapping[str, Mapping[Target, float]] | None = None,
         prices: PriceBook = PUBLISHED,
+        books: Books | None = None,
     ) -> None:
         self._providers = providers
         self._kinds = kinds
@@ -103,6 +105,7 @@ class Gateway:
         self._policies = policies or {}
         self._shares = shares or {}
         self.prices = prices
+        self._books = books
         self._effects = Effects()
         self._candidates: dict[tuple[Target, bool], Candidate[Provider]] = {}
         self._traits: dict[tuple[str, str | None], Traits] = {}
@@ -115,9 +118,10 @@ class Gateway:
     async def generate(self, asked: Asked) -> Served:
         """The whole answer. Raises AllTargetsFailed, or at once what no other target could mend, or UnknownModel."""
         planned = self._planned(asked, self.whole_latencies)
+        await self._admit(asked)
         schedule = self._first_schedule(planned, asked, self.whole_latencies)
         answered = await first_answer(
-            schedule, lambda candidate: self._generated(planned.asked_of(candidate, asked), candidate)
+            schedule, lambda candidate: self._generated(schedule, planned.asked_of(candidate, asked), candidate)
         )
         answer, candidate = answered.answer, answered.candidate
         schedule.note_key(answer.key_label)
@@ -133,6 +137,7 @@ class Gateway:
         Leaving the block ends the call.
         """
         planned = self._planned(asked, self.latencies)
+        await self._admit(asked)
         schedule = self._first_schedule(planned, asked, self.latencies)
         first = self._open_stream(schedule, lambda candidate: planned.asked_of(candidate, asked))
         async with first as answered:
@@ -153,17 +158,43 @@ class Gateway:
                 note_served(served, served.provider, served.model, served.notes)
                 yield served
 
-    async def _generated(self, asked: Asked, candidate: Candidate[Provider]) -> Answer:
-        return await candidate.provider.generate(asked, candidate.model or "")
+    async def _admit(self, asked: Asked | Inquiry[Any]) -> None:
+        """Enter the request in the books. Raises LimitExceeded."""
+        record = current_record()
+        if self._books is None or record is None:
+            return
+        entry = begin_entry(self._books, record, asked)
+        if entry is not None:
+            await self._books.admit(entry, longest_tokens(asked))
+
+    async def _generated(self, schedule: Schedule[Provider], asked: Asked, candidate: Candidate[Provider]) -> Answer:
+        line = await self._write_down(schedule, candidate, asked)
+        answer = await candidate.provider.generate(asked, candidate.model or "")
+        if line is not None:
+            line.source = answer
+        return answer
+
+    async def _write_down(
+        self, schedule: Schedule[Provider], candidate: Candidate[Provider], asked: Asked | Inquiry[Any]
+    ) -> Line | None:
+        if self._books is None:
+            return None
+        return await write_down(schedule, candidate, self._kinds[candidate.name], asked)
 
     def _open_stream(
         self, schedule: Schedule[Provider], asked_of: Callable[[Candidate[Provider]], Asked]
     ) -> FirstStream[Provider, Batch]:
-        return first_stream(
-            schedule,
-            lambda candidate: candidate.provider.stream(asked_of(candidate), candidate.model or ""),
-            _has_token,
-        )
+        def opening(candidate: Candidate[Provider]) -> StreamOpening:
+            asked = asked_of(candidate)
+            if self._books is None:
+                return candidate.provider.stream(asked, candidate.model or "")
+            return WrittenStream(
+                lambda: self._write_down(schedule, candidate, asked),
+                lambda: candidate.provider.stream(asked, candidate.model or ""),
+                schedule.finished(candidate),
+            )
+
+        return first_stream(schedule, opening, _has_token)
 
     async def embed(self, inquiry: Inquiry[EmbeddingRequest]) -> Inquired[EmbeddingResponse]:
         """One vector for each input. Raises as `generate`, and UnsupportedFeature if no target has embeddings."""
@@ -176,7 +207,7 @@ class Gateway:
         if not able:
             raise no_embeddings(inquiry.model)
         planned = Planned(able, policy, plan.notes, plan.route, {})
-        return await self._inquire(planned, lambda candidate: embed_at(candidate, inquiry))
+        return await self._inquire(planned, inquiry, embed_at)
 
     async def count_tokens(self, inquiry: Inquiry[Request]) -> Inquired[int]:
         """How many tokens a prompt has at its first target that answers, or about how many. Raises as `generate`.
@@ -189,7 +220,7 @@ class Gateway:
         attempts: tuple[Attempt, ...] = ()
         if counting:
             try:
-                return await self._inquire(planned, lambda candidate: count_at(candidate, inquiry))
+                return await self._inquire(planned, inquiry, count_at)
             except AllTargetsFailed as error:
                 if len(counting) == len(candidates):
                     raise
@@ -197,8 +228,23 @@ class Gateway:
         candidate = candidates[len(counting)]
         return self._inquired(planned, candidate, await estimate_at(candidate, inquiry), attempts)
 
-    async def _inquire(self, planned: Planned, asking: Asking[ResultT]) -> Inquired[ResultT]:
-        answered = await first_answer(self._schedule(planned), asking)
+    async def _inquire(
+        self,
+        planned: Planned,
+        inquiry: Inquiry[QuestionT],
+        asking: Callable[[Candidate[Provider], Inquiry[QuestionT]], Awaitable[InquiryAnswer[ResultT]]],
+    ) -> Inquired[ResultT]:
+        await self._admit(inquiry)
+        schedule = self._schedule(planned)
+
+        async def ask(candidate: Candidate[Provider]) -> InquiryAnswer[ResultT]:
+            line = await self._write_down(schedule, candidate, inquiry)
+            answer = await asking(candidate, inquiry)
+            if line is not None:
+                line.source = answer
+            return answer
+
+        answered = await first_answer(schedule, ask)
         return self._inquired(planned, answered.candidate, answered.answer, answered.attempts)
 
     def _inquired(
@@ -212,6 +258,12 @@ class Gateway:
         inquired = Inquired(answer, candidate.name, attempts, notes, self._kinds[candidate.name], self.prices)
         note_served(inquired, inquired.provider, inquired.model, inquired.notes)
         return inquired
+
+    async def write_down_raw(self, name: str, size_bytes: int) -> Line | None:
+        """A call of this provider begins that is passed through as it is; close the line with what became of it."""
+        if self._books is None:
+            return None
+        return await write_down_raw(self._books, name, self._kinds[name], size_bytes)
 
     def raw_provider(self, name: str) -> RawProvider:
         """The provider of that name, for calls that are passed through. Raises UnknownPath, UnsupportedFeature."""

@@ -7,9 +7,9 @@ its count is estimated here, and said to be. No breaker hears of an estimate, wh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Final, Generic, TypeVar
 
 from waypost.catalogue import PUBLISHED, PriceBook
 from waypost.chat import EmbeddingRequest, EmbeddingResponse, Request, Usage
@@ -63,10 +63,6 @@ class Inquired(Generic[ResultT]):
     def cost_micro_usd(self) -> int | None:
         """What it cost, in millionths of a dollar; None: no price is known."""
         return self.prices.cost_micro_usd(self.provider, self.kind, self.model, self.usage, asked=self._asked)
-
-
-Asking: TypeAlias = Callable[[Candidate[Provider]], Awaitable[InquiryAnswer[ResultT]]]
-"""One call of one target."""
 
 
 def has_embeddings(provider: Provider) -> bool:

@@ -27,6 +27,7 @@ from waypost.gateway.candidate import Candidate
 from waypost.gateway.hedge import HedgePolicy, HedgeTarget, hedge_decision
 from waypost.gateway.policy import NO_RETRIES, Policy, Windows, worth_another_target
 from waypost.gateway.trail import Call, Trail
+from waypost.ledger.books import Line
 
 ProviderT = TypeVar("ProviderT")
 UNANSWERED: Final = ("first_token", "total")
@@ -275,6 +276,19 @@ class Schedule(Generic[ProviderT]):
     def note_key(self, key_label: str | None) -> None:
         """Which of its provider's keys the call that answered went with."""
         self._trail.note_key(self._asked(), key_label)
+
+    def write_down(self, candidate: Candidate[ProviderT], line: Line) -> None:
+        """The call of this candidate, the first or the second under way, is in the books."""
+        self._call_of(candidate).line = line
+
+    def finished(self, candidate: Candidate[ProviderT]) -> Callable[[], None]:
+        """To be called when the provider has finished this candidate's stream, before anybody sees that."""
+        call = self._call_of(candidate)
+        return lambda: self._trail.finished(call)
+
+    def _call_of(self, candidate: Candidate[ProviderT]) -> Call[ProviderT]:
+        second = self._second
+        return second if second is not None and second.candidate is candidate else self._asked()
 
     def _first_token_s(self, place: int) -> float | None:
         """The last target keeps the total deadline."""

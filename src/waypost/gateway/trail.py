@@ -13,6 +13,10 @@ from typing import Generic, TypeVar
 from waypost.errors import Attempt, Next, ProviderError
 from waypost.gateway.breaker import TargetHealth
 from waypost.gateway.candidate import Candidate
+from waypost.gateway.story import error_code
+from waypost.ledger.billing import was_served
+from waypost.ledger.books import Ending, Line
+from waypost.ledger.records import AttemptOutcome
 
 ProviderT = TypeVar("ProviderT")
 
@@ -30,6 +34,8 @@ class Call(Generic[ProviderT]):
     answered_at: float | None = None
     wait_s: float = 0.0
     key_label: str | None = None
+    line: Line | None = None
+    """The call's line in the books, if it is written down."""
 
 
 class Trail(Generic[ProviderT]):
@@ -64,11 +70,18 @@ class Trail(Generic[ProviderT]):
         if isinstance(error, ProviderError):
             call.key_label = error.key_label
         self._attempts = None
+        if following != "answered":
+            self._close_line(call)
 
     def over(self, call: Call[ProviderT], error: Exception | None, following: Next) -> None:
         """The answer that had begun is over."""
         call.error, call.next, call.ended_at = error, following, self._clock()
         self._attempts = None
+        self._close_line(call)
+
+    def finished(self, call: Call[ProviderT]) -> None:
+        """Its provider has finished, and nobody has seen the end yet."""
+        self._close_line(call)
 
     def left(self, call: Call[ProviderT]) -> None:
         """The caller left while the call was under way, or while its answer was."""
@@ -86,6 +99,22 @@ class Trail(Generic[ProviderT]):
             call.key_label = key_label
             self._attempts = None
 
+    def _close_line(self, call: Call[ProviderT]) -> None:
+        if call.line is None:
+            return
+        error = call.error
+        call.line.close(
+            Ending(
+                _outcome(error, call.next),
+                # What has given a token was served, however it ended.
+                call.answered_at is not None or was_served(error),
+                None if error is None else error_code(error),
+                None if call.answered_at is None else _ms(call.answered_at - call.started_at),
+                call.key_label,
+                call.candidate.way,
+            )
+        )
+
     def _attempt(self, call: Call[ProviderT], following: Next) -> Attempt:
         return Attempt(
             call.candidate.name,
@@ -99,6 +128,14 @@ class Trail(Generic[ProviderT]):
             call.key_label,
             call.candidate.way,
         )
+
+
+def _outcome(error: Exception | None, following: Next | None) -> AttemptOutcome:
+    if error is not None:
+        return "failed"
+    if following == "caller_left":
+        return "caller_left"
+    return "lost" if following in ("lost", "hedge") else "answered"
 
 
 def _ms(seconds: float) -> int:

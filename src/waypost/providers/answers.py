@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from waypost.chat import Event, Response, Usage
 
@@ -106,6 +106,16 @@ class AnswerStream(Protocol):
 
     def __aiter__(self) -> AsyncIterator[Batch]:
         """The batches; to be read once."""
+
+
+@runtime_checkable
+class TellsEnd(Protocol):
+    """A stream that says when its provider has finished, before it gives the batch that shows it."""
+
+    on_end: Callable[[], None]
+
+    def said_tokens(self) -> int:
+        """About how many tokens it has given so far, as we would count them."""
 
 
 StreamOpening = AbstractAsyncContextManager[AnswerStream]

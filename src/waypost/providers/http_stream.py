@@ -12,15 +12,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from waypost.chat import Event, Failed, Finish, ResponseStart, Usage, UsageUpdate, is_token
+from waypost.chat import Event, Failed, Finish, PartDelta, PartStart, ResponseStart, Usage, UsageUpdate, is_token
 from waypost.codecs.codec import Codec, Sight, StreamDecoder, StreamWatch
 from waypost.codecs.custom_tools import CustomCalls
+from waypost.codecs.estimate import estimate_text_tokens
 from waypost.codecs.passing import PASSING
 from waypost.codecs.sse import Frame, SseDecoder
 from waypost.errors import ProviderConnectionLost, ProviderError
 from waypost.providers.answers import Batch
 from waypost.transport import Reply
 
+SAMPLE_BYTES = 4096
+"""So much of a stream is kept to tell its tokens by its length, should it be cut before the provider counts them."""
 _DRAIN_S = 0.5
 """How long the end of the body may take after the terminal event, so that the connection can be used again."""
 _USAGE_UNASKED = b',"usage":null'
@@ -44,6 +47,8 @@ class WireStream(ABC):
         self.usage = Usage()
         self.model = ""
         self.headers = about.headers
+        self.on_end: Callable[[], None] = _nothing
+        """See `answers.TellsEnd`."""
         self.notes = about.notes
         self._name_error = about.name_error
         self._reply = reply
@@ -71,6 +76,8 @@ class WireStream(ABC):
                         batch = self._at_end(error)
                     else:
                         batch = self._batch(chunk) if chunk else self._at_end(None)
+                if self._ended:
+                    self.on_end()
                 if batch is not None:
                     return batch
         except ProviderError as error:
@@ -105,6 +112,10 @@ class WireStream(ABC):
             self._error = self._sse.error
 
     @abstractmethod
+    def said_tokens(self) -> int:
+        """See `answers.TellsEnd`."""
+
+    @abstractmethod
     def _batch(self, chunk: bytes) -> Batch | None:
         """What these bytes say; an error among them goes to `_error`."""
 
@@ -125,6 +136,18 @@ class PassedStream(WireStream):
         self._end_mark = PASSING[codec.name].end_mark
         self._has_finished = False
         self._token = False
+        self._sample = b""
+        """The first bytes with content, from which it is told how many tokens there are in all of them."""
+        self._said_bytes = 0
+
+    def said_tokens(self) -> int:
+        """See `answers.TellsEnd`."""
+        if not self._sample:
+            return 0
+        decoder = self._codec.stream_decoder()
+        events = [event for wire_event in SseDecoder().feed(self._sample) for event in decoder.feed(wire_event)]
+        tokens = estimate_text_tokens("".join(map(_text_of, events)))
+        return -(-tokens * self._said_bytes // len(self._sample))
 
     def _batch(self, chunk: bytes) -> Batch | None:
         # A run of events that differ in their text alone is passed over at once; any other is looked at by itself.
@@ -152,6 +175,10 @@ class PassedStream(WireStream):
     def _made(self, raw: bytes, *, token: bool) -> Batch:
         if not self._tell_usage:
             raw = raw.replace(_USAGE_UNASKED, b"")
+        if token:
+            self._said_bytes += len(raw)
+            if len(self._sample) < SAMPLE_BYTES:
+                self._sample = (self._sample + raw)[:SAMPLE_BYTES]
         return Batch(raw=raw, token=token, decode=self._decoded)
 
     def _see(self, frames: Sequence[Frame], passed: list[bytes]) -> None:
@@ -201,6 +228,9 @@ class DecodedStream(WireStream):
         super().__init__(reply, about)
         self._decoder = decoder
         self._custom = custom
+        self._sample = ""
+        """The first text, from which it is told how many tokens there are in all of it."""
+        self._said_characters = 0
 
     def _batch(self, chunk: bytes) -> Batch | None:
         events: list[Event] = []
@@ -208,6 +238,12 @@ class DecodedStream(WireStream):
             if frame.event is not None and not self._take(self._decoder.feed(frame.event), events):
                 break
         return self._made(events)
+
+    def said_tokens(self) -> int:
+        """See `answers.TellsEnd`."""
+        if not self._sample:
+            return 0
+        return -(-estimate_text_tokens(self._sample) * self._said_characters // len(self._sample))
 
     def _finished(self) -> Batch | None:
         events: list[Event] = []
@@ -231,11 +267,25 @@ class DecodedStream(WireStream):
                 self.usage = self.usage.merge(event.usage)
             elif isinstance(event, ResponseStart):
                 self.model = event.model
+            elif isinstance(event, PartDelta):
+                self._said_characters += len(event.text)
+                if len(self._sample) < SAMPLE_BYTES:
+                    self._sample += event.text
             if self._custom is None:
                 events.append(event)
             else:
                 events += self._custom.events(event)
         return True
+
+
+def _text_of(event: Event) -> str:
+    if isinstance(event, PartDelta):
+        return event.text
+    return getattr(event.part, "text", "") if isinstance(event, PartStart) else ""
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 async def _drain(reply: Reply) -> None:

@@ -16,6 +16,8 @@ from typing import Final, cast
 from starlette.types import Scope
 
 from waypost.errors import AuthenticationRequired, NotAllowed, TooManyFailedKeys
+from waypost.ledger.account import LOCAL as LOCAL_ACCOUNT
+from waypost.ledger.account import Account, configured_account
 from waypost.server.middleware.headers import header_value
 from waypost.settings import KeySettings
 
@@ -36,6 +38,7 @@ class Caller:
     name: str = LOCAL
     is_admin: bool = True
     settings: KeySettings | None = None
+    account: Account = LOCAL_ACCOUNT
 
     def may_ask(self, model: str) -> bool:
         """May the key ask for this route or model?"""
@@ -62,7 +65,12 @@ class Callers:
     """The keys of one server. `clock` is in seconds."""
 
     def __init__(self, keys: Mapping[str, KeySettings], clock: Callable[[], float] = time.monotonic) -> None:
-        self._callers = {each.digest(): Caller(name, each.admin, each) for name, each in keys.items()}
+        self._callers = {
+            each.digest(): Caller(
+                name, each.admin, each, configured_account(name, is_admin=each.admin, routes=each.routes)
+            )
+            for name, each in keys.items()
+        }
         self._clock = clock
         self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
 

@@ -110,6 +110,7 @@ def _origin(request: Request) -> Origin:
     def settle(outcome: Outcome) -> None:
         if record is not None and record.asked_model is not None:
             end = RequestEnd(request_id, outcome, 200, round((time.monotonic() - began) * 1000))
+            record.write_end(end)
             stories.add(request_id, tenant, record.settled(end))
 
     return Origin(request_id, settle)

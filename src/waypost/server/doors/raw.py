@@ -8,15 +8,18 @@ ends as if it were whole.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping
 from typing import Final
 from urllib.parse import quote, unquote
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from waypost.errors import Attempt, InvalidRequest, NotAllowed, OriginRefused
+from waypost.errors import Attempt, InvalidRequest, NotAllowed, OriginRefused, WaypostError
 from waypost.gateway.call_record import note_answer
+from waypost.ledger.billing import was_served
+from waypost.ledger.books import Ending, Line
+from waypost.ledger.records import AttemptOutcome
 from waypost.providers.raw import RawCall, RawProvider, passed_down, passed_up
 from waypost.server.application import lifecycle_in, served_in
 from waypost.server.body import read_whole
@@ -32,6 +35,10 @@ RAW: Final = "x-waypost-raw"
 """A header of our own: a page of another site cannot send it unasked, as it can a form or a file."""
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """Not TRACE, whose reply repeats the request's headers and with them the provider's key."""
+REFUSED: Final = 400
+"""From this status on the provider has served nothing."""
+COSTLY: Final = frozenset({"POST", "PUT", "PATCH"})
+"""What a provider may charge for; to look at something, or to delete it, costs nothing."""
 GUARDS: Final[Mapping[str, str]] = {
     # What a provider stores may be anybody's page: shown in a browser, it is nobody's here.
     "content-security-policy": "sandbox",
@@ -64,7 +71,9 @@ class RawDoor:
         try:
             body = await _body(scope, receive)
             call = RawCall(scope["method"], f"/{path}", query, passed_up(_joined(scope)), body)
-            work = _pass_through(provider, name, call, send)
+            size = header_value(scope, b"content-length") or ""
+            line = await served.gateway.write_down_raw(name, int(size) if size.isdecimal() else 0)
+            work = _written_down(line, _pass_through(provider, name, call, send), costs=call.method in COSTLY)
             await while_connected(work, receive, lifecycle_in(scope), connection_of(scope))
         except (CallerGone, ClientDisconnect):
             return
@@ -87,7 +96,23 @@ async def _pieces(receive: Receive) -> AsyncGenerator[bytes]:
         more = message.get("more_body", False)
 
 
-async def _pass_through(provider: RawProvider, name: str, call: RawCall, send: Send) -> None:
+async def _written_down(line: Line | None, work: Awaitable[int], *, costs: bool) -> None:
+    """Do the work, which gives the reply's status, and close the call's line in the books with how it ended."""
+    outcome: AttemptOutcome = "caller_left"
+    code = None
+    try:
+        refused = await work >= REFUSED
+        outcome, costs = "failed" if refused else "answered", costs and not refused
+    except WaypostError as error:
+        outcome, code = "failed", error.code
+        costs = costs and was_served(error)
+        raise
+    finally:
+        if line is not None:
+            line.close(Ending(outcome, served=costs, error_code=code))
+
+
+async def _pass_through(provider: RawProvider, name: str, call: RawCall, send: Send) -> int:
     started = time.monotonic()
     async with provider.raw(call) as reply:
         duration_ms = round((time.monotonic() - started) * 1000)
@@ -97,6 +122,7 @@ async def _pass_through(provider: RawProvider, name: str, call: RawCall, send: S
         async for piece in reply.chunks():
             await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
+    return reply.status
 
 
 def named(scope: Scope) -> tuple[str, str]:

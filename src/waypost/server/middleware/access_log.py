@@ -89,6 +89,7 @@ class AccessLog:
         request_id = request_id_of(scope)
         status = None if reply.status == NO_REPLY else reply.status
         end = RequestEnd(request_id, OUTCOMES[_outcome(reply, record)], status, duration_ms)
+        record.write_end(end)
         self._served.stores.stories.add(request_id, caller_of(scope).name, record.settled(end))
 
 

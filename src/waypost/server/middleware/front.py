@@ -13,8 +13,9 @@ from typing import TypeAlias
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from waypost.errors import WaypostError
-from waypost.gateway.call_record import begin_record, end_record, note_failure
+from waypost.gateway.call_record import begin_record, current_record, end_record, note_failure
 from waypost.gateway.overload import Admission
+from waypost.server.callers import caller_of
 from waypost.server.envelope import error_reply
 from waypost.server.lifecycle import Lifecycle
 from waypost.server.middleware.access_log import AccessLog, Reply
@@ -26,6 +27,7 @@ from waypost.server.middleware.draining import Draining, ShuttingDown
 from waypost.server.middleware.headers import header_value
 from waypost.server.middleware.json_only import form_refusal
 from waypost.server.middleware.request_id import current_request_id, give_id
+from waypost.server.middleware.tags import TAGS, tags_in
 from waypost.server.serving import Serving
 
 Rule: TypeAlias = Callable[[Scope], WaypostError | None]
@@ -66,6 +68,7 @@ class Front:
         reply = Reply(send, request_id)
         started_at = time.monotonic()
         record, token = begin_record()
+        record.request_id, record.path = request_id, scope["path"]
         id_token = current_request_id.set(request_id)
         try:
             await self._answer(scope, receive, reply)
@@ -102,6 +105,7 @@ class Front:
         if refusal is not None:
             await error_reply(refusal, scope)(scope, receive, send)
             return
+        self._note_caller(scope)
         stay = self._draining.enter(scope)
         if isinstance(stay, WaypostError):
             headers = {"connection": "close"} if isinstance(stay, ShuttingDown) else None
@@ -116,6 +120,13 @@ class Front:
         finally:
             if stay is not None:
                 stay.leave()
+
+    def _note_caller(self, scope: Scope) -> None:
+        """For the ledger: whose request this is, and what he calls it."""
+        record = current_record()
+        if record is not None:
+            record.account = caller_of(scope).account
+            record.tags = tags_in(header_value(scope, TAGS))
 
 
 def _refusal(rules: Sequence[Rule], scope: Scope) -> WaypostError | None:

@@ -1,0 +1,344 @@
+"""The books of one process: a line for each call to a provider, an entry for each request.
+
+A line is in the journal before its call is sent, and closed before the caller sees the end of what the call gave; an
+entry is written when the reply is over. The invariant: whatever is raised or cancelled, a line is closed exactly once,
+or the journal shows it open and whoever reads that after a crash closes it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from waypost.chat import Usage
+from waypost.ledger.account import Account
+from waypost.ledger.billing import FREE, Bill, Guess, Prices, bill_cut, bill_whole
+from waypost.ledger.records import (
+    AttemptClosed,
+    AttemptOpened,
+    AttemptOutcome,
+    BodyStored,
+    Counts,
+    EndState,
+    Record,
+    RequestEnded,
+)
+
+
+class RecordSink(Protocol):
+    """The journal."""
+
+    def append(self, record: Record) -> None:
+        """Write it down; it survives the process. Raises JournalFull for a call that is not begun yet."""
+
+
+class Admission(Protocol):
+    """A request that was let in."""
+
+    def settle(self, tokens: int) -> None:
+        """It is over, and came to so many tokens."""
+
+
+class Reservation(Protocol):
+    """Money that is held for a call."""
+
+    def settle(self, micro_usd: int | None) -> None:
+        """The call cost so much; None: it is not known."""
+
+    def release(self) -> None:
+        """The call was not made."""
+
+
+class Allowances(Protocol):
+    """Budgets and limits."""
+
+    def limits_money(self, account: Account) -> bool:
+        """Must money be reserved, or a price be known, for calls of this account?"""
+
+    async def admit(self, account: Account, tokens: int, end_user: str | None) -> Admission:
+        """Let a request in. Raises LimitExceeded."""
+
+    async def reserve(self, account: Account, micro_usd: int | None, end_user: str | None) -> Reservation:
+        """Hold money for a call. Raises BudgetExceeded, PriceUnknown."""
+
+
+def now_ms() -> int:
+    """Unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def new_entry_id() -> str:
+    """Ids that sort by time: 12 hexadecimal digits of it, and 20 random ones."""
+    return f"{now_ms():012x}{os.urandom(10).hex()}"
+
+
+@dataclass(slots=True)
+class Entry:
+    """One request: whose it is, what was asked, and what its calls came to so far."""
+
+    account: Account
+    request_id: str
+    path: str
+    started_at_ms: int
+    tags: dict[str, str] | None = None
+    end_user: str | None = None
+    route: str | None = None
+    asked_model: str = ""
+    stream: bool = False
+    entry_id: str = field(default_factory=new_entry_id)
+    admission: Admission | None = None
+    lines: int = 0
+    open_lines: int = 0
+    tokens: int = 0
+    is_over: bool = False
+
+    def settle(self) -> None:
+        """The limits learn what it used, once nothing of it goes on."""
+        if self.is_over and not self.open_lines and self.admission is not None:
+            self.admission.settle(self.tokens)
+            self.admission = None
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """Whom a call asks, how long the prompt is about, and the most that it can cost (None: not known)."""
+
+    provider: str
+    kind: str
+    model: str | None
+    input_tokens: int
+    worst_micro_usd: Callable[[], int | None]
+    """Asked only if money is limited: it takes reading the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a call ended. `served` False: it cannot have cost anything."""
+
+    outcome: AttemptOutcome
+    served: bool = True
+    error_code: str | None = None
+    first_token_ms: int | None = None
+    provider_key: str | None = None
+    way: str | None = None
+
+
+class Source(Protocol):
+    """An answer, whole or under way."""
+
+    @property
+    def usage(self) -> Usage:
+        """Counts so far."""
+
+    @property
+    def model(self) -> str:
+        """The model, as the provider names it; empty if it has not said."""
+
+
+class Line:
+    """One call that is written down as begun. `source` is set as soon as there is an answer."""
+
+    __slots__ = ("_books", "_called", "_entry", "_number", "_reservation", "source")
+
+    def __init__(self, books: Books, entry: Entry, called: Called, reservation: Reservation | None) -> None:
+        entry.lines += 1
+        entry.open_lines += 1
+        self.source: Source | None = None
+        self._books: Books | None = books
+        self._entry = entry
+        self._called = called
+        self._number = entry.lines
+        self._reservation = reservation
+
+    @property
+    def attempt_id(self) -> str:
+        """Its id: the request's, and its place in it."""
+        return f"{self._entry.entry_id}.{self._number}"
+
+    def opened(self, reserved_micro_usd: int | None, now_ms: int) -> AttemptOpened:
+        """What is written before the call."""
+        entry, called = self._entry, self._called
+        return AttemptOpened(
+            self.attempt_id,
+            entry.entry_id,
+            entry.request_id,
+            self._number,
+            now_ms,
+            entry.started_at_ms,
+            entry.account.project_id,
+            entry.account.key_id,
+            entry.end_user,
+            entry.path,
+            entry.route,
+            entry.asked_model,
+            entry.stream,
+            entry.tags,
+            called.provider,
+            called.kind,
+            called.model,
+            called.input_tokens,
+            reserved_micro_usd,
+        )
+
+    def close(self, ending: Ending) -> None:
+        """The call is over. Only the first time counts: a stream that has finished may be left afterwards."""
+        books, self._books = self._books, None
+        if books is None:
+            return
+        bill = self._bill(books.prices, ending)
+        books.sink.append(self._closed(books, ending, bill))
+        if self._reservation is not None:
+            self._reservation.settle(bill.cost_micro_usd)
+        entry = self._entry
+        entry.open_lines -= 1
+        entry.tokens += (bill.usage.input_tokens or 0) + (bill.usage.output_tokens or 0)
+        entry.settle()
+
+    def not_sent(self) -> None:
+        """It could not be written down, so that the call is not made."""
+        self._books = None
+        if self._reservation is not None:
+            self._reservation.release()
+        self._entry.lines -= 1
+        self._entry.open_lines -= 1
+
+    @property
+    def _model(self) -> str:
+        told = self.source.model if self.source is not None else ""
+        return told or self._called.model or ""
+
+    def _bill(self, prices: Prices, ending: Ending) -> Bill:
+        if not ending.served:
+            return FREE
+        called, model, source = self._called, self._model, self.source
+
+        def price(usage: Usage) -> int | None:
+            return prices.cost_micro_usd(called.provider, called.kind, model, usage)
+
+        def guess() -> Guess:
+            return Guess(called.input_tokens, _said_tokens(source))
+
+        usage = Usage() if source is None else source.usage
+        return (bill_whole if ending.outcome == "answered" else bill_cut)(price, usage, guess)
+
+    def _closed(self, books: Books, ending: Ending, bill: Bill) -> AttemptClosed:
+        priced = bill.basis in ("reported", "estimated")
+        called, model = self._called, self._model
+        return AttemptClosed(
+            self.attempt_id,
+            now_ms(),
+            ending.outcome,
+            ending.error_code,
+            model or None,
+            counts_of(bill.usage),
+            bill.cost_micro_usd,
+            bill.basis,
+            books.prices.source(called.provider, called.kind, model) if priced else None,
+            ending.first_token_ms,
+            ending.provider_key,
+            ending.way,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RequestOutcome:
+    """How a request ended for its caller."""
+
+    end_state: EndState
+    status: int | None
+    total_ms: int
+    provider: str | None = None
+    model: str | None = None
+    error_code: str | None = None
+    first_token_ms: int | None = None
+    cache: str | None = None
+
+
+class Books:
+    """What this process writes down. `allowances` None: nothing is limited."""
+
+    def __init__(self, sink: RecordSink, prices: Prices, allowances: Allowances | None = None) -> None:
+        self.sink = sink
+        self.prices = prices
+        self.allowances = allowances
+
+    async def admit(self, entry: Entry, tokens: int) -> None:
+        """Let the request in, as far as its key's limits go. Raises LimitExceeded."""
+        if self.allowances is not None and entry.admission is None:
+            entry.admission = await self.allowances.admit(entry.account, tokens, entry.end_user)
+
+    async def open(self, entry: Entry, called: Called) -> Line:
+        """Write down that a call begins; then it may be sent. Raises BudgetExceeded, PriceUnknown, JournalFull."""
+        worst, reservation = None, None
+        if self.allowances is not None and self.allowances.limits_money(entry.account):
+            worst = called.worst_micro_usd()
+            reservation = await self.allowances.reserve(entry.account, worst, entry.end_user)
+        line = Line(self, entry, called, reservation)
+        try:
+            self.sink.append(line.opened(worst, now_ms()))
+        except BaseException:
+            line.not_sent()
+            raise
+        return line
+
+    def end(self, entry: Entry, outcome: RequestOutcome) -> None:
+        """The reply is over. A stream that goes on without its caller may end a second time, which then counts."""
+        self.sink.append(
+            RequestEnded(
+                entry.entry_id,
+                entry.request_id,
+                entry.started_at_ms,
+                entry.account.project_id,
+                entry.account.key_id,
+                entry.end_user,
+                entry.path,
+                entry.route,
+                entry.asked_model,
+                entry.stream,
+                entry.tags,
+                outcome.provider,
+                outcome.model,
+                outcome.end_state,
+                outcome.status,
+                outcome.error_code,
+                entry.lines,
+                outcome.first_token_ms,
+                outcome.total_ms,
+                outcome.cache,
+            )
+        )
+        entry.is_over = True
+        entry.settle()
+
+    def keep(self, entry: Entry, request: str | None, response: str | None) -> None:
+        """Keep what was asked and answered, redacted."""
+        self.sink.append(BodyStored(entry.entry_id, entry.account.project_id, now_ms(), request, response))
+
+
+def counts_of(usage: Usage) -> Counts:
+    """The counts as they are written down."""
+    return Counts(
+        usage.input_tokens,
+        usage.input_cache_read_tokens,
+        usage.input_cache_write_5m_tokens,
+        usage.input_cache_write_1h_tokens,
+        usage.input_audio_tokens,
+        usage.output_tokens,
+        usage.output_reasoning_tokens,
+        usage.output_audio_tokens,
+        _plain(usage.server_tool_calls),
+        usage.service_tier,
+    )
+
+
+def _plain(calls: Mapping[str, int]) -> dict[str, int] | None:
+    return dict(calls) or None
+
+
+def _said_tokens(source: Source | None) -> int:
+    """The tokens of what came of an answer, as we would count them."""
+    count = getattr(source, "said_tokens", None)
+    return count() if count is not None else 0

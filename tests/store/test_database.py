@@ -1,0 +1,62 @@
+"""Claims about transactions, on both databases."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from sqlalchemy import func, insert, select
+from tests.databases import PostgresServer
+
+from waypost.store.database import Database, DatabaseError
+from waypost.store.tables import revisions
+
+
+def test_what_a_block_wrote_is_kept_at_its_end_and_not_before(database: Database) -> None:
+    with database.write() as connection:
+        connection.execute(insert(revisions).values(name="keys", number=1))
+        with database.read() as other:
+            assert other.scalar(select(func.count()).select_from(revisions)) == 0
+    with database.read() as connection:
+        assert connection.scalar(select(revisions.c.number)) == 1
+
+
+def test_a_block_that_raises_leaves_nothing(database: Database) -> None:
+    with pytest.raises(RuntimeError), database.write() as connection:
+        connection.execute(insert(revisions).values(name="keys", number=1))
+        raise RuntimeError("fault")
+    with database.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(revisions)) == 0
+
+
+def test_writers_that_read_first_lose_no_update(database: Database) -> None:
+    """Eight threads add 25 each through an upsert, and the sum is 200."""
+    statement = database.upsert(revisions).values(name="keys", number=1)
+    statement = statement.on_conflict_do_update(index_elements=["name"], set_={"number": revisions.c.number + 1})
+
+    def add() -> None:
+        for _ in range(25):
+            with database.write() as connection:
+                connection.execute(select(revisions)).all()
+                connection.execute(statement)
+
+    threads = [threading.Thread(target=add) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with database.read() as connection:
+        assert connection.scalar(select(revisions.c.number)) == 200
+
+
+def test_a_server_that_went_away_is_used_again_when_it_is_back(postgres: PostgresServer) -> None:
+    database = Database(postgres.url)
+    with database.read() as connection:
+        assert connection.scalar(select(1)) == 1
+    postgres.kill()
+    with pytest.raises(DatabaseError), database.read() as connection:
+        connection.scalar(select(1))
+    postgres.start()
+    with database.read() as connection:
+        assert connection.scalar(select(1)) == 1
+    database.close()
