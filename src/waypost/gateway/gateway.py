@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any, Final, TypeAlias, cast, get_args
 
-from waypost.catalogue import capabilities_of
+from waypost.catalogue import PUBLISHED, PriceBook, capabilities_of
 from waypost.chat import EmbeddingRequest, EmbeddingResponse, Request
 from waypost.errors import AllTargetsFailed, Attempt, UnknownPath, UnsupportedFeature
 from waypost.gateway.balance import LatencyBoard, order
@@ -91,6 +91,7 @@ class Gateway:
         routes: Mapping[str, tuple[Target, ...]],
         policies: Mapping[str, Policy] | None = None,
         shares: Mapping[str, Mapping[Target, float]] | None = None,
+        prices: PriceBook = PUBLISHED,
         books: Books | None = None,
     ) -> None:
         self._providers = providers
@@ -103,6 +104,7 @@ class Gateway:
         """Seconds to the end of whole answers: no measure for a stream, nor a stream's for them."""
         self._policies = policies or {}
         self._shares = shares or {}
+        self.prices = prices
         self._books = books
         self._effects = Effects()
         self._candidates: dict[tuple[Target, bool], Candidate[Provider]] = {}
@@ -124,7 +126,7 @@ class Gateway:
         answer, candidate = answered.answer, answered.candidate
         schedule.note_key(answer.key_label)
         notes = (*planned.notes_of(candidate), *answer.notes)
-        served = Served(answer, candidate.name, schedule.attempts, notes, self._kinds[candidate.name])
+        served = Served(answer, candidate.name, schedule.attempts, notes, self._kinds[candidate.name], self.prices)
         note_served(served, served.provider, served.model, served.notes)
         return served
 
@@ -152,7 +154,7 @@ class Gateway:
             async with RecoveringStream(plan, first, stream, answered.candidate) as recovering:
                 candidate = answered.candidate
                 notes = planned.notes_of(candidate)
-                served = ServedStream(recovering, candidate.name, notes, self._kinds[candidate.name])
+                served = ServedStream(recovering, candidate.name, notes, self._kinds[candidate.name], self.prices)
                 note_served(served, served.provider, served.model, served.notes)
                 yield served
 
@@ -253,7 +255,7 @@ class Gateway:
         attempts: tuple[Attempt, ...],
     ) -> Inquired[ResultT]:
         notes = (*planned.notes_of(candidate), *answer.notes)
-        inquired = Inquired(answer, candidate.name, attempts, notes, self._kinds[candidate.name])
+        inquired = Inquired(answer, candidate.name, attempts, notes, self._kinds[candidate.name], self.prices)
         note_served(inquired, inquired.provider, inquired.model, inquired.notes)
         return inquired
 
@@ -355,7 +357,7 @@ class Gateway:
             if limit_micro_usd is None or is_local:
                 return HedgeTarget(candidate.name, candidate.model, is_local)
             kind, asked_of_it = self._kinds[candidate.name], planned.asked_of(candidate, asked)
-            worst_micro_usd = worst_cost_micro_usd(kind, candidate.model, asked_of_it)
+            worst_micro_usd = worst_cost_micro_usd(self.prices, candidate.name, kind, candidate.model, asked_of_it)
             return HedgeTarget(candidate.name, candidate.model, is_local, worst_micro_usd)
 
         return Hedging(HedgePolicy(after_s, limit_micro_usd), target_of)
