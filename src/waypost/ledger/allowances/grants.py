@@ -173,30 +173,6 @@ def forget_posted(connection: Connection, holder: str, wanted: Sequence[tuple[st
     return gone
 
 
-def shrink_grants(
-    connection: Connection, _database: Database, holder: str, spent: Mapping[tuple[str, str], int]
-) -> None:
-    """So much of what the holder was granted is in `spend` now, by subject and window: it is not to count twice.
-
-    To be called in the transaction that adds it to `spend`.
-    """
-    rows = [
-        {"its_subject": subject, "its_window": window, "micro_usd": micro_usd}
-        for (subject, window), micro_usd in sorted(spent.items())
-        if micro_usd
-    ]
-    if rows and connection.scalar(_HOLDS, {"its_holder": holder}):
-        connection.execute(_SHRINK, [{**row, "its_holder": holder} for row in rows])
-
-
-def release_grants(connection: Connection, holder: str) -> None:
-    """The holder is dead and all of its journal is in the database: what it held and did not spend is free.
-
-    Not before: what it spent is not known until then.
-    """
-    connection.execute(delete(grants).where(grants.c.holder == holder))
-
-
 _OTHERS: Final[ColumnElement[bool]] = and_(
     grants.c.holder != bindparam("holder"),
     # Who spent more than it was granted holds nothing; what it spent is in `spend`.
@@ -221,15 +197,4 @@ _FIGURES: Final = select(
     grants.c.subject == bindparam("subject"),
     grants.c.window == bindparam("window"),
     grants.c.unit == bindparam("unit"),
-)
-_HOLDS: Final = select(grants.c.holder).where(grants.c.holder == bindparam("its_holder")).limit(1)
-_SHRINK: Final = (
-    update(grants)
-    .where(
-        grants.c.subject == bindparam("its_subject"),
-        grants.c.window == bindparam("its_window"),
-        grants.c.unit == MONEY,
-        grants.c.holder == bindparam("its_holder"),
-    )
-    .values(amount=grants.c.amount - bindparam("micro_usd"))
 )

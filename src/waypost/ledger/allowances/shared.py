@@ -51,7 +51,7 @@ class _Wanted:
 class SharedSource:
     """Implements Source. `holder` is this process, as its journal has it.
 
-    `ready` is asked in a thread, until it says that nobody spends without being granted it.
+    `ready` is asked in a thread until it says that nobody spends what he was not granted.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class SharedSource:
             granted = await self._rounds.in_thread(
                 lambda: grant(self._database, self._holder, [*wishes.values()], now_ms)
             )
-        except DatabaseError as error:
+        except (DatabaseError, OSError) as error:
             self._away_until_s = self._clock() + AWAY_S
             logger.warning("no slice of budgets and limits can be had: %s", type(error).__name__)
             return not_known_now

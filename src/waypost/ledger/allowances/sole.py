@@ -24,7 +24,7 @@ logger = logging.getLogger("waypost.ledger")
 class SoleSource:
     """Implements Source.
 
-    `ready` is asked in a thread, until it says that all that was spent before is in the database, and nobody else spends.
+    `ready` is asked in a thread until it says that the database knows all that was spent before and nobody else spends.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class SoleSource:
                 if not self._is_ready:
                     return _too_early
             spent = await self._spent([*pools])
-        except DatabaseError as error:
+        except (DatabaseError, OSError) as error:
             logger.warning("what was spent cannot be read: %s", type(error).__name__)
             return not_known_now
         for pool in pools:
