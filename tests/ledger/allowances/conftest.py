@@ -69,7 +69,10 @@ def committed(database: Database, subject: str, window: str) -> int:
         spent = connection.scalar(select(spend.c.micro_usd).where(spend.c.subject == subject, spend.c.window == window))
         held = connection.scalar(
             select(func.sum(grants.c.amount)).where(
-                grants.c.subject == subject, grants.c.window == window, grants.c.unit == "micro_usd", grants.c.amount > 0
+                grants.c.subject == subject,
+                grants.c.window == window,
+                grants.c.unit == "micro_usd",
+                grants.c.amount > 0,
             )
         )
     return (spent or 0) + int(held or 0)
@@ -88,6 +91,9 @@ class Holder:
     source: SharedSource
 
     async def tidy(self) -> None:
+        if self.source._wanted:
+            # A slice asked for ahead comes first, as it does where a second passes between two such looks.
+            await self.source._rounds.begin()
         await self.source.tidy(self.allowances._windows)
 
 

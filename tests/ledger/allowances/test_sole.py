@@ -235,7 +235,11 @@ async def test_a_cost_that_nobody_knows_counts_as_the_most_it_could_be(makers: M
 
 async def test_a_call_without_a_price_is_refused_where_money_counts(makers: Makers) -> None:
     allowances = makers.sole()
-    for limits in (Limits(monthly_budget_micro_usd=1), Limits(require_pricing=True), Limits(user_daily_budget_micro_usd=1)):
+    for limits in (
+        Limits(monthly_budget_micro_usd=1),
+        Limits(require_pricing=True),
+        Limits(user_daily_budget_micro_usd=1),
+    ):
         for key in (account(limits), account(None, limits)):
             assert allowances.limits_money(key)
             with pytest.raises(PriceUnknown) as refused:
@@ -256,7 +260,9 @@ async def test_each_end_user_has_a_budget_of_their_own_over_all_keys_of_a_projec
     allowances = makers.sole()
     whole = Limits(user_daily_budget_micro_usd=100)
     first = account(None, whole)
-    second = type(first)("other", first.project_id, "app", "shop", key=Limits(user_daily_budget_micro_usd=80), project=whole)
+    second = type(first)(
+        "other", first.project_id, "app", "shop", key=Limits(user_daily_budget_micro_usd=80), project=whole
+    )
     (await allowances.reserve(first, 60, "alice")).settle(60)
     with pytest.raises(BudgetExceeded) as refused:
         await allowances.reserve(second, 21, "alice")

@@ -45,6 +45,7 @@ class Allowances:
         self._windows = Windows()
         self._plans = Plans()
         self._tidying: asyncio.Task[None] | None = None
+        self._closed = False
 
     def limits_money(self, account: Account) -> bool:
         """Must money be reserved, or a price be known, for calls of this account?"""
@@ -99,6 +100,9 @@ class Allowances:
 
     async def close(self) -> None:
         """Give back what this process holds and has not spent. Nothing can be taken afterwards."""
+        if self._closed:
+            return
+        self._closed = True
         if self._tidying is not None:
             self._tidying.cancel()
             with suppress(asyncio.CancelledError):
@@ -132,7 +136,7 @@ class Allowances:
             lacking = [need for need in needs if need.lacks(now_s)]
             if not lacking:
                 return needs
-            vain = [need for need in lacking if need.amount > need.allowance.limit or need.pool.is_dry(now_s)]
+            vain = [need for need in lacking if need.is_vain(now_s)]
             if vain:
                 raise self._refused(vain, now_s)
             await self._source.fill(lacking)

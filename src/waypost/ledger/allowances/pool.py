@@ -49,8 +49,8 @@ class Pool:
         """How much may be taken now."""
         return NOT_KNOWN if self.others_spent is None else self.left(limit)
 
-    def is_dry(self, now_s: float) -> bool:  # noqa: ARG002 - a slice is dry for a while
-        """Is it in vain to ask for more than its room?"""
+    def is_dry(self, amount: int, limit: int, now_s: float) -> bool:  # noqa: ARG002 - a slice is dry for a while
+        """Is it in vain to have it filled, for somebody who lacks so much?"""
         return self.others_spent is not None
 
     def take(self, amount: int, now_s: float) -> None:

@@ -92,7 +92,7 @@ class SharedSource:
             pool = need.pool
             if isinstance(pool, Slice):
                 self._upkeep.used(pool)
-                if pool.runs_low and not pool.is_dry(now_s) and now_s >= self._away_until_s:
+                if pool.runs_low and now_s >= max(pool.dry_until_s, self._away_until_s):
                     self._want(need, waits=False)
                     self._rounds.begin()
 

@@ -58,9 +58,9 @@ class Slice(Pool):
             self.lapse()
         return min(self.held, self.left(limit))
 
-    def is_dry(self, now_s: float) -> bool:
-        """See Pool."""
-        return now_s < self.dry_until_s
+    def is_dry(self, amount: int, limit: int, now_s: float) -> bool:
+        """See Pool. What was there a moment ago for somebody who wants less may still be there."""
+        return now_s < self.dry_until_s and self.left(limit) < amount
 
     def learn(self, all_spent: int) -> None:
         """See Pool. What others have spent since then, they held before."""

@@ -28,6 +28,11 @@ class Need:
         """Does the pool not cover it?"""
         return self.pool.room(self.allowance.limit, now_s) < self.amount
 
+    def is_vain(self, now_s: float) -> bool:
+        """Is it of no use to have the pool filled? It may also be more than there ever is."""
+        limit = self.allowance.limit
+        return self.amount > limit or self.pool.is_dry(self.amount, limit, now_s)
+
 
 class Source(Protocol):
     """Makes pools, and fills them. Used in one event loop; its transactions run in a thread."""
