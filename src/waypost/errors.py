@@ -20,6 +20,7 @@
     │   ├── TooManyFailedKeys       429  wrong keys in a row from one address
     │   └── UnsupportedFeature      422  valid, but this provider or build cannot do it
     ├── ServerBusy                  503  shutting down or overloaded
+    │   └── DatabaseUnavailable     503  away, full, read-only or damaged
     ├── ModelError                  a local model file: missing, damaged, no room for it
     ├── ProviderError               theirs, or the network's on the way there
     │   ├── ProviderBadRequest      the provider found the request invalid
@@ -225,6 +226,12 @@ class ServerBusy(WaypostError):
     def __init__(self, message: str, *, hint: str = "", retry_after_s: float = 1.0) -> None:
         super().__init__(message, hint=hint)
         self.retry_after_s = retry_after_s
+
+
+class DatabaseUnavailable(ServerBusy):
+    """The database is away, full, read-only or damaged. Where the message names it, it is for the operator only."""
+
+    code = "database_unavailable"
 
 
 class ModelError(WaypostError):
