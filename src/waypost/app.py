@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
+from waypost.catalogue.configured import price_book
 from waypost.errors import ConfigurationError
 from waypost.gateway.gateway import Gateway
 from waypost.gateway.idempotency import IdempotencyStore
@@ -80,6 +81,7 @@ def build(settings: Settings, before: Application | None = None) -> Application:
         routes={name: settings.targets(name) for name in names},
         policies={name: _policy(settings, name) for name in names},
         shares={name: settings.shares(name) for name in names},
+        prices=price_book(settings),
     )
     callers = Callers(settings.keys)
     if before is not None:
@@ -168,6 +170,7 @@ class SettingsFile:
         """An application, of what is unchanged where there is one before it. Raises ConfigurationError."""
         old = before if isinstance(before, Application) else None
         new = replace(build(without_several_models(settings), old), settings=settings)
+        new.gateway.prices.warm()
 
         async def close_replaced() -> None:
             if old is not None:
