@@ -103,7 +103,7 @@ def test_nothing_of_a_deleted_project_is_left_but_sums_that_are_nobody_s(databas
     everything = repr(left)
     for mark in (*own.values(), text, "key-of-gone", "tag-of-gone", gone.name):
         assert mark not in everything, mark
-    assert {name for name, rows in left.items() if rows} == {"daily_totals", "revisions"}
+    assert {name for name, rows in left.items() if rows} == {"daily_totals", "revisions", "schema_version"}
     with database.read() as connection:
         assert set(connection.execute(select(daily_totals.c.project_id, daily_totals.c.key_id))) == {("", "")}
 

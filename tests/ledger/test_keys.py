@@ -125,9 +125,9 @@ def test_no_two_keys_of_a_project_have_one_name_and_those_of_two_projects_may(da
     key(database, second, "web")
     other = key(database, first, "app")
     key(database, None, "web")
-    for again in (lambda: key(database, first, "web"), lambda: key(database, None, "web")):
+    for owner in (first, None):
         with pytest.raises(Conflict):
-            again()
+            key(database, owner, "web")
     with pytest.raises(Conflict):
         changed(database, other.key.id, name="web")
     revoked(database, made.key.id)

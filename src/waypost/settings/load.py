@@ -24,7 +24,6 @@ from waypost.settings.problems import InvalidSettings, KeyPath, Place, Problem, 
 from waypost.settings.providers import BUILT_IN_KINDS, kind_of
 from waypost.settings.references import Finding, Names
 from waypost.settings.sentences import sentence
-from waypost.settings.server import ServerSettings, exposure
 
 USUAL_FILE = Path("waypost.yaml")
 PATH_KEYS = ("ca_file", "api_key_file", "credentials_file")
@@ -151,7 +150,7 @@ class _Draft:
 
     def settings(self) -> Settings:
         """Raises InvalidSettings with every problem."""
-        for path, text in [*self._unknown_kinds(), *self._references(), *self._exposure()]:
+        for path, text in [*self._unknown_kinds(), *self._references()]:
             self._problem(path, text)
         try:
             settings = Settings.model_validate(self._document.data)
@@ -182,13 +181,6 @@ class _Draft:
                 mend = f"did you mean {guess}?" if guess else others
                 self._settled.add(("providers", name))
                 yield ("providers", name, "kind"), f'providers.{name} has the unknown kind "{kind}"; {mend}'
-
-    def _exposure(self) -> Iterator[Finding]:
-        path = ("server", "host")
-        host = self._mapping("server").get("host", ServerSettings().host)
-        exposed = exposure(host, has_keys=bool(self._mapping("keys"))) if isinstance(host, str) else None
-        if exposed and not self._is_settled(path):
-            yield path, f"{key_text(path)} {exposed}"
 
     def _references(self) -> list[Finding]:
         routes: dict[str, list[str]] = {}
