@@ -95,10 +95,7 @@ class PostgresServer:
 
     def kill(self) -> None:
         """End it without any order, as if its machine had gone. It can be started again."""
-        processes = self._processes()
-        for process in processes:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+        processes = self._send(signal.SIGKILL)
         self._end(signal.SIGKILL)
         # What they share must be free before a new server takes it.
         while any(_runs(process) for process in processes):
@@ -106,13 +103,11 @@ class PostgresServer:
 
     def freeze(self) -> None:
         """Stop its processes from running; connections stay open and get no answer. `thaw` wakes it."""
-        for process in self._processes():
-            process.suspend()
+        self._send(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Let it go on."""
-        for process in self._processes():
-            process.resume()
+        self._send(signal.SIGCONT)
 
     def create(self, template: str | None = None) -> URL:
         """A new database, empty or a copy of another that nobody is connected to."""
@@ -163,11 +158,20 @@ class PostgresServer:
             return False
         return True
 
-    def _processes(self) -> list[psutil.Process]:
+    def _send(self, number: signal.Signals) -> list[psutil.Process]:
+        """Send a signal to the server's first process, then to those that it has begun, and say which they are."""
         if self._process is None or self._process.poll() is not None:
             return []
-        process = psutil.Process(self._process.pid)
-        return [process, *process.children(recursive=True)]
+        first = psutil.Process(self._process.pid)
+        # Afterwards it has no new ones, or, having been killed, none at all.
+        before = first.children(recursive=True)
+        first.send_signal(number)
+        children = {*before, *first.children(recursive=True)} if first.is_running() else {*before}
+        for child in children:
+            # One that serves a connection may end by itself at any time.
+            with suppress(psutil.NoSuchProcess):
+                child.send_signal(number)
+        return [first, *children]
 
     def _end(self, number: signal.Signals) -> None:
         if self._process is not None:

@@ -78,3 +78,14 @@ def test_a_server_that_went_away_is_used_again_when_it_is_back(postgres: Postgre
     with database.read() as connection:
         assert connection.scalar(select(1)) == 1
     database.close()
+
+
+def test_a_server_that_stands_still_is_waited_for(postgres: PostgresServer) -> None:
+    database = Database(postgres.url)
+    with database.read() as connection:
+        postgres.freeze()
+        waker = threading.Timer(0.5, postgres.thaw)
+        waker.start()
+        assert connection.scalar(select(1)) == 1
+        waker.join()
+    database.close()

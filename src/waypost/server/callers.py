@@ -114,9 +114,16 @@ class Callers:
         return self.watch is None or self.watch.is_read
 
     @property
-    def are_configured(self) -> bool:
-        """Has the settings file any keys?"""
-        return bool(self._configured)
+    def can_be_known(self) -> bool:
+        """Is anybody known who may call?"""
+        return self.are_read or bool(self._configured)
+
+    @property
+    def state(self) -> dict[str, str]:
+        """How far it is known who may call: `status`, and in `detail` what that means."""
+        if self.watch is None:
+            return {"status": "ready", "detail": ""}
+        return {"status": self.watch.status, "detail": self.watch.detail}
 
     @property
     def open_to_all(self) -> bool:

@@ -78,6 +78,11 @@ class KeyWatch:
             return "stale" if away else "ready"
         return "unavailable" if away else "loading"
 
+    @property
+    def detail(self) -> str:
+        """What the status means, empty if all is well."""
+        return AWAY.get(self.status, "")
+
     def start(self) -> None:
         """Begin to watch, if it has not begun."""
         if self._thread is None or not self._thread.is_alive():
@@ -158,9 +163,9 @@ class KeyWatch:
 
     def _note_failure(self, error: Exception) -> None:
         if not self._failed:
-            lines = str(error).splitlines() or [""]
-            logger.error("%s (%s: %s)", AWAY["stale" if self.is_read else "unavailable"], type(error).__name__, lines[0])
-        self._failed = True
+            self._failed = True
+            what, *_ = str(error).splitlines() or [""]
+            logger.error("%s (%s: %s)", self.detail, type(error).__name__, what)
 
     def _note_success(self) -> None:
         if self._failed:

@@ -187,9 +187,7 @@ class Serving:
         loaded, current = self._source.read(), self.current
         changed = changed_keys(current.settings, loaded.settings)
         settings = with_start_values(current.settings, loaded.settings)
-        exposed = exposure(
-            settings.server.host, lambda: bool(settings.keys) or current.callers.any_in_database()
-        )
+        exposed = exposure(settings.server.host, lambda: bool(settings.keys) or current.callers.any_in_database())
         if exposed is not None:
             raise ConfigurationError(f"server.host, as of the start, {exposed}.")
         outcome = Reloaded(
@@ -197,4 +195,3 @@ class Serving:
             needs_restart=tuple(key for key in changed if waits_for_restart(key)),
         )
         return Prepared(loaded.file, self._source.build(settings, current), outcome)
-

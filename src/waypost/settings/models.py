@@ -15,7 +15,8 @@ from pydantic_core import PydanticCustomError
 from waypost.settings.fields import Part, Secret, anchored
 from waypost.settings.keys import KeySettings, same_keys
 from waypost.settings.ledger import LedgerSettings
-from waypost.settings.providers import LOCAL_KIND, LlamaCppSettings, ProviderSettings, kind_of
+from waypost.settings.prices import PriceSettings, check_targets, price_findings
+from waypost.settings.providers import BUILT_IN_KINDS, LOCAL_KIND, LlamaCppSettings, ProviderSettings, kind_of
 from waypost.settings.references import DEFAULT_ROUTE, NAME, Names, Target
 from waypost.settings.routes import CacheSettings, PolicySettings, RouteSettings
 from waypost.settings.server import ServerSettings
@@ -61,6 +62,8 @@ class Settings(Part):
     """Names for lists of targets; default is the one for requests that name no model."""
     aliases: dict[str, str] = Field(default_factory=dict)
     """Short names for a target, a route or another alias."""
+    prices: Annotated[dict[str, PriceSettings], AfterValidator(check_targets)] = Field(default_factory=dict)
+    """What is paid instead of the published prices, by provider/model or kind/model, * standing for any text."""
 
     @model_validator(mode="before")
     @classmethod
@@ -96,7 +99,9 @@ class Settings(Part):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:
-        sentences = [text for _, text in self.names.findings()]
+        kinds = (*BUILT_IN_KINDS, *(provider.kind for provider in self.providers.values()), *self.plugins)
+        findings = [*self.names.findings(), *price_findings(self.prices, self.providers, kinds)]
+        sentences = [text for _, text in findings]
         if sentences:
             raise PydanticCustomError(REFERENCE_ERROR, "{text}", {"text": "; ".join(sentences)})
         return self

@@ -11,7 +11,6 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from waypost.settings.fields import MEBIBYTE, Part, Seconds, SizeBytes, refuse_boolean, web_address
 
-
 ONLY_LOOPBACK: Final = "Without keys Waypost only listens on loopback"
 
 
