@@ -24,6 +24,7 @@ from waypost.providers.provider import Provider
 from waypost.providers.registry import create_providers
 from waypost.server.application import ServedApplication
 from waypost.server.callers import Callers
+from waypost.server.key_watch import KeyWatch
 from waypost.server.serving import Built
 from waypost.settings import (
     LlamaCppSettings,
@@ -33,6 +34,8 @@ from waypost.settings import (
     Settings,
     read_settings,
 )
+from waypost.settings.server import is_exposed
+from waypost.store.lazy import LazyDatabase
 
 logger = logging.getLogger("waypost.server")
 
@@ -52,11 +55,13 @@ class Application:
     gateway: Gateway
     callers: Callers
     stores: Stores
+    database: LazyDatabase
     providers: Mapping[str, Provider] = field(default_factory=dict)
 
     async def close(self) -> None:
         """Let go of connections and child processes."""
         self.stores.close()
+        self.database.close()
         await self.manager.close()
 
     async def close_replaced(self, after: Application) -> None:
@@ -83,12 +88,14 @@ def build(settings: Settings, before: Application | None = None) -> Application:
         shares={name: settings.shares(name) for name in names},
         prices=price_book(settings),
     )
-    callers = Callers(settings.keys)
+    database = before.database if before else LazyDatabase(settings)
+    watch = before.callers.watch if before else KeyWatch(database)
+    callers = Callers(settings.keys, watch, may_open=not is_exposed(settings.server.host))
     if before is not None:
         gateway.take_over(before.gateway)
         callers = before.callers if settings.keys == before.settings.keys else callers
     stores = stores_of(settings, before)
-    return Application(settings, RoutedAIService(gateway), gateway, callers, stores, providers)
+    return Application(settings, RoutedAIService(gateway), gateway, callers, stores, database, providers)
 
 
 def _unchanged(settings: Settings, before: Application) -> dict[str, Provider]:

@@ -11,8 +11,10 @@
     │   ├── UnknownPath             404
     │   ├── UnknownRequest          404  no story of such a request of this caller's
     │   ├── UnknownStream           404  no such stream of this caller's to go on with
+    │   ├── UnknownObject           404  no project or key of that id
     │   ├── MethodNotAllowed        405
     │   ├── AnswerNotKept           409  the first answer to an idempotency key is no longer here
+    │   ├── Conflict                409  the name is taken, or the key is revoked
     │   ├── StreamExpired           410  the events asked for were dropped
     │   ├── BodyTooLarge            413
     │   ├── UnsupportedMediaType    415
@@ -154,6 +156,13 @@ class UnknownStream(RequestError):
     advice = "Only a recent stream can be gone on with, with the key that started it. Send the request again."
 
 
+class UnknownObject(RequestError):
+    """No project or key has this id."""
+
+    code = "unknown_object"
+    http_status = 404
+
+
 class StreamExpired(RequestError):
     """The stream is known, and the events asked for were dropped, or it was stopped while nobody read it."""
 
@@ -175,6 +184,13 @@ class AnswerNotKept(RequestError):
     code = "answer_not_kept"
     http_status = 409
     advice = "To have it answered once more, and billed once more, send it with a new Idempotency-Key."
+
+
+class Conflict(RequestError):
+    """What is asked for does not go with what is there: the name is taken, or the key is revoked."""
+
+    code = "conflict"
+    http_status = 409
 
 
 class BodyTooLarge(RequestError):
