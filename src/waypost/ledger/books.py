@@ -216,7 +216,7 @@ class Line:
         called, model, source = self._called, self._model, self.source
 
         def price(usage: Usage) -> int | None:
-            return prices.cost_micro_usd(called.provider, called.kind, model, usage)
+            return prices.cost_micro_usd(called.provider, called.kind, model, usage, asked=called.model)
 
         def guess() -> Guess:
             return Guess(called.input_tokens, _said_tokens(source))
@@ -236,7 +236,7 @@ class Line:
             counts_of(bill.usage),
             bill.cost_micro_usd,
             bill.basis,
-            books.prices.source(called.provider, called.kind, model) if priced else None,
+            books.prices.source(called.provider, called.kind, model, asked=called.model) if priced else None,
             ending.first_token_ms,
             ending.provider_key,
             ending.way,
