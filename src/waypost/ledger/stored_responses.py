@@ -39,9 +39,17 @@ class StoredResponse:
 
 
 class StoredResponses:
-    """Those of all projects. `clock` is in Unix seconds."""
+    """Those of all projects. `by_default`: is an answer stored if its caller says nothing? `clock`: Unix seconds."""
 
-    def __init__(self, threads: DatabaseThreads, days: int, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        threads: DatabaseThreads,
+        days: int,
+        *,
+        by_default: bool = True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.by_default = by_default
         self._threads = threads
         self._days = days
         self._clock = clock

@@ -79,7 +79,7 @@ def wanted_ids(items: Sequence[Json]) -> list[str]:
 def _wanted_id(item: Json) -> str | None:
     if not isinstance(item, dict) or not isinstance(item_id := item.get("id"), str):
         return None
-    if _is_reference(item) or (_kind(item) == "reasoning" and not item.get(SEAL)):
+    if refers(item) or (_kind(item) == "reasoning" and not item.get(SEAL)):
         return item_id
     return None
 
@@ -93,14 +93,14 @@ def completed(items: Sequence[Json], known: Mapping[str, Json], unknown: Callabl
             found.append(item)
         elif item_id in known:
             found += again([known[item_id]])
-        elif _is_reference(item):
+        elif refers(item):
             unknown(item_id)
     return found
 
 
 def lost_thoughts(items: Sequence[Json], known: Mapping[str, Json]) -> bool:
     """Is there reasoning among this input that cannot be sent on, since nothing encrypted is known of it?"""
-    wanted = (item for item in items if _wanted_id(item) is not None and not _is_reference(item))
+    wanted = (item for item in items if _wanted_id(item) is not None and not refers(item))
     return any(not known.get(item["id"], {}).get(SEAL) for item in wanted)
 
 
@@ -121,10 +121,12 @@ def listed(item: Json) -> Item:
     return {"status": "completed", **shown, "type": "message", "content": content}
 
 
-def _is_reference(item: Item) -> bool:
+def refers(item: Json) -> bool:
     """Is it one? `type` may be left out where there is nothing but the id."""
+    if not isinstance(item, dict):
+        return False
     kind = item.get("type")
-    return kind == REFERENCE or (kind is None and item.keys() <= {"id", "type"})
+    return kind == REFERENCE or (kind is None and "id" in item and item.keys() <= {"id", "type"})
 
 
 def _kind(item: Item) -> str:

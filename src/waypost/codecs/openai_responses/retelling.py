@@ -28,10 +28,11 @@ _MARKS: Final = (b'"response"', b'"item"')
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What is told of an answer here. `sealed`: does the caller get encrypted reasoning?"""
+    """What is told of an answer. `store`: is it to be stored? `sealed`: does its caller get encrypted reasoning?"""
 
     id: str
     previous_response_id: str | None
+    store: bool = True
     sealed: bool = False
 
 
@@ -94,8 +95,8 @@ class Retelling:
             return _event(kind, members)
         if kind in TERMINAL:
             return Ending(kind, members, stored_form(bytes(members["response"]), self._identity))
-        # What failed is not stored; what has only begun is told as it was wished.
-        store = kind != "response.failed"
+        # What failed is not stored; what has only begun is told as it is wished.
+        store = self._identity.store and kind != "response.failed"
         members["response"] = msgspec.Raw(told_form(bytes(members["response"]), self._identity, store=store))
         return _event(kind, members)
 
@@ -114,6 +115,12 @@ def without_seals(response: Members) -> Members:
     if not isinstance(output, msgspec.Raw) or SEAL.encode() not in bytes(output):
         return response
     return {**response, "output": [_unsealed(item) for item in _LIST.decode(output)]}
+
+
+def unsealed(item: Mapping[str, Any]) -> dict[str, Any]:
+    """An item, as values, without encrypted reasoning."""
+    is_thought = item.get("type") == "reasoning"
+    return {name: value for name, value in item.items() if not (is_thought and name == SEAL)}
 
 
 def _unsealed(item: msgspec.Raw) -> msgspec.Raw | Members:
