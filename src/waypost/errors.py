@@ -20,6 +20,7 @@
     │   ├── TooManyFailedKeys       429  wrong keys in a row from one address
     │   └── UnsupportedFeature      422  valid, but this provider or build cannot do it
     ├── ServerBusy                  503  shutting down or overloaded
+    │   └── JournalFull             503  a call could not be written down, so it is not made
     ├── ModelError                  a local model file: missing, damaged, no room for it
     ├── ProviderError               theirs, or the network's on the way there
     │   ├── ProviderBadRequest      the provider found the request invalid
@@ -225,6 +226,12 @@ class ServerBusy(WaypostError):
     def __init__(self, message: str, *, hint: str = "", retry_after_s: float = 1.0) -> None:
         super().__init__(message, hint=hint)
         self.retry_after_s = retry_after_s
+
+
+class JournalFull(ServerBusy):
+    """A call cannot be written down before it is made, so it is not made: the disk or the journal's limit is reached."""
+
+    code = "journal_full"
 
 
 class ModelError(WaypostError):
