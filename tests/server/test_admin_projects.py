@@ -235,19 +235,20 @@ QUERIES: list[tuple[str, str, str | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("path", "query", "param"), QUERIES)
-def test_a_wrong_parameter_is_named(http: TestClient, path: str, query: str, param: str | None) -> None:
-    assert refusal(http.get(f"{path}?{query}")) == (422, "invalid_request", param)
+def test_a_wrong_parameter_is_named(http: TestClient) -> None:
+    for path, query, param in QUERIES:
+        assert (query, refusal(http.get(f"{path}?{query}"))) == (query, (422, "invalid_request", param))
 
 
-@pytest.mark.parametrize("text", ["' OR '1'='1", "%", "_", "\\", '"; --', "x' UNION SELECT sha256 FROM key_secrets --"])
-def test_no_filter_is_anything_but_text(http: TestClient, text: str) -> None:
+FILTERS = ((PROJECTS, "name"), (PROJECTS, "after"), (KEYS, "name"), (KEYS, "project_id"), (AUDIT, "actor"))
+
+
+def test_no_filter_is_anything_but_text(http: TestClient) -> None:
     made(http, PROJECTS, name="shop")
-    for path, name in ((PROJECTS, "name"), (PROJECTS, "after"), (KEYS, "name"), (KEYS, "project_id"), (AUDIT, "actor")):
-        reply = http.get(path, params={name: text})
-        assert reply.status_code == 200
-        # "after" the text "x…" is every id, which begins with a letter before it.
-        assert reply.json()["items"] == [] or name == "after"
+    for text in ("' OR '1'='1", "%", "_", "\\", '"; --', "' UNION SELECT sha256 FROM key_secrets --"):
+        for path, name in FILTERS:
+            reply = http.get(path, params={name: text})
+            assert (text, name, reply.status_code, reply.json()["items"]) == (text, name, 200, [])
 
 
 ENDPOINTS = [
