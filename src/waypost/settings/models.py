@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from waypost.settings.fields import Part, Secret, anchored
+from waypost.settings.fields import DatabaseUrl, Part, anchored
 from waypost.settings.keys import KeySettings, same_keys
 from waypost.settings.ledger import LedgerSettings
 from waypost.settings.prices import PriceSettings, check_targets, price_findings
@@ -50,8 +50,9 @@ class Settings(Part):
         WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "null"}], "default": None}),
     ] = Field(default_factory=_default_data_dir)
     """Folder for models and state; null is the system's place for a program's data."""
-    database_url: Secret | None = None
-    """Where keys, spend and log are kept: postgresql://user:password@host/name; null is an SQLite file in data_dir."""
+    database_url: DatabaseUrl | None = None
+    """Where keys, spend and log are kept: postgresql://user:password@host/name, or sqlite:///file with a path that is
+    relative to data_dir; null is the SQLite file waypost.db there."""
     ledger: LedgerSettings = Field(default_factory=LedgerSettings)
     """What is written down of requests, and for how long it is kept."""
     providers: dict[str, ProviderSettings] = Field(default_factory=_only_local)

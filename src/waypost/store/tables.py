@@ -8,7 +8,20 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
 from sqlalchemy.dialects import postgresql
 
 metadata: Final = MetaData(
@@ -271,18 +284,39 @@ stored_responses: Final = Table(
     Column("request", Text, nullable=False),
     Column("response", Text, nullable=False),
 )
-"""Answers of /v1/responses that are kept; `request` holds the input items of this turn."""
+"""Answers of /v1/responses that are kept. `request` holds the input items of this turn and how it was asked, `response`
+the answer as its caller got it, with the encrypted reasoning that he may not have asked for."""
+
+stored_items: Final = Table(
+    "stored_items",
+    metadata,
+    _text("project_id", 64, needed=True, primary_key=True),
+    _text("item_id", 128, needed=True, primary_key=True),
+    Column(
+        "response_id",
+        String(64),
+        ForeignKey("stored_responses.id", name="fk_stored_items_response_id", ondelete="CASCADE"),
+        primary_key=True,
+        index=True,
+    ),
+)
+"""In which stored responses an item of input or output is, for callers who send its id only. They go with those."""
 
 idempotency_answers: Final = Table(
     "idempotency_answers",
     metadata,
     _text("project_id", 64, needed=True, primary_key=True),
-    _text("key", 255, needed=True, primary_key=True),
+    Column("slot", LargeBinary(32), primary_key=True),
     Column("fingerprint", LargeBinary(32), nullable=False),
+    _text("holder", 64, needed=True),
+    _number("lease_until_ms"),
+    Column("billed", Boolean, nullable=False),
     Column("status", Integer),
     Column("headers", _JSON),
     Column("body", LargeBinary),
     _number("created_at_ms", needed=True),
     _number("expires_at_ms", needed=True, index=True),
 )
-"""Answers by Idempotency-Key; status NULL: the first request is not over."""
+"""Answers by Idempotency-Key. `slot` is the SHA-256 of path and key. `lease_until_ms` not NULL: `holder` works on the
+first request, and lives at least until then; `billed`: somebody has begun to answer. Status NULL without a lease: it
+was answered, and the answer was not kept."""
