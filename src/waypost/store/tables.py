@@ -13,6 +13,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ForeignKey,
     Index,
     Integer,
     LargeBinary,
@@ -25,7 +26,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 
 metadata: Final = MetaData(
-    naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"},
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    },
 )
 _JSON: Final = JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
 
@@ -76,6 +81,18 @@ def _counts() -> list[Column[int]]:
         _number("output_reasoning_tokens"),
     ]
 
+
+schema_version: Final = Table(
+    "schema_version",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("oldest_code", Integer, nullable=False),
+    _text("written_by", 64, needed=True),
+    _number("migrated_at_ms", needed=True),
+    Column("tables", _JSON, nullable=False),
+)
+"""One row: the schema that the database has, the schema that code must know at least to use it, the version of Waypost
+that made it so, and the names of all tables that are Waypost's."""
 
 projects: Final = Table(
     "projects",
@@ -306,18 +323,39 @@ stored_responses: Final = Table(
     Column("request", Text, nullable=False),
     Column("response", Text, nullable=False),
 )
-"""Answers of /v1/responses that are kept; `request` holds the input items of this turn."""
+"""Answers of /v1/responses that are kept. `request` holds the input items of this turn and how it was asked, `response`
+the answer as its caller got it, with the encrypted reasoning that he may not have asked for."""
+
+stored_items: Final = Table(
+    "stored_items",
+    metadata,
+    _text("project_id", 64, needed=True, primary_key=True),
+    _text("item_id", 128, needed=True, primary_key=True),
+    Column(
+        "response_id",
+        String(64),
+        ForeignKey("stored_responses.id", name="fk_stored_items_response_id", ondelete="CASCADE"),
+        primary_key=True,
+        index=True,
+    ),
+)
+"""In which stored responses an item of input or output is, for callers who send its id only. They go with those."""
 
 idempotency_answers: Final = Table(
     "idempotency_answers",
     metadata,
     _text("project_id", 64, needed=True, primary_key=True),
-    _text("key", 255, needed=True, primary_key=True),
+    Column("slot", LargeBinary(32), primary_key=True),
     Column("fingerprint", LargeBinary(32), nullable=False),
+    _text("holder", 64, needed=True),
+    _number("lease_until_ms"),
+    Column("billed", Boolean, nullable=False),
     Column("status", Integer),
     Column("headers", _JSON),
     Column("body", LargeBinary),
     _number("created_at_ms", needed=True),
     _number("expires_at_ms", needed=True, index=True),
 )
-"""Answers by Idempotency-Key; status NULL: the first request is not over."""
+"""Answers by Idempotency-Key. `slot` is the SHA-256 of path and key. `lease_until_ms` not NULL: `holder` works on the
+first request, and lives at least until then; `billed`: somebody has begun to answer. Status NULL without a lease: it
+was answered, and the answer was not kept."""
