@@ -68,6 +68,9 @@ PART_TITLES = {
     "TargetSettings": "routes.&lt;name&gt;.targets, where an entry is no text",
     "PolicySettings": "routes.&lt;name&gt;.policy",
     "CacheSettings": "routes.&lt;name&gt;.cache",
+    "PriceSettings": "prices.&lt;provider/model&gt;",
+    "LongerPromptPrices": "prices.&lt;provider/model&gt;.longer_prompts",
+    "TierPrices": "prices.&lt;provider/model&gt;.tiers.&lt;tier&gt;",
 }
 
 

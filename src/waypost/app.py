@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from waypost.catalogue.configured import price_book
 from waypost.errors import ConfigurationError
 from waypost.gateway.gateway import Gateway
 from waypost.gateway.idempotency import IdempotencyStore
@@ -25,6 +26,7 @@ from waypost.providers.provider import Provider
 from waypost.providers.registry import create_providers
 from waypost.server.application import ServedApplication
 from waypost.server.callers import Callers
+from waypost.server.key_watch import KeyWatch
 from waypost.server.serving import Built
 from waypost.settings import (
     LedgerSettings,
@@ -35,6 +37,8 @@ from waypost.settings import (
     Settings,
     read_settings,
 )
+from waypost.settings.server import is_exposed
+from waypost.store.lazy import LazyDatabase
 
 if TYPE_CHECKING:
     from waypost.store.database import Database
@@ -57,11 +61,13 @@ class Application:
     gateway: Gateway
     callers: Callers
     stores: Stores
+    database: LazyDatabase
     providers: Mapping[str, Provider] = field(default_factory=dict)
 
     async def close(self) -> None:
         """Let go of connections and child processes."""
         self.stores.close()
+        self.database.close()
         await self.manager.close()
 
     async def close_replaced(self, after: Application) -> None:
@@ -86,13 +92,16 @@ def build(settings: Settings, before: Application | None = None) -> Application:
         routes={name: settings.targets(name) for name in names},
         policies={name: _policy(settings, name) for name in names},
         shares={name: settings.shares(name) for name in names},
+        prices=price_book(settings),
     )
-    callers = Callers(settings.keys)
+    database = before.database if before else LazyDatabase(settings)
+    watch = before.callers.watch if before else KeyWatch(database)
+    callers = Callers(settings.keys, watch, may_open=not is_exposed(settings.server.host))
     if before is not None:
         gateway.take_over(before.gateway)
         callers = before.callers if settings.keys == before.settings.keys else callers
     stores = stores_of(settings, before)
-    return Application(settings, RoutedAIService(gateway), gateway, callers, stores, providers)
+    return Application(settings, RoutedAIService(gateway), gateway, callers, stores, database, providers)
 
 
 def _unchanged(settings: Settings, before: Application) -> dict[str, Provider]:
@@ -206,6 +215,7 @@ class SettingsFile:
         """An application, of what is unchanged where there is one before it. Raises ConfigurationError."""
         old = before if isinstance(before, Application) else None
         new = replace(build(without_several_models(settings), old), settings=settings)
+        new.gateway.prices.warm()
 
         async def close_replaced() -> None:
             if old is not None:

@@ -13,8 +13,10 @@
     │   ├── UnknownRequest          404  no story of such a request of this caller's
     │   ├── UnknownResponse         404  no such stored response of this caller's
     │   ├── UnknownStream           404  no such stream of this caller's to go on with
+    │   ├── UnknownObject           404  no project or key of that id
     │   ├── MethodNotAllowed        405
     │   ├── AnswerNotKept           409  the first answer to an idempotency key is no longer here
+    │   ├── Conflict                409  the name is taken, or the key is revoked
     │   ├── AnswerUnderWay          409  another process answers the first request with an idempotency key
     │   ├── StreamExpired           410  the events asked for were dropped
     │   ├── BodyTooLarge            413
@@ -23,7 +25,7 @@
     │   ├── TooManyFailedKeys       429  wrong keys in a row from one address
     │   └── UnsupportedFeature      422  valid, but this provider or build cannot do it
     ├── ServerBusy                  503  shutting down or overloaded
-    │   └── DatabaseAway            503  what this request needs cannot be read or written now
+    │   └── DatabaseUnavailable     503  away, full, read-only or damaged
     ├── ModelError                  a local model file: missing, damaged, no room for it
     ├── ProviderError               theirs, or the network's on the way there
     │   ├── ProviderBadRequest      the provider found the request invalid
@@ -171,6 +173,13 @@ class UnknownStream(RequestError):
     advice = "Only a recent stream can be gone on with, with the key that started it. Send the request again."
 
 
+class UnknownObject(RequestError):
+    """No project or key has this id."""
+
+    code = "unknown_object"
+    http_status = 404
+
+
 class StreamExpired(RequestError):
     """The stream is known, and the events asked for were dropped, or it was stopped while nobody read it."""
 
@@ -192,6 +201,13 @@ class AnswerNotKept(RequestError):
     code = "answer_not_kept"
     http_status = 409
     advice = "To have it answered once more, and billed once more, send it with a new Idempotency-Key."
+
+
+class Conflict(RequestError):
+    """What is asked for does not go with what is there: the name is taken, or the key is revoked."""
+
+    code = "conflict"
+    http_status = 409
 
 
 class AnswerUnderWay(RequestError):
@@ -257,10 +273,10 @@ class ServerBusy(WaypostError):
         self.retry_after_s = retry_after_s
 
 
-class DatabaseAway(ServerBusy):
-    """The request needs the database, which does not answer now."""
+class DatabaseUnavailable(ServerBusy):
+    """The database is away, full, read-only or damaged. Where the message names it, it is for the operator only."""
 
-    code = "database_away"
+    code = "database_unavailable"
     advice = "Send the request again in a moment."
 
 

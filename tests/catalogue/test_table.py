@@ -7,7 +7,8 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 
-from waypost.catalogue import CatalogueTarget, Need, capability_table, price_source
+from waypost.catalogue import PUBLISHED, CatalogueTarget, Need, PriceBook, PriceRule, capability_table
+from waypost.catalogue.rates import Period, RateCard, Rates
 
 NOVEMBER_2026 = datetime(2026, 11, 20, tzinfo=UTC).timestamp()
 TARGETS = (
@@ -51,9 +52,33 @@ def test_a_row_tells_limits_prices_and_sources() -> None:
             }
         ],
         "usd_per_thousand_web_searches": 10.0,
+        "tiers": {
+            "batch": {
+                "usd_per_million_tokens": {
+                    "input": 0.05,
+                    "cache_read": 0.005,
+                    "cache_write_5m": 0.0625,
+                    "cache_write_1h": 0.1,
+                    "output": 0.25,
+                },
+                "longer_prompts": [
+                    {
+                        "over_tokens": 100_000,
+                        "usd_per_million_tokens": {
+                            "input": 0.25,
+                            "cache_read": 0.025,
+                            "cache_write_5m": 0.3125,
+                            "cache_write_1h": 0.5,
+                            "output": 1.25,
+                        },
+                    }
+                ],
+                "usd_per_thousand_web_searches": 10.0,
+            }
+        },
     }
     assert [source["of"] for source in row["sources"]] == ["capabilities", "capabilities", "prices"]
-    assert row["sources"][-1]["sha256"] == price_source().sha256
+    assert row["sources"][-1]["sha256"] == PUBLISHED.price_list.source.sha256
     assert all(source["date"] for source in row["sources"])
 
 
@@ -61,6 +86,13 @@ def test_the_local_model_is_told_as_free() -> None:
     (row,) = capability_table(TARGETS[1:2])
     assert row["prices"] == {"usd_per_million_tokens": {"input": 0.0, "output": 0.0}}
     assert {source["of"] for source in row["sources"]} == {"capabilities"}
+
+
+def test_a_price_of_the_configuration_is_told_as_one() -> None:
+    paid = Rates((Period(float("-inf"), (RateCard(input=70_000, output=300_000, reasoning=500_000),)),))
+    (row,) = capability_table(TARGETS[:1], PriceBook([PriceRule("claude", "claude-haiku-*", paid)]))
+    assert row["prices"] == {"usd_per_million_tokens": {"input": 0.07, "output": 0.3, "reasoning": 0.5}}
+    assert row["sources"][-1] == {"of": "prices", "name": "configuration"}
 
 
 def test_what_is_not_known_is_null() -> None:
@@ -73,9 +105,9 @@ def test_importing_the_catalogue_reads_no_data_and_loads_nothing_heavy() -> None
     program = (
         "import sys\n"
         "import waypost.catalogue\n"
-        "from waypost.catalogue import capabilities, prices\n"
+        "from waypost.catalogue import capabilities, price_list\n"
         "print(sorted({'genai_prices', 'httpx2', 'pydantic', 'aiohttp', 'asyncio', 'fastapi'} & sys.modules.keys()))\n"
-        "print(capabilities._facts.cache_info().currsize, prices._price_list.cache_info().currsize)\n"
+        "print(capabilities._facts.cache_info().currsize, price_list.packaged_prices.cache_info().currsize)\n"
     )
     told = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60)
     assert told.stdout.split("\n")[:2] == ["[]", "0 0"]

@@ -141,12 +141,13 @@ def test_the_commented_parts_of_the_template_are_fine_too(waypost: Waypost, monk
         monkeypatch.setenv(variable, f"a-key-of-its-own-for-{variable}")
     waypost("config", "init")
     lines = Path("waypost.yaml").read_text().splitlines()
-    keys = ("# keys:", "# data_dir", "# providers", "# routes", "# aliases", "#   ")
+    keys = ("# keys:", "# data_dir", "# providers", "# routes", "# aliases", "# prices:", "#   ")
     active = [line.removeprefix("# ") if line.startswith(keys) else line for line in lines]
     Path("waypost.yaml").write_text("\n".join(active))
     assert waypost("config", "check").stdout == "waypost.yaml is fine: 4 providers, 1 route\n"
     shown = yaml.safe_load(waypost("config", "show").stdout)
     assert shown["aliases"] == {"fast": "openai/gpt-5-mini"}
+    assert shown["prices"]["openai/gpt-5-mini"]["output"] == 1.6
 
 
 @pytest.mark.parametrize("present", ["waypost.yaml", "waypost.schema.json"])

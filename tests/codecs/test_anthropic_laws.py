@@ -204,7 +204,7 @@ carried_responses = responses(
         input_cache_write_1h_tokens=counts,
         output_reasoning_tokens=counts,
         server_tool_calls=st.sampled_from([{}, {"web_search": 2}]),
-        service_tier=st.sampled_from([None, "standard", "priority"]),
+        service_tier=st.sampled_from([None, "standard", "priority", "fast"]),
     ).filter(lambda usage: usage.input_tokens is not None),
 ).map(lambda response: replace(response, created=None))
 

@@ -91,6 +91,8 @@ USAGES: list[tuple[dict[str, Any], Usage]] = [
         {"server_tool_use": {"web_search_requests": 2, "web_fetch_requests": 0}},
         Usage(server_tool_calls={"web_search": 2}),
     ),
+    ({"service_tier": "standard", "speed": "standard"}, Usage(service_tier="standard")),
+    ({"service_tier": "standard", "speed": "fast"}, Usage(service_tier="fast")),
 ]
 
 

@@ -75,6 +75,9 @@ def _leaves(schema: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         "RouteSettings": ("routes", "default"),
         "PolicySettings": ("routes", "default", "policy"),
         "CacheSettings": ("routes", "default", "cache"),
+        "PriceSettings": ("prices", "openai/gpt"),
+        "LongerPromptPrices": ("prices", "openai/gpt", "longer_prompts"),
+        "TierPrices": ("prices", "openai/gpt", "tiers", "batch"),
         "TargetSettings": ("routes", "default", "targets"),
     }
     yield from ((key,) for key in schema["properties"])
@@ -113,6 +116,16 @@ FILES: list[tuple[str, bool]] = [
     ("providers: {o: {kind: vertex, project: ours}}", True),
     ("providers: {o: {kind: openai}}\nroutes: {r: {targets: [o, {target: o/x, weight: 3}], cache: {ttl_s: 5}}}", True),
     ("providers: {o: {kind: openai}}\nroutes: {r: {targets: [o], cache: null, policy: {fall_back_on: []}}}", True),
+    (
+        "prices: {openai/a: {input: 2.5, output: 15, tiers: {batch: {input: 1.25}}}, 'llama_cpp/*': {free: true}}",
+        True,
+    ),
+    ("prices: {'*/a': {input: 1, longer_prompts: [{over: 10, input: 2}]}}", True),
+    ("prices: {openai/a: {input: -1}}", False),
+    ("prices: {openai/a: {input: cheap}}", False),
+    ("prices: {openai/a: {imput: 1}}", False),
+    ("prices: {openai/a: {input: 1, tiers: {batch: {free: true}}}}", False),
+    ("prices: {openai/a: {input: 1, longer_prompts: [{input: 2}]}}", False),
     ("keys: {a: {key: a-key-of-16-signs-or-more, roots: []}}", False),
     ("keys: {a: {key: a-key-of-16-signs-or-more, admin: perhaps}}", False),
     ("keys: {a: {key: a-key-of-16-signs-or-more, routes: []}}", False),

@@ -1,136 +1,194 @@
-"""What an answer cost, by the list of prices that comes with Waypost. Where it has no price there is no cost.
+"""What an answer cost, or can cost at most: by the prices of the configuration, else by the list of published ones.
 
-The list (`prices.json`) holds the figures of genai-prices as of a day; `tools/prices.py` writes it. It is read at the
-first question, and a model is looked up once. The invariant: None is "no price known"; 0 is said of what is free.
+A list is read at the first question, and a target is looked up once. The invariant: None is "no price known"; 0 is said
+of what is free.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cache, lru_cache
-from importlib.resources import files
-from typing import Any, Final
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import Final, TypeAlias
 
 from waypost.catalogue import rates as arithmetic
 from waypost.catalogue.capabilities import capabilities_of
-from waypost.catalogue.rates import FREE, Period, RateCard, Rates
+from waypost.catalogue.price_list import PriceList, packaged_prices
+from waypost.catalogue.rates import FREE, Rates
 from waypost.chat import Usage
 
-LISTS: Final[Mapping[str, tuple[str, ...]]] = {
+VENDORS: Final[Mapping[str, tuple[str, ...]]] = {
     "anthropic": ("anthropic",),
     "openai": ("openai",),
     "gemini": ("google",),
     "azure_openai": ("azure", "openai"),
+    "bedrock": ("aws",),
 }
-"""A kind of provider -> the lists that are searched for its models, in order."""
+"""A kind of provider -> whose prices its models have, in the order in which they are searched."""
 FREE_KINDS: Final = frozenset({"llama_cpp"})
 """Kinds whose models run on one's own machine."""
+NAMED_AS_ASKED: Final = frozenset({"bedrock"})
+"""Kinds where the price hangs on the name that is asked for, which says the region, and not on the one that answers."""
+MOST_TARGETS: Final = 4096
+"""Callers may name any model, and what is remembered must end somewhere."""
+
+CONFIGURED: Final = "configuration"
+LOCAL: Final = "this machine"
+
+Rank: TypeAlias = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class PriceSource:
-    """Where the prices come from: the package and its version, the day it was published, the list's SHA-256."""
+class PriceRule:
+    """A price of the configuration: of a provider's name or kind, and of a model; * stands for any text."""
 
-    name: str
-    version: str
-    date: str
-    sha256: str
+    provider: str
+    model: str
+    rates: Rates
+
+    def rank(self, provider: str, kind: str, models: Iterable[str]) -> Rank | None:
+        """How closely it fits a target that goes by any of these models' names; more is closer, None: not at all.
+
+        The provider's name comes before its kind, a name before a pattern, and of patterns the one that says more.
+        """
+        seller, wanted = self.provider.lower(), self.model.lower()
+        of_seller = _fit(seller, (provider,)) or _fit(seller, (kind,))
+        of_model = _fit(wanted, models)
+        if of_seller is None or of_model is None:
+            return None
+        level = 2 if seller == provider.lower() else of_seller[0]
+        return level, of_seller[1], *of_model
 
 
-def cost_micro_usd(kind: str, model: str, usage: Usage, *, at_s: float | None = None) -> int | None:
-    """What `usage` cost, in micro-dollars, rounded up; None if it is not known. `at_s` (Unix seconds): now.
+def _fit(pattern: str, names: Iterable[str]) -> tuple[int, int] | None:
+    """1 if it is one of the names, else 0; and how much a pattern says. None: it fits none of them."""
+    small = [name.lower() for name in names]
+    if pattern in small:
+        return 1, 0
+    # Only * is special here.
+    escaped = pattern.replace("[", "[[]").replace("?", "[?]")
+    fits = "*" in pattern and any(fnmatchcase(name, escaped) for name in small)
+    return (0, len(pattern) - pattern.count("*")) if fits else None
 
-    `model` is best the name that answered: of a moving name, such as "…-latest", a price may not be known. Surcharges
-    that counts do not show (a region, a fast mode) are not in it.
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What is known of a target's price. `source` is None where nothing is."""
+
+    rates: Rates | None = None
+    source: str | None = None
+
+
+UNPRICED: Final = Price()
+
+
+class PriceBook:
+    """The prices that hold for the providers of one configuration. `model` is best the name that answered.
+
+    Where another name was asked for (`asked`), a price may be known by either: an alias such as "…-latest", or the name
+    of a deployment. Surcharges that counts do not show, as for a region, are not in it.
     """
-    if kind in FREE_KINDS:
-        return 0
-    rates = rates_of(kind, model)
-    return None if rates is None else arithmetic.cost_micro_usd(rates, usage, time.time() if at_s is None else at_s)
 
+    def __init__(
+        self,
+        rules: Sequence[PriceRule] = (),
+        vendors: Mapping[str, tuple[str, ...]] | None = None,
+        read: Callable[[], PriceList] = packaged_prices,
+    ) -> None:
+        """`vendors` says whose prices a provider's models have, by its name, where its kind does not say it."""
+        self._rules = tuple(rules)
+        self._vendors = vendors or {}
+        self._read = read
+        self._known: dict[tuple[str, str, str, str | None], Price] = {}
 
-def worst_case_micro_usd(
-    kind: str, model: str, input_tokens: int, max_output_tokens: int | None = None, *, service_tier: str | None = None
-) -> int | None:
-    """The most that one answer can cost, in micro-dollars; None if it is not known.
+    @cached_property
+    def price_list(self) -> PriceList:
+        """The list of published prices."""
+        return self._read()
 
-    `max_output_tokens` None: as long as the model can write. Calls of the provider's own tools are not in it.
-    """
-    if kind in FREE_KINDS:
-        return 0
-    rates, longest = rates_of(kind, model), max_output_tokens
-    if longest is None:
-        longest = capabilities_of(kind, model).max_output_tokens
-    if rates is None or longest is None:
+    def warm(self) -> None:
+        """Read the list now, so that no request waits for it."""
+        _ = self.price_list
+
+    def price(self, provider: str, kind: str, model: str, asked: str | None = None) -> Price:
+        """What is known of a target's price."""
+        target = (provider, kind, model, asked)
+        known = self._known.get(target)
+        if known is None:
+            known = self._look_up(provider, kind, model, asked)
+            if len(self._known) >= MOST_TARGETS:
+                self._known.clear()
+            self._known[target] = known
+        return known
+
+    def cost_micro_usd(
+        self,
+        provider: str,
+        kind: str,
+        model: str,
+        usage: Usage,
+        at_s: float | None = None,
+        *,
+        asked: str | None = None,
+    ) -> int | None:
+        """What `usage` cost, in micro-dollars, rounded up; None if it is not known. `at_s` (Unix seconds): now."""
+        rates = self.price(provider, kind, model, asked).rates
+        return None if rates is None else arithmetic.cost_micro_usd(rates, usage, time.time() if at_s is None else at_s)
+
+    def worst_case_micro_usd(
+        self,
+        provider: str,
+        kind: str,
+        model: str,
+        input_tokens: int,
+        max_output_tokens: int | None = None,
+        *,
+        service_tier: str | None = None,
+    ) -> int | None:
+        """The most that one answer can cost, in micro-dollars; None if it is not known.
+
+        `max_output_tokens` None: as long as the model can write. Calls of the provider's own tools are not in it.
+        """
+        rates, longest = self.price(provider, kind, model).rates, max_output_tokens
+        if rates is FREE:
+            return 0
+        if longest is None:
+            longest = capabilities_of(kind, model).max_output_tokens
+        if rates is None or longest is None:
+            return None
+        return arithmetic.worst_case_micro_usd(rates, input_tokens, longest, time.time(), service_tier)
+
+    def source(self, provider: str, kind: str, model: str, *, asked: str | None = None) -> str | None:
+        """Where the price comes from, such as "configuration"; None if none is known."""
+        return self.price(provider, kind, model, asked).source
+
+    def published(self, provider: str, kind: str, model: str, asked: str | None = None) -> Rates | None:
+        """The price of the list, whatever the configuration says."""
+        vendors = self._vendors.get(provider) or VENDORS.get(kind, ())
+        names = (model, asked or model)
+        for name in reversed(names) if kind in NAMED_AS_ASKED else names:
+            row = self.price_list.row(vendors, name) if vendors else None
+            if row is not None:
+                return row.rates()
         return None
-    return arithmetic.worst_case_micro_usd(rates, input_tokens, longest, time.time(), service_tier)
+
+    def _look_up(self, provider: str, kind: str, model: str, asked: str | None) -> Price:
+        rule = self._rule(provider, kind, (model,) if asked is None else (model, asked))
+        if rule is not None:
+            return Price(rule.rates, CONFIGURED)
+        if kind in FREE_KINDS:
+            return Price(FREE, LOCAL)
+        rates = self.published(provider, kind, model, asked)
+        return UNPRICED if rates is None else Price(rates, str(self.price_list.source))
+
+    def _rule(self, provider: str, kind: str, models: Sequence[str]) -> PriceRule | None:
+        """The one that fits most closely; of two alike the first."""
+        ranked = ((rule.rank(provider, kind, models), rule) for rule in self._rules)
+        fitting = [(rank, rule) for rank, rule in ranked if rank is not None]
+        return max(fitting, key=lambda each: each[0])[1] if fitting else None
 
 
-def price_source() -> PriceSource:
-    """Where the prices come from."""
-    return _price_list().source
-
-
-@lru_cache(maxsize=1024)
-def rates_of(kind: str, model: str) -> Rates | None:
-    """The model's prices; None if none is known. Some milliseconds for the first model, then under a microsecond."""
-    if kind in FREE_KINDS:
-        return FREE
-    name = model.lower()
-    for provider in LISTS.get(kind, ()):
-        for row in _price_list().providers[provider]:
-            if _matches(row["match"], name):
-                return _rates(row) if row["periods"] else None
-    return None
-
-
-_TESTS: Final[Mapping[str, Callable[[Any, str], bool]]] = {
-    "equals": lambda value, name: name == value.lower(),
-    "starts_with": lambda value, name: name.startswith(value.lower()),
-    "ends_with": lambda value, name: name.endswith(value.lower()),
-    "contains": lambda value, name: value.lower() in name,
-    "regex": lambda value, name: re.search(value, name) is not None,
-    "or": lambda clauses, name: any(_matches(clause, name) for clause in clauses),
-    "and": lambda clauses, name: all(_matches(clause, name) for clause in clauses),
-}
-
-
-def _matches(clause: Mapping[str, Any], name: str) -> bool:
-    return all(_TESTS[test](value, name) for test, value in clause.items())
-
-
-def _rates(row: Mapping[str, Any]) -> Rates:
-    tiers = {name: _periods(periods) for name, periods in row.get("tiers", {}).items()}
-    return Rates(_periods(row["periods"]), tiers)
-
-
-def _periods(rows: list[Any]) -> tuple[Period, ...]:
-    return tuple(Period(_start_s(row["from"]), tuple(RateCard(**card) for card in row["cards"])) for row in rows)
-
-
-def _start_s(day: str | None) -> float:
-    return float("-inf") if day is None else datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()
-
-
-@dataclass(frozen=True, slots=True)
-class _PriceList:
-    source: PriceSource
-    providers: Mapping[str, list[Any]]
-
-
-@cache
-def _price_list() -> _PriceList:
-    data = files("waypost.catalogue").joinpath("prices.json").read_bytes()
-    document = json.loads(data)
-    source = document["source"]
-    digest = hashlib.sha256(data).hexdigest()
-    return _PriceList(
-        PriceSource(source["name"], source["version"], source["date"], digest),
-        document["providers"],
-    )
+PUBLISHED: Final = PriceBook()
+"""The packaged list alone: the prices where there is no configuration."""

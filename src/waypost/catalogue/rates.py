@@ -16,8 +16,9 @@ TOKENS: Final = 1_000_000
 """What a rate is for."""
 CALLS: Final = 1_000
 """What the rate of a provider's own tool is for."""
-STANDARD_TIERS: Final = frozenset({None, "default", "standard", "auto"})
+STANDARD_TIERS: Final = frozenset({None, "default", "standard", "auto", "on_demand"})
 """What providers call service at the list price."""
+DAY_S: Final = 86_400
 FREE_CALLS: Final = frozenset({"web_fetch"})
 """Own tools that cost nothing but their tokens. Source: Anthropic, web fetch tool, "Usage and pricing"."""
 
@@ -27,7 +28,7 @@ class RateCard:
     """Rates for prompts of more than `over` tokens. None: no such price is published.
 
     Where there is none for tokens of a kind, those cost what the kind they belong to costs: tokens read from a cache,
-    written to it or of sound are input, what is written for an hour is written, sound spoken is output.
+    written to it or of sound are input, what is written for an hour is written, thoughts and sound spoken are output.
     """
 
     over: int = 0
@@ -37,6 +38,7 @@ class RateCard:
     cache_write_1h: int | None = None
     input_audio: int | None = None
     output: int | None = None
+    reasoning: int | None = None
     output_audio: int | None = None
     web_search: int | None = None
     """For a thousand calls."""
@@ -44,10 +46,23 @@ class RateCard:
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """Prices from a moment (Unix seconds) on, by the length of the prompt: `cards` rise in `over`."""
+    """Prices from a moment (Unix seconds) on, by the length of the prompt: `cards` rise in `over`.
+
+    `daily` bounds them to a part of each day, in seconds after midnight (UTC); it may go over midnight.
+    """
 
     from_s: float
     cards: tuple[RateCard, ...]
+    daily: tuple[int, int] | None = None
+
+    def holds(self, at_s: float) -> bool:
+        """Are these the prices of that moment, if no later period's are?"""
+        if self.daily is None:
+            return self.from_s <= at_s
+        start, end = self.daily
+        second = at_s % DAY_S
+        within = start <= second < end if start <= end else second >= start or second < end
+        return within and self.from_s <= at_s
 
     def card(self, input_tokens: int) -> RateCard:
         """The card that holds for every token of a request with a prompt of this length."""
@@ -67,24 +82,19 @@ class Rates:
         tier = service_tier.lower() if service_tier is not None else None
         periods = self.periods if tier in STANDARD_TIERS else self.tiers.get(tier or "", ())
         for period in reversed(periods):
-            if period.from_s <= at_s:
+            if period.holds(at_s):
                 return period
         return None
 
 
-FREE: Final = Rates(
-    (
-        Period(
-            float("-inf"),
-            (RateCard(input=0, output=0),),
-        ),
-    )
-)
-"""For a model on one's own machine."""
+FREE: Final = Rates((Period(float("-inf"), (RateCard(input=0, output=0),)),))
+"""Of what costs nothing, whatever is counted."""
 
 
 def cost_micro_usd(rates: Rates, usage: Usage, at_s: float) -> int | None:
     """What the usage cost, rounded up; None if a count or a price that it needs is not known."""
+    if rates is FREE:
+        return 0
     period = rates.period(usage.service_tier, at_s)
     if period is None or usage.input_tokens is None:
         return None
@@ -98,6 +108,8 @@ def worst_case_micro_usd(
     rates: Rates, input_tokens: int, max_output_tokens: int, at_s: float, service_tier: str | None = None
 ) -> int | None:
     """The most that a request can cost: all of its prompt and its answer at the dearest rate for each."""
+    if rates is FREE:
+        return 0
     period = rates.period(service_tier, at_s)
     if period is None:
         return None
@@ -105,7 +117,7 @@ def worst_case_micro_usd(
     if card.input is None or card.output is None:
         return None
     inputs = (card.input, card.cache_write_5m, card.cache_write_1h, card.input_audio)
-    outputs = (card.output, card.output_audio)
+    outputs = (card.output, card.reasoning, card.output_audio)
     return -(-(input_tokens * _dearest(inputs) + max_output_tokens * _dearest(outputs)) // TOKENS)
 
 
@@ -138,9 +150,14 @@ def _output_cost(card: RateCard, usage: Usage) -> int | None:
         # Embeddings have no output, and no price for it.
         return 0 if card.output is None else None
     audio = usage.output_audio_tokens or 0
-    if audio > usage.output_tokens:
+    thought = usage.output_reasoning_tokens or 0 if card.reasoning is not None else 0
+    if audio + thought > usage.output_tokens:
         return None
-    return _sum((usage.output_tokens - audio, card.output), (audio, _or(card.output_audio, card.output)))
+    return _sum(
+        (usage.output_tokens - audio - thought, card.output),
+        (thought, card.reasoning),
+        (audio, _or(card.output_audio, card.output)),
+    )
 
 
 def _calls_cost(card: RateCard, usage: Usage) -> int | None:

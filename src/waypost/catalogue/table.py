@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
 from waypost.catalogue.capabilities import LIMITS, Capabilities, knowledge_of
-from waypost.catalogue.prices import FREE_KINDS, price_source, rates_of
-from waypost.catalogue.rates import RateCard, Rates
+from waypost.catalogue.prices import CONFIGURED, LOCAL, PUBLISHED, PriceBook
+from waypost.catalogue.rates import Period, RateCard, Rates
 from waypost.chat import Json
 
-_RATE_NAMES: Final = tuple(item.name for item in fields(RateCard) if item.name not in ("over", "web_search"))
+RATE_NAMES: Final = tuple(item.name for item in fields(RateCard) if item.name not in ("over", "web_search"))
+"""The rates that are for tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,26 +25,32 @@ class CatalogueTarget:
     model: str | None
 
 
-def capability_table(targets: Iterable[CatalogueTarget], *, at_s: float | None = None) -> list[dict[str, Json]]:
+def capability_table(
+    targets: Iterable[CatalogueTarget], prices: PriceBook = PUBLISHED, *, at_s: float | None = None
+) -> list[dict[str, Json]]:
     """One row a target, in their order; prices are those of `at_s` (Unix seconds; None: now)."""
     moment = time.time() if at_s is None else at_s
-    return [_row(target, moment) for target in targets]
+    return [_row(target, prices, moment) for target in targets]
 
 
-def _row(target: CatalogueTarget, at_s: float) -> dict[str, Json]:
+def _row(target: CatalogueTarget, prices: PriceBook, at_s: float) -> dict[str, Json]:
     knowledge = knowledge_of(target.kind, target.model)
-    rates = rates_of(target.kind, target.model) if target.model is not None else None
-    prices = _prices(rates, at_s) if rates is not None else None
     sources: list[dict[str, Json]] = [{"of": "capabilities", **asdict(source)} for source in knowledge.sources]
-    if prices is not None and target.kind not in FREE_KINDS:
-        sources.append({"of": "prices", **asdict(price_source())})
+    told = None
+    if target.model is not None:
+        price = prices.price(target.provider, target.kind, target.model)
+        told = price_json(price.rates, at_s) if price.rates is not None else None
+        if told is not None and price.source == CONFIGURED:
+            sources.append({"of": "prices", "name": CONFIGURED})
+        elif told is not None and price.source != LOCAL:
+            sources.append({"of": "prices", **asdict(prices.price_list.source)})
     return {
         "provider": target.provider,
         "kind": target.kind,
         "model": target.model,
         "capabilities": _abilities(knowledge.capabilities),
         **{name: getattr(knowledge.capabilities, name) for name in LIMITS},
-        "prices": prices,
+        "prices": told,
         "sources": sources,
     }
 
@@ -52,11 +59,17 @@ def _abilities(capabilities: Capabilities) -> dict[str, Json]:
     return {name: value for name, value in asdict(capabilities).items() if name not in LIMITS}
 
 
-def _prices(rates: Rates, at_s: float) -> dict[str, Json] | None:
-    """At the list price: what prompts of any length cost, and what those of more than so many tokens do."""
+def price_json(rates: Rates, at_s: float) -> dict[str, Json] | None:
+    """What prompts of any length cost, what those of more than so many tokens do, and the same at other tiers."""
     period = rates.period(None, at_s)
     if period is None:
         return None
+    told = _period(period)
+    tiers = {name: _period(tier) for name in rates.tiers if (tier := rates.period(name, at_s)) is not None}
+    return {**told, "tiers": tiers} if tiers else told
+
+
+def _period(period: Period) -> dict[str, Json]:
     first, *longer = period.cards
     prices: dict[str, Any] = {"usd_per_million_tokens": _usd(first)}
     if longer:
@@ -67,5 +80,5 @@ def _prices(rates: Rates, at_s: float) -> dict[str, Json] | None:
 
 
 def _usd(card: RateCard) -> dict[str, Json]:
-    known = {name: getattr(card, name) for name in _RATE_NAMES}
+    known = {name: getattr(card, name) for name in RATE_NAMES}
     return {name: rate / 1_000_000 for name, rate in known.items() if rate is not None}

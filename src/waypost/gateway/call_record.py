@@ -11,7 +11,7 @@ from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from waypost.catalogue import cost_micro_usd
+from waypost.catalogue import PUBLISHED, PriceBook
 from waypost.chat import Usage
 from waypost.errors import AllTargetsFailed, Attempt, ProviderError, WaypostError
 from waypost.gateway.story import AttemptStory, Outcome, RequestStory, Telling, error_code, error_words
@@ -37,6 +37,10 @@ class Told(Protocol):
     @property
     def kind(self) -> str:
         """The kind of the provider, by which its price is known."""
+
+    @property
+    def prices(self) -> PriceBook:
+        """Those in force when it was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +139,11 @@ class CallRecord:
             tuple([each if each.error is None else _attempt_story(each, limit_ms) for each in self.attempts]),
             Usage() if told is None else told.usage,
             frozenset() if told is None else told.incomplete_usage,
+            self.provider or "",
             "" if told is None else told.kind,
             self.model or "",
             self.notes,
+            PUBLISHED if told is None else told.prices,
         )
 
 
@@ -152,9 +158,11 @@ class _Settled:
     attempts: tuple[Attempt | AttemptStory, ...]
     usage: Usage
     incomplete_usage: frozenset[str]
+    provider: str
     kind: str
     model: str
     notes: tuple[str, ...]
+    prices: PriceBook
 
     def __call__(self) -> RequestStory:
         """Tell it."""
@@ -172,8 +180,16 @@ class _Settled:
             ),
             usage=self.usage,
             incomplete_usage=self.incomplete_usage,
-            cost_micro_usd=None if self.incomplete_usage else cost_micro_usd(self.kind, self.model, self.usage),
+            cost_micro_usd=self._cost_micro_usd(),
             notes=self.notes,
+        )
+
+    def _cost_micro_usd(self) -> int | None:
+        if self.incomplete_usage:
+            return None
+        asked = next((each.model for each in reversed(self.attempts) if each.provider == self.provider), None)
+        return self.prices.cost_micro_usd(
+            self.provider, self.kind, self.model, self.usage, self.started_at, asked=asked
         )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any, Final, TypeAlias, cast, get_args
 
-from waypost.catalogue import capabilities_of
+from waypost.catalogue import PUBLISHED, PriceBook, capabilities_of
 from waypost.chat import EmbeddingRequest, EmbeddingResponse, Request
 from waypost.errors import AllTargetsFailed, Attempt, UnknownPath, UnsupportedFeature
 from waypost.gateway.balance import LatencyBoard, order
@@ -21,7 +21,6 @@ from waypost.gateway.candidate import Candidate
 from waypost.gateway.fallback import FirstStream, first_answer, first_stream
 from waypost.gateway.fitting import Traits, fit
 from waypost.gateway.hedge import HedgePolicy, HedgeTarget
-from waypost.gateway.hedge_cost import worst_cost_micro_usd
 from waypost.gateway.inquiries import (
     Inquired,
     ResultT,
@@ -38,6 +37,7 @@ from waypost.gateway.recovery import RecoveryTarget
 from waypost.gateway.router import ConfiguredProvider, Plan, Router
 from waypost.gateway.schedule import Effects, Hedging, Schedule
 from waypost.gateway.served import Served, ServedStream
+from waypost.gateway.worst_cost import worst_cost_micro_usd
 from waypost.gateway.written_down import WrittenStream, begin_entry, longest_tokens, write_down, write_down_raw
 from waypost.ledger.books import Books, Line
 from waypost.providers.answers import Answer, AnswerStream, Batch, StreamOpening
@@ -91,6 +91,7 @@ class Gateway:
         routes: Mapping[str, tuple[Target, ...]],
         policies: Mapping[str, Policy] | None = None,
         shares: Mapping[str, Mapping[Target, float]] | None = None,
+        prices: PriceBook = PUBLISHED,
         books: Books | None = None,
     ) -> None:
         self._providers = providers
@@ -103,6 +104,7 @@ class Gateway:
         """Seconds to the end of whole answers: no measure for a stream, nor a stream's for them."""
         self._policies = policies or {}
         self._shares = shares or {}
+        self.prices = prices
         self._books = books
         self._effects = Effects()
         self._candidates: dict[tuple[Target, bool], Candidate[Provider]] = {}
@@ -124,7 +126,7 @@ class Gateway:
         answer, candidate = answered.answer, answered.candidate
         schedule.note_key(answer.key_label)
         notes = (*planned.notes_of(candidate), *answer.notes)
-        served = Served(answer, candidate.name, schedule.attempts, notes, self._kinds[candidate.name])
+        served = Served(answer, candidate.name, schedule.attempts, notes, self._kinds[candidate.name], self.prices)
         note_served(served, served.provider, served.model, served.notes)
         return served
 
@@ -152,7 +154,7 @@ class Gateway:
             async with RecoveringStream(plan, first, stream, answered.candidate) as recovering:
                 candidate = answered.candidate
                 notes = planned.notes_of(candidate)
-                served = ServedStream(recovering, candidate.name, notes, self._kinds[candidate.name])
+                served = ServedStream(recovering, candidate.name, notes, self._kinds[candidate.name], self.prices)
                 note_served(served, served.provider, served.model, served.notes)
                 yield served
 
@@ -177,7 +179,7 @@ class Gateway:
     ) -> Line | None:
         if self._books is None:
             return None
-        return await write_down(schedule, candidate, self._kinds[candidate.name], asked)
+        return await write_down(schedule, candidate, self._kinds[candidate.name], asked, self.prices)
 
     def _open_stream(
         self, schedule: Schedule[Provider], asked_of: Callable[[Candidate[Provider]], Asked]
@@ -253,7 +255,7 @@ class Gateway:
         attempts: tuple[Attempt, ...],
     ) -> Inquired[ResultT]:
         notes = (*planned.notes_of(candidate), *answer.notes)
-        inquired = Inquired(answer, candidate.name, attempts, notes, self._kinds[candidate.name])
+        inquired = Inquired(answer, candidate.name, attempts, notes, self._kinds[candidate.name], self.prices)
         note_served(inquired, inquired.provider, inquired.model, inquired.notes)
         return inquired
 
@@ -355,7 +357,7 @@ class Gateway:
             if limit_micro_usd is None or is_local:
                 return HedgeTarget(candidate.name, candidate.model, is_local)
             kind, asked_of_it = self._kinds[candidate.name], planned.asked_of(candidate, asked)
-            worst_micro_usd = worst_cost_micro_usd(kind, candidate.model, asked_of_it)
+            worst_micro_usd = worst_cost_micro_usd(self.prices, candidate.name, kind, candidate.model, asked_of_it)
             return HedgeTarget(candidate.name, candidate.model, is_local, worst_micro_usd)
 
         return Hedging(HedgePolicy(after_s, limit_micro_usd), target_of)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from waypost.catalogue import cost_micro_usd
+from waypost.catalogue import PUBLISHED, PriceBook
 from waypost.chat import EmbeddingRequest, EmbeddingResponse, Request, Usage
 from waypost.codecs.estimate import estimate_input_tokens
 from waypost.errors import Attempt, UnsupportedFeature
@@ -33,6 +33,7 @@ class Inquired(Generic[ResultT]):
     attempts: tuple[Attempt, ...]
     notes: tuple[str, ...] = ()
     kind: str = ""
+    prices: PriceBook = PUBLISHED
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -42,8 +43,11 @@ class Inquired(Generic[ResultT]):
     @property
     def model(self) -> str:
         """The model that really answered, as the provider names it."""
-        asked = self.attempts[-1].model if self.attempts else None
-        return self.answer.model or asked or ""
+        return self.answer.model or self._asked or ""
+
+    @property
+    def _asked(self) -> str | None:
+        return self.attempts[-1].model if self.attempts else None
 
     @property
     def usage(self) -> Usage:
@@ -58,7 +62,7 @@ class Inquired(Generic[ResultT]):
     @property
     def cost_micro_usd(self) -> int | None:
         """What it cost, in millionths of a dollar; None: no price is known."""
-        return cost_micro_usd(self.kind, self.model, self.usage)
+        return self.prices.cost_micro_usd(self.provider, self.kind, self.model, self.usage, asked=self._asked)
 
 
 def has_embeddings(provider: Provider) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from waypost.catalogue import cost_micro_usd
+from waypost.catalogue import PUBLISHED, PriceBook
 from waypost.chat import Event, Response, Usage
 from waypost.errors import Attempt
 from waypost.providers.answers import Answer, AnswerStream, Batch
@@ -14,13 +14,14 @@ from waypost.providers.answers import Answer, AnswerStream, Batch
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A whole answer. `kind` is that of the provider; `notes` is what the caller should know."""
+    """A whole answer. `kind` is that of the provider; `notes` is what the caller should know; `prices` say its cost."""
 
     answer: Answer
     provider: str
     attempts: tuple[Attempt, ...]
     notes: tuple[str, ...] = ()
     kind: str = ""
+    prices: PriceBook = PUBLISHED
 
     @property
     def response(self) -> Response:
@@ -50,7 +51,8 @@ class Served:
     @property
     def cost_micro_usd(self) -> int | None:
         """What it cost, in millionths of a dollar; None: no price is known."""
-        return cost_micro_usd(self.kind, self.model, self.usage)
+        asked = model_asked(self.attempts)
+        return self.prices.cost_micro_usd(self.provider, self.kind, self.model, self.usage, asked=asked)
 
 
 class GoingOn(AnswerStream, Protocol):
@@ -71,12 +73,20 @@ class GoingOn(AnswerStream, Protocol):
 class ServedStream:
     """An answer under way. Iterate it once, for batches; they end when the provider has finished, or it raises."""
 
-    def __init__(self, stream: GoingOn, provider: str, notes: tuple[str, ...], kind: str = "") -> None:
+    def __init__(
+        self,
+        stream: GoingOn,
+        provider: str,
+        notes: tuple[str, ...],
+        kind: str = "",
+        prices: PriceBook = PUBLISHED,
+    ) -> None:
         self.provider = provider
         self.notes = (*notes, *stream.notes)
         self.headers = stream.headers
         """What of the provider's reply a caller of its dialect may see."""
         self.kind = kind
+        self.prices = prices
         self._stream = stream
 
     def __aiter__(self) -> AsyncIterator[Batch]:
@@ -105,7 +115,10 @@ class ServedStream:
     @property
     def cost_micro_usd(self) -> int | None:
         """What it cost so far; None: no price is known, or a break left a part uncounted."""
-        return None if self.incomplete_usage else cost_micro_usd(self.kind, self.model, self.usage)
+        if self.incomplete_usage:
+            return None
+        asked = model_asked(self.attempts)
+        return self.prices.cost_micro_usd(self.provider, self.kind, self.model, self.usage, asked=asked)
 
     def sent_events(self) -> Sequence[Event]:
         """What was handed out before the last batch, in canonical form; empty where it is not kept."""

@@ -64,13 +64,13 @@ class StoredResponses:
         return now_ms + self._days * DAY_MS
 
     async def keep(self, stored: StoredResponse, item_ids: Collection[str]) -> None:
-        """Keep an answer; `item_ids` are those of its input and output. Raises DatabaseAway: it is not kept then."""
+        """Keep an answer; `item_ids` are those of its input and output. Raises DatabaseUnavailable: it is not kept then."""
         from waypost.ledger import response_rows as rows
 
         await self._threads.write(lambda connection, _: rows.insert(connection, stored, item_ids))
 
     async def find(self, project_id: str, response_id: str) -> StoredResponse | None:
-        """The answer; None if it is not there. Raises DatabaseAway."""
+        """The answer; None if it is not there. Raises DatabaseUnavailable."""
         from waypost.ledger import response_rows as rows
 
         now_ms = self.now_ms
@@ -79,7 +79,7 @@ class StoredResponses:
         )
 
     async def delete(self, project_id: str, response_id: str) -> bool:
-        """Delete the answer. Was it there? Raises DatabaseAway."""
+        """Delete the answer. Was it there? Raises DatabaseUnavailable."""
         from waypost.ledger import response_rows as rows
 
         now_ms = self.now_ms
@@ -92,7 +92,7 @@ class StoredResponses:
 
         `whole`: raises PreviousResponseUnknown if one of them is not there, InvalidRequest and BodyTooLarge if they
         are too many or too long. Otherwise what there is of them is given, as far back as the bounds allow.
-        Raises DatabaseAway.
+        Raises DatabaseUnavailable.
         """
         now_ms = self.now_ms
         return await self._threads.read(
@@ -100,7 +100,7 @@ class StoredResponses:
         )
 
     async def with_items(self, project_id: str, item_ids: Collection[str]) -> Sequence[StoredResponse]:
-        """The answers in whose input or output these items are. Raises DatabaseAway."""
+        """The answers in whose input or output these items are. Raises DatabaseUnavailable."""
         from waypost.ledger import response_rows as rows
 
         now_ms = self.now_ms

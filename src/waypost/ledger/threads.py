@@ -17,7 +17,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
-from waypost.errors import DatabaseAway, WaypostError
+from waypost.errors import DatabaseUnavailable, WaypostError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -60,7 +60,7 @@ class DatabaseThreads:
         self._closed = False
 
     async def read(self, work: Work[ResultT]) -> ResultT:
-        """What `work` gives, in one snapshot. Raises DatabaseAway, and whatever of ours `work` raises."""
+        """What `work` gives, in one snapshot. Raises DatabaseUnavailable, and whatever of ours `work` raises."""
 
         def transact(database: Database, _: _Ticket) -> ResultT:
             with database.read() as connection:
@@ -193,8 +193,8 @@ class _Ticket:
             return self.given_up
 
 
-def _away() -> DatabaseAway:
-    return DatabaseAway("The database does not answer now.")
+def _away() -> DatabaseUnavailable:
+    return DatabaseUnavailable("The database does not answer now.")
 
 
 def _look_at(future: asyncio.Future[Any]) -> None:

@@ -108,6 +108,7 @@ def create_app(application: ServedApplication | Serving, peers: Peers | None = N
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         # Built now, so that wrong settings stop the start and not the first request.
         _built = served.manager
+        served.callers.start()
         meter = LagMeter(admission)
         meter.start()
         try:
@@ -115,6 +116,7 @@ def create_app(application: ServedApplication | Serving, peers: Peers | None = N
         finally:
             meter.stop()
             await runs.close()
+            await served.callers.stop()
             await served.close()
             if peers is not None:
                 await peers.close()

@@ -30,5 +30,5 @@ async def capabilities(request: Request) -> Response:
         for provider, kind, model in gateway.targets
         if {(provider, model), (provider, None)} & routed or caller.may_ask(f"{provider}/{model}")
     ]
-    rows = {"object": "list", "data": capability_table(targets, at_s=time.time())}
+    rows = {"object": "list", "data": capability_table(targets, gateway.prices, at_s=time.time())}
     return Response(json_bytes(rows), media_type="application/json", headers={"cache-control": "no-store"})

@@ -9,6 +9,7 @@ from waypost.settings.keys import KeySettings
 from waypost.settings.ledger import LedgerSettings
 from waypost.settings.load import LoadedSettings, load_settings, read_settings
 from waypost.settings.models import Settings
+from waypost.settings.prices import LongerPromptPrices, PriceSettings, RateSettings, TierPrices
 from waypost.settings.problems import InvalidSettings, Problem
 from waypost.settings.providers import (
     AzureOpenAISettings,
@@ -41,17 +42,21 @@ __all__ = [
     "LedgerSettings",
     "LlamaCppSettings",
     "LoadedSettings",
+    "LongerPromptPrices",
     "OpenAISettings",
     "Override",
     "PluginProviderSettings",
     "PolicySettings",
+    "PriceSettings",
     "Problem",
     "ProviderSettings",
+    "RateSettings",
     "RouteSettings",
     "ServerSettings",
     "Settings",
     "Target",
     "TargetSettings",
+    "TierPrices",
     "VendorSettings",
     "VertexSettings",
     "json_schema",

@@ -13,6 +13,7 @@ from waypost.settings.fields import Part
 from waypost.settings.keys import KeySettings
 from waypost.settings.ledger import LedgerSettings
 from waypost.settings.models import REFERENCE_ERROR, Settings
+from waypost.settings.prices import LongerPromptPrices, PriceSettings, TierPrices
 from waypost.settings.problems import KeyPath, key_text, listed, nearest
 from waypost.settings.providers import BUILT_IN_KINDS, PROVIDER_TAGS, Deadlines, HttpProviderSettings
 from waypost.settings.routes import (
@@ -38,6 +39,10 @@ PARTS: Mapping[KeyPath, type[Part]] = {
     ("routes", "*", "policy"): PolicySettings,
     ("routes", "*", "cache"): CacheSettings,
     ("routes", "*", "targets", "*", WEIGHTED_TAG): TargetSettings,
+    ("prices", "*"): PriceSettings,
+    ("prices", "*", "longer_prompts", "*"): LongerPromptPrices,
+    ("prices", "*", "tiers", "*"): TierPrices,
+    ("prices", "*", "tiers", "*", "longer_prompts", "*"): LongerPromptPrices,
     **{("providers", "*", tag): part for tag, part in PROVIDER_TAGS.items()},
     **{
         ("providers", "*", tag, "deadlines"): Deadlines
@@ -130,8 +135,10 @@ def sentence(error: Mapping[str, Any], shows: Callable[[KeyPath], bool]) -> tupl
 
 def _right_keys(location: KeyPath) -> str:
     steps = ["*" if isinstance(step, int) else step for step in location[:-1]]
-    if len(steps) > 1 and steps[0] in ("providers", "routes", "keys"):
+    if len(steps) > 1 and steps[0] in ("providers", "routes", "keys", "prices"):
         steps[1] = "*"
+    if steps[0:1] == ["prices"] and steps[2:3] == ["tiers"]:
+        steps[3] = "*"
     known = list(PARTS[tuple(steps)].model_fields)
     guess = nearest(str(location[-1]), known)
     return f"did you mean {guess}?" if guess else f"the keys here are {listed(known, last='and')}"

@@ -25,7 +25,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 
 metadata: Final = MetaData(
-    naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"},
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    },
 )
 _JSON: Final = JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
 
@@ -70,6 +74,18 @@ def _counts() -> list[Column[int]]:
         _number("output_reasoning_tokens"),
     ]
 
+
+schema_version: Final = Table(
+    "schema_version",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("oldest_code", Integer, nullable=False),
+    _text("written_by", 64, needed=True),
+    _number("migrated_at_ms", needed=True),
+    Column("tables", _JSON, nullable=False),
+)
+"""One row: the schema that the database has, the schema that code must know at least to use it, the version of Waypost
+that made it so, and the names of all tables that are Waypost's."""
 
 projects: Final = Table(
     "projects",

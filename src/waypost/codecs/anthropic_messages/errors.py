@@ -157,7 +157,7 @@ REPLIES: Final[Mapping[type[WaypostError], tuple[int, str]]] = {
     errors.IdempotencyConflict: (422, "invalid_request_error"),
     errors.UnsupportedFeature: (422, "invalid_request_error"),
     errors.ServerBusy: (503, "overloaded_error"),
-    errors.DatabaseAway: (503, "overloaded_error"),
+    errors.DatabaseUnavailable: (503, "overloaded_error"),
     errors.ModelError: (503, "api_error"),
     errors.ProviderError: (502, "api_error"),
     errors.ProviderBadRequest: (400, "invalid_request_error"),

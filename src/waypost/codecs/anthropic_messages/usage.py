@@ -27,6 +27,8 @@ _CALLS: Final = "_requests"
 _REQUIRED_CALLS: Final = ("web_search", "web_fetch")
 """Counts the official SDK's type requires once there is any."""
 _TIERS: Final = ("standard", "priority", "batch")
+_FAST: Final = "fast"
+"""Told as a speed, and charged as a tier of service."""
 
 
 def decode_usage(wire: Mapping[str, Json], path: str) -> Usage:
@@ -50,8 +52,13 @@ def decode_usage(wire: Mapping[str, Json], path: str) -> Usage:
         output_tokens=optional(wire, "output_tokens", int, path),
         output_reasoning_tokens=optional(details, "thinking_tokens", int, f"{path}.output_tokens_details"),
         server_tool_calls=_decode_calls(optional(wire, "server_tool_use", dict, path) or {}, path),
-        service_tier=optional(wire, "service_tier", str, path),
+        service_tier=_decode_tier(wire, path),
     )
+
+
+def _decode_tier(wire: Mapping[str, Json], path: str) -> str | None:
+    is_fast = optional(wire, "speed", str, path) == _FAST
+    return _FAST if is_fast else optional(wire, "service_tier", str, path)
 
 
 def _decode_calls(wire: dict[str, Any], path: str) -> dict[str, int]:
@@ -66,7 +73,7 @@ def _decode_calls(wire: dict[str, Any], path: str) -> dict[str, int]:
 
 def usage_extras(wire: Mapping[str, Json]) -> dict[str, Json]:
     """Members of a usage object that are no counts (inference_geo, speed, …)."""
-    return rest(wire, *KNOWN)
+    return rest(wire, *KNOWN, "speed") if wire.get("speed") == _FAST else rest(wire, *KNOWN)
 
 
 def encode_usage(usage: Usage, losses: Losses, extras: Mapping[str, Json]) -> dict[str, Json]:
@@ -91,6 +98,8 @@ def encode_usage(usage: Usage, losses: Losses, extras: Mapping[str, Json]) -> di
         wire["server_tool_use"] = {f"{name}{_CALLS}": count for name, count in counts.items()}
     if usage.service_tier in _TIERS:
         wire["service_tier"] = usage.service_tier
+    if usage.service_tier == _FAST:
+        wire |= {"service_tier": "standard", "speed": _FAST}
     return {**extras, **wire}
 
 
@@ -98,5 +107,5 @@ def _note_losses(usage: Usage, losses: Losses) -> None:
     for name in ("input_audio_tokens", "output_audio_tokens"):
         if getattr(usage, name) is not None:
             losses.add(f"usage.{name}", "Anthropic's usage has no audio count.")
-    if usage.service_tier is not None and usage.service_tier not in _TIERS:
+    if usage.service_tier is not None and usage.service_tier not in (*_TIERS, _FAST):
         losses.add("usage.service_tier", f"{usage.service_tier!r} is no tier of Anthropic's.")

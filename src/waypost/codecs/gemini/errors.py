@@ -179,7 +179,7 @@ REPLIES: Final[Mapping[type[WaypostError], tuple[int, str]]] = {
     errors.IdempotencyConflict: (422, "INVALID_ARGUMENT"),
     errors.UnsupportedFeature: (422, "INVALID_ARGUMENT"),
     errors.ServerBusy: (503, "UNAVAILABLE"),
-    errors.DatabaseAway: (503, "UNAVAILABLE"),
+    errors.DatabaseUnavailable: (503, "UNAVAILABLE"),
     errors.ModelError: (503, "UNAVAILABLE"),
     errors.ProviderError: (502, "INTERNAL"),
     errors.ProviderBadRequest: (400, "INVALID_ARGUMENT"),

@@ -69,7 +69,7 @@ class GoingOn:
 async def going_on(asked: Asked, written: Written, wish: Wish, store: StoredResponses, scope: Scope) -> GoingOn:
     """The request made whole.
 
-    Raises PreviousResponseUnknown, UnknownResponse for an item that is not there, BodyTooLarge, DatabaseAway.
+    Raises PreviousResponseUnknown, UnknownResponse for an item that is not there, BodyTooLarge, DatabaseUnavailable.
     """
     served, project_id = served_in(scope), caller_of(scope).account.project_id
     limit_bytes = served.settings.server.max_body_bytes

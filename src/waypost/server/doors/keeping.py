@@ -18,7 +18,7 @@ from starlette.types import Message, Send
 from waypost.chat import Json
 from waypost.codecs.openai_responses.continuing import by_id, with_ids
 from waypost.codecs.openai_responses.retelling import Ending, Identity, Retelling, stored_form, told_form
-from waypost.errors import DatabaseAway
+from waypost.errors import DatabaseUnavailable
 from waypost.gateway.call_record import current_record
 from waypost.gateway.signature_store import SignatureStore
 from waypost.ledger.stored_responses import StoredResponse, StoredResponses
@@ -57,7 +57,7 @@ class Keeping:
         row, item_ids = await off_loop_if_large(len(response), lambda: self._row(response))
         try:
             await self._keeper.store.keep(row, item_ids)
-        except DatabaseAway:
+        except DatabaseUnavailable:
             logger.warning("response %s was not stored: the database does not answer", self.identity.id)
             return False
         return True

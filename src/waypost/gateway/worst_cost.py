@@ -1,26 +1,21 @@
-"""What a second call may cost at most, by the catalogue's prices and an estimate of the prompt's length."""
+"""What a second call may cost at most, by the prices in force and an estimate of the prompt's length."""
 
 from __future__ import annotations
 
-from waypost.catalogue import size_of, worst_case_micro_usd
-from waypost.chat import Request
+from waypost.catalogue import PriceBook, size_of
 from waypost.errors import RequestError
 from waypost.providers.asked import Asked
 
 
-def worst_cost_micro_usd(kind: str, model: str | None, asked: Asked) -> int | None:
+def worst_cost_micro_usd(prices: PriceBook, provider: str, kind: str, model: str | None, asked: Asked) -> int | None:
     """In millionths of a dollar; None: it is not known, as for a request that cannot be read here."""
     try:
         request = asked.request
     except RequestError:
         # A provider of the caller's own format may understand what we do not.
         return None
-    return _worst_of(kind, model, request)
-
-
-def _worst_of(kind: str, model: str | None, request: Request) -> int | None:
     size = size_of(request)
     if model is None or not size.whole:
         return None
-    worst = worst_case_micro_usd(kind, model, size.tokens, request.sampling.max_tokens)
+    worst = prices.worst_case_micro_usd(provider, kind, model, size.tokens, request.sampling.max_tokens)
     return None if worst is None else worst * (request.sampling.choices or 1)
