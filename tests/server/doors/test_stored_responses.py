@@ -529,7 +529,7 @@ async def test_without_the_database_the_answer_comes_and_is_not_said_to_be_store
     simulator: Simulator, tmp_path: Path, stream: bool
 ) -> None:
     """What leans on stored answers is refused meanwhile, and tried again by SDKs."""
-    away = {"database_url": f"sqlite:///{tmp_path}/nowhere/waypost.db"}
+    away = {"database_url": "postgresql://nobody@127.0.0.1:1/none"}
     with serving(settings_of(simulator, tmp_path, **away)) as url:
         async with House(url, simulator, tmp_path).client() as client:
             asked: dict[str, Any] = {"model": "responses", "input": "one", "stream": stream}
@@ -543,5 +543,5 @@ async def test_without_the_database_the_answer_comes_and_is_not_said_to_be_store
             assert (told["status"], told["store"]) == ("completed", False)
             with pytest.raises(openai.InternalServerError) as caught:
                 await client.responses.create(model="responses", input="x", previous_response_id=told["id"])
-            assert (caught.value.status_code, caught.value.code) == (503, "database_away")
+            assert (caught.value.status_code, caught.value.code) == (503, "database_unavailable")
             assert caught.value.response.headers["retry-after"] == "1"
