@@ -128,7 +128,7 @@ def _reads_a_file(provider: ProviderSettings) -> bool:
 
 
 def stores_of(settings: Settings, before: Application | None = None, database: LazyDatabase | None = None) -> Stores:
-    """What a process with these settings keeps from one request to another, in memory or in the database.
+    """What a process with these settings keeps from one request to another, some of it in the database if there is one.
 
     All that was kept before stays, but for the answers of routes that have changed.
     """
@@ -138,8 +138,7 @@ def stores_of(settings: Settings, before: Application | None = None, database: L
     if before is not None:
         return replace(before.stores, caches=_caches(settings, before), provider_storage=storing)
     server = settings.server
-    lazy = database or LazyDatabase(settings)
-    threads = DatabaseThreads(lazy.open) if settings.ledger.enabled else None
+    threads = DatabaseThreads(database.open) if database is not None and settings.ledger.enabled else None
     return Stores(
         idempotency=_idempotency(server),
         streams=_streams(server),
@@ -148,14 +147,14 @@ def stores_of(settings: Settings, before: Application | None = None, database: L
         stories=StoryBook(server.explain_records),
         responses=None if threads is None else _responses(settings.ledger, threads),
         provider_storage=storing,
-        database=threads,
+        threads=threads,
     )
 
 
-def _responses(ledger: LedgerSettings, database: DatabaseThreads) -> StoredResponses | None:
+def _responses(ledger: LedgerSettings, threads: DatabaseThreads) -> StoredResponses | None:
     if ledger.store_responses == "never":
         return None
-    return StoredResponses(database, ledger.responses_days, by_default=ledger.store_responses == "default")
+    return StoredResponses(threads, ledger.responses_days, by_default=ledger.store_responses == "default")
 
 
 def _idempotency(server: ServerSettings) -> IdempotencyStore | None:
