@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from waypost.settings import Settings
 from waypost.store import postgresql_session, sqlite_session
 from waypost.store.address import database_url as database_url
+from waypost.store.types import to_json
 
 DatabaseError = SQLAlchemyError
 """What a query raises when the database is away, full or refuses. `store.troubles` has words for it."""
@@ -45,7 +46,12 @@ class Database:
         arguments = session.arguments(url, BUSY_S)
         # SQLAlchemy's messages would hold the rows that were being written, with all that callers said.
         self.engine: Engine = create_engine(
-            url, pool_size=pool_size, pool_timeout=BUSY_S, hide_parameters=True, **arguments
+            url,
+            pool_size=pool_size,
+            pool_timeout=BUSY_S,
+            hide_parameters=True,
+            json_serializer=to_json,
+            **arguments,
         )
         session.prepare(self.engine, BUSY_S, durable=durable)
 
