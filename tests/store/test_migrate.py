@@ -27,11 +27,6 @@ from waypost.store.tables import metadata, revisions, schema_version
 NOW = newest()
 
 
-@pytest.fixture
-def planted(tmp_path: Path) -> Planted:
-    return Planted(tmp_path / "later")
-
-
 def tables_of(database: Database) -> set[str]:
     with database.read() as connection:
         return set(inspect(connection).get_table_names())

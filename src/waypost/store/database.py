@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import Connection, Engine, Table, create_engine
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
@@ -51,6 +52,7 @@ class Database:
             pool_timeout=BUSY_S,
             hide_parameters=True,
             json_serializer=to_json,
+            json_deserializer=msgspec.json.decode,
             **arguments,
         )
         session.prepare(self.engine, BUSY_S, durable=durable)
