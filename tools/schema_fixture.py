@@ -1,6 +1,6 @@
-"""Writes tests/fixtures/schemas/<number>/: a database of today's schema with a row or two in each table, as SQL.
+"""Writes tests/fixtures/schemas/<number>/: a database of that schema with two rows in each table, as SQL.
 
-Run once for each new schema: python -m tools.schema_fixture. Every later version must be able to take that database
+Run once for each new schema: python -m tools.schema_fixture [NUMBER]. Every later version must be able to take that database
 over, and find in it what rows.json says.
 """
 
@@ -16,54 +16,52 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Boolean, Column, LargeBinary, Table, insert
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Integer, LargeBinary, Table, insert, inspect
 from sqlalchemy.engine import URL
+from sqlalchemy.types import TypeEngine
 from tests.databases import PostgresServer, postgres_server
 
 from waypost.store.address import sqlite_url
-from waypost.store.copying import ABOUT_THE_SCHEMA
+from waypost.store.copying import ABOUT_THE_SCHEMA, reflected
 from waypost.store.database import Database
 from waypost.store.migrate import newest, upgrade
-from waypost.store.tables import metadata
 from waypost.store.types import AnyText
 
 SCHEMAS: Final = Path(__file__).resolve().parent.parent / "tests" / "fixtures" / "schemas"
 
 
-def sample_rows() -> dict[str, list[dict[str, Any]]]:
-    """For each table a row with a value in every column, and one with those only that are needed."""
-    return {
-        table.name: [dict(_values(table, number, bare=bool(number))) for number in range(2)]
-        for table in metadata.sorted_tables
-        if table.name not in ABOUT_THE_SCHEMA
-    }
+def fill(database: Database) -> dict[str, list[dict[str, Any]]]:
+    """Write into each table a row with a value in every column and one with those that are needed, and tell them."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    with database.write() as connection:
+        names = set(inspect(connection).get_table_names()) - ABOUT_THE_SCHEMA
+        for table in reflected(connection, names):
+            rows[table.name] = [dict(_values(table, number)) for number in range(2)]
+            for row in rows[table.name]:
+                connection.execute(insert(table).values(row))
+    return rows
 
 
-def _values(table: Table, number: int, *, bare: bool) -> Iterator[tuple[str, Any]]:
+def _values(table: Table, number: int) -> Iterator[tuple[str, Any]]:
     for column in table.columns:
-        if not (bare and column.nullable):
-            yield column.name, _value(column, number)
+        if number == 0 or not column.nullable:
+            referred = next(iter(column.foreign_keys), None)
+            yield str(column.name), _value(referred.column if referred else column, number)
 
 
 def _value(column: Column[Any], number: int) -> Any:
     kind = column.type
     if isinstance(kind, AnyText):
         return f'{number} {column.name} ä漢😀 \'n "q" \\; --\n%s'[: kind.length]
-    if isinstance(kind, LargeBinary):
-        return bytes([number, *range(31)])
-    if isinstance(kind, Boolean):
-        return number == 0
-    if isinstance(kind, BigInteger):
-        return 2**62 + number
-    return [column.name, {"ä'": [1, 2.5, None, True]}] if "JSON" in str(kind) else 7 + number
-
-
-def fill(database: Database) -> None:
-    """Write the sample rows into an empty database."""
-    with database.write() as connection:
-        for name, rows in sample_rows().items():
-            for row in rows:
-                connection.execute(insert(metadata.tables[name]).values(row))
+    if isinstance(kind, JSON):
+        return [str(column.name), {"ä'": [1, 2.5, None, True]}]
+    kinds: dict[type[TypeEngine[Any]], Any] = {
+        LargeBinary: bytes([number, *range(31)]),
+        Boolean: number == 0,
+        BigInteger: 2**62 + number,
+        Integer: 7 + number,
+    }
+    return next(value for known, value in kinds.items() if isinstance(kind, known))
 
 
 def as_json(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,19 +85,20 @@ def _postgresql_dump(server: PostgresServer, url: URL) -> str:
 
 
 def main() -> None:
-    """Write the folder of today's schema."""
-    folder = SCHEMAS / f"{newest():04}"
+    """Write the folder of the newest schema, or of that which the command line names."""
+    number = int(sys.argv[1]) if len(sys.argv) > 1 else newest()
+    folder = SCHEMAS / f"{number:04}"
     folder.mkdir(parents=True, exist_ok=True)
     with postgres_server() as server, tempfile.TemporaryDirectory() as place:
         for url in (sqlite_url(Path(place) / "waypost.db"), server.create()):
             database = Database(url)
-            upgrade(database)
-            fill(database)
+            upgrade(database, to=number)
+            rows = fill(database)
             database.close()
             dump = _sqlite_dump(url) if database.is_sqlite else _postgresql_dump(server, url)
             (folder / f"{url.get_backend_name()}.sql").write_text(dump, encoding="utf-8")
-    rows = {name: [as_json(row) for row in rows] for name, rows in sample_rows().items()}
-    (folder / "rows.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    told = {name: [as_json(row) for row in rows[name]] for name in sorted(rows)}
+    (folder / "rows.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     sys.stdout.write(f"Wrote {folder}\n")
 
 

@@ -66,7 +66,7 @@ def _copy_pages(connection: Connection, _state: State, file: Path, progress: Pro
 def _copy_rows(connection: Connection, state: State, file: Path, progress: Progress) -> None:
     target = Database(sqlite_url(file))
     try:
-        with target.write() as copy:
+        with target.change_schema() as copy:
             migrate(copy, to=state.version)
             copy_rows(connection, copy, state.tables, progress)
     except DBAPIError as error:

@@ -21,15 +21,15 @@ BATCH_ROWS: Final = 2000
 
 def copy_rows(source: Connection, target: Connection, names: Iterable[str], progress: Progress) -> int:
     """Copy every row of these tables, and say how many there were. `source` must stand still meanwhile."""
-    wanted = sorted(set(names) - ABOUT_THE_SCHEMA)
-    there, here = reflected(source, wanted), reflected(target, wanted)
+    wanted = set(names) - ABOUT_THE_SCHEMA
+    there, here = reflected(source, wanted), {table.name: table for table in reflected(target, wanted)}
     total = sum(count(source, table) for table in there)
     done = 0
     progress(0, total)
-    for original, copy in zip(there, here, strict=True):
+    for original in there:
         columns = original.columns.keys()
         for batch in source.execute(select(original).execution_options(yield_per=BATCH_ROWS)).partitions():
-            _write(target, copy, columns, batch)
+            _write(target, here[original.name], columns, batch)
             done += len(batch)
             progress(done, total)
     return done
@@ -61,10 +61,14 @@ def count(connection: Connection, table: Table) -> int:
 
 
 def reflected(connection: Connection, names: Iterable[str]) -> list[Table]:
-    """The tables of these names as the database describes them, with types that hold the same in each kind."""
+    """The tables of these names as the database describes them, with types that hold the same in each kind.
+
+    A table comes after those that its rows refer to.
+    """
     metadata = MetaData()
     event.listen(metadata, "column_reflect", _same_type)
-    return [Table(name, metadata, autoload_with=connection) for name in names]
+    metadata.reflect(connection, only=sorted(names))
+    return metadata.sorted_tables
 
 
 def _same_type(_inspector: Any, _table: Table, column: ReflectedColumn) -> None:

@@ -119,7 +119,7 @@ def upgrade(database: Database, folders: Folders = None, *, to: int | None = Non
         return before
     if database.is_sqlite:
         make_file(Path(str(database.url.database)))
-    with database.write(patient=True) as connection:
+    with database.change_schema() as connection:
         lock(connection)
         return migrate(connection, folders, to=to)
 

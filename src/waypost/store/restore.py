@@ -46,7 +46,7 @@ def restore(database: Database, file: Path, progress: Progress, *, replace: bool
             check(database).refuse_foreign(shown(database.url))
             if database.is_sqlite:
                 _prepare_file(database)
-            with database.write(patient=True) as target:
+            with database.change_schema() as target:
                 _replace(source, content, target, database, progress, replace=replace)
     return content
 
@@ -63,7 +63,7 @@ def _replace(
             f"The database {shown(database.url)} is not empty.",
             hint="Make a backup of it, then say --replace to give up all that it holds.",
         )
-    for table in reflected(target, tables):
+    for table in reversed(reflected(target, tables)):
         table.drop(target)
     migrate(target, to=content.version)
     copy_rows(source, target, content.tables, progress)

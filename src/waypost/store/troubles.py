@@ -72,11 +72,9 @@ _UNREACHED: Final = "See that it runs and lets this machine in, and check databa
 _POOL: Final = Trouble(f"every connection has been in use for over {BUSY_S:.0f} s", "Try again later.")
 
 
-def trouble(error: SQLAlchemyError, url: URL) -> DatabaseUnavailable | None:
-    """The error for the operator: the database, the reason, and what to do. None: it is a mistake of the code's."""
-    found = _trouble(error)
-    if found is None:
-        return None
+def trouble(error: SQLAlchemyError, url: URL) -> DatabaseUnavailable:
+    """The error for the operator: the database, the reason, and what to do."""
+    found = _trouble(error) or Trouble(_first_line(error), "")
     password = str(url.password or "")
     reason = found.reason.replace(password, "***") if password else found.reason
     return DatabaseUnavailable(f"The database {shown(url)} cannot be used: {reason}.", hint=found.mend)
@@ -88,10 +86,10 @@ def explained(database: Database) -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        told = trouble(error, database.url)
-        if told is None:
+        # Otherwise it is a mistake of the code's, which keeps its own error.
+        if _trouble(error) is None:
             raise
-        raise told from error
+        raise trouble(error, database.url) from error
 
 
 def sqlite_reason(error: sqlite3.Error) -> str:
