@@ -289,6 +289,7 @@ unfinished_attempts: Final = Table(
     _id("attempt_id"),
     _text("entry_id", 64, needed=True, index=True),
     _text("holder", 64, needed=True, index=True),
+    _text("project_id", 64, index=True),
     _number("started_at_ms", needed=True, index=True),
     Column("record", LargeBinary, nullable=False),
 )
