@@ -1,4 +1,4 @@
-"""Real databases for tests: the fixture `database` is a fresh one of each kind, `postgres` a server that may be stopped.
+"""Real databases for tests: the fixture `database` is a fresh one of each kind, `postgres` a server to be stopped.
 
 A PostgreSQL server is started once in each test process, when a test first wants one, on a Unix socket in a folder of
 its own. Its binaries are the system's, else those of the development dependency; a test never passes without one.
@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +28,7 @@ import pytest
 from sqlalchemy.engine import URL
 
 from waypost.store.database import Database
-from waypost.store.tables import metadata
+from waypost.store.migrate import upgrade
 
 KINDS: Final = ("sqlite", "postgresql")
 _START_S: Final = 60.0
@@ -94,20 +94,20 @@ class PostgresServer:
         self._end(signal.SIGINT)
 
     def kill(self) -> None:
-        """Stop it without any order, as if its machine had gone. It can be started again."""
-        for process in self._processes():
-            process.kill()
+        """End it without any order, as if its machine had gone. It can be started again."""
+        processes = self._send(signal.SIGKILL)
         self._end(signal.SIGKILL)
+        # What they share must be free before a new server takes it.
+        while any(_runs(process) for process in processes):
+            time.sleep(0.01)
 
     def freeze(self) -> None:
         """Stop its processes from running; connections stay open and get no answer. `thaw` wakes it."""
-        for process in self._processes():
-            process.suspend()
+        self._send(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Let it go on."""
-        for process in self._processes():
-            process.resume()
+        self._send(signal.SIGCONT)
 
     def create(self, template: str | None = None) -> URL:
         """A new database, empty or a copy of another that nobody is connected to."""
@@ -126,7 +126,8 @@ class PostgresServer:
 
     def remove(self) -> None:
         """Stop it and remove all that it wrote."""
-        self.kill()
+        self.thaw()
+        self._end(signal.SIGQUIT)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
@@ -157,17 +158,33 @@ class PostgresServer:
             return False
         return True
 
-    def _processes(self) -> list[psutil.Process]:
+    def _send(self, number: signal.Signals) -> list[psutil.Process]:
+        """Send a signal to the server's first process, then to those that it has begun, and say which they are."""
         if self._process is None or self._process.poll() is not None:
             return []
-        process = psutil.Process(self._process.pid)
-        return [process, *process.children(recursive=True)]
+        first = psutil.Process(self._process.pid)
+        # Afterwards it has no new ones, or, having been killed, none at all.
+        before = first.children(recursive=True)
+        first.send_signal(number)
+        children = {*before, *first.children(recursive=True)} if first.is_running() else {*before}
+        for child in children:
+            # One that serves a connection may end by itself at any time.
+            with suppress(psutil.NoSuchProcess):
+                child.send_signal(number)
+        return [first, *children]
 
     def _end(self, number: signal.Signals) -> None:
         if self._process is not None:
             self._process.send_signal(number)
             self._process.wait(timeout=30)
             self._process = None
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _binaries() -> Path:
@@ -276,6 +293,5 @@ def _sqlite_url(file: Path) -> URL:
 
 def _migrate(url: URL) -> None:
     database = Database(url)
-    with database.write() as connection:
-        metadata.create_all(connection)
+    upgrade(database)
     database.close()

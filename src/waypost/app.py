@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from waypost.catalogue.configured import price_book
 from waypost.errors import ConfigurationError
@@ -19,13 +19,17 @@ from waypost.gateway.resume import ResumeBuffers
 from waypost.gateway.signature_store import SignatureStore
 from waypost.gateway.stores import RouteCache, Stores
 from waypost.gateway.story import StoryBook
+from waypost.ledger.stored_responses import StoredResponses
+from waypost.ledger.threads import DatabaseThreads
 from waypost.manager.routed import RoutedAIService
 from waypost.providers.provider import Provider
 from waypost.providers.registry import create_providers
 from waypost.server.application import ServedApplication
 from waypost.server.callers import Callers
+from waypost.server.key_watch import KeyWatch
 from waypost.server.serving import Built
 from waypost.settings import (
+    LedgerSettings,
     LlamaCppSettings,
     LoadedSettings,
     ProviderSettings,
@@ -33,6 +37,11 @@ from waypost.settings import (
     Settings,
     read_settings,
 )
+from waypost.settings.server import is_exposed
+from waypost.store.lazy import LazyDatabase
+
+if TYPE_CHECKING:
+    from waypost.store.database import Database
 
 logger = logging.getLogger("waypost.server")
 
@@ -52,11 +61,13 @@ class Application:
     gateway: Gateway
     callers: Callers
     stores: Stores
+    database: LazyDatabase
     providers: Mapping[str, Provider] = field(default_factory=dict)
 
     async def close(self) -> None:
         """Let go of connections and child processes."""
         self.stores.close()
+        self.database.close()
         await self.manager.close()
 
     async def close_replaced(self, after: Application) -> None:
@@ -83,12 +94,14 @@ def build(settings: Settings, before: Application | None = None) -> Application:
         shares={name: settings.shares(name) for name in names},
         prices=price_book(settings),
     )
-    callers = Callers(settings.keys)
+    database = before.database if before else LazyDatabase(settings)
+    watch = before.callers.watch if before else KeyWatch(database)
+    callers = Callers(settings.keys, watch, may_open=not is_exposed(settings.server.host))
     if before is not None:
         gateway.take_over(before.gateway)
         callers = before.callers if settings.keys == before.settings.keys else callers
     stores = stores_of(settings, before)
-    return Application(settings, RoutedAIService(gateway), gateway, callers, stores, providers)
+    return Application(settings, RoutedAIService(gateway), gateway, callers, stores, database, providers)
 
 
 def _unchanged(settings: Settings, before: Application) -> dict[str, Provider]:
@@ -110,16 +123,42 @@ def stores_of(settings: Settings, before: Application | None = None) -> Stores:
 
     All that was kept before stays, but for the answers of routes that have changed.
     """
+    storing = frozenset(
+        _by_route(settings, {name for name, route in settings.routes.items() if route.provider_storage})
+    )
     if before is not None:
-        return replace(before.stores, caches=_caches(settings, before))
+        return replace(before.stores, caches=_caches(settings, before), provider_storage=storing)
     server = settings.server
+    database = DatabaseThreads(lambda: _database(settings)) if settings.ledger.enabled else None
     return Stores(
         idempotency=_idempotency(server),
         streams=_streams(server),
         signatures=SignatureStore(MOST_SIGNED_CALLS, SIGNED_CALLS_BYTES),
         caches=_caches(settings),
         stories=StoryBook(server.explain_records),
+        responses=None if database is None else _responses(settings.ledger, database),
+        provider_storage=storing,
+        database=database,
     )
+
+
+def _database(settings: Settings) -> Database:
+    """Opened when a request first needs it, so that the start does not wait for SQLAlchemy."""
+    from waypost.store.database import Database, database_url
+    from waypost.store.tables import metadata
+
+    configured = settings.database_url
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    database = Database(database_url(configured.get_secret_value() if configured else None, settings.data_dir))
+    with database.write() as connection:
+        metadata.create_all(connection)
+    return database
+
+
+def _responses(ledger: LedgerSettings, database: DatabaseThreads) -> StoredResponses | None:
+    if ledger.store_responses == "never":
+        return None
+    return StoredResponses(database, ledger.responses_days, by_default=ledger.store_responses == "default")
 
 
 def _idempotency(server: ServerSettings) -> IdempotencyStore | None:
@@ -141,13 +180,19 @@ def _caches(settings: Settings, before: Application | None = None) -> dict[str, 
         kept = before.stores.caches.get(name) if before and before.settings.routes.get(name) == route else None
         if route.cache is not None:
             caches[name] = kept or RouteCache(name, route.cache.ttl_s, ResponseCache(route.cache.max_bytes))
+    return {name: caches[route] for name, route in _by_route(settings, caches).items()}
+
+
+def _by_route(settings: Settings, routes: Collection[str]) -> dict[str, str]:
+    """These routes by the names that lead to one of them: its own and its aliases."""
+    found = {name: name for name in routes}
     for alias in settings.aliases:
         target = alias
         while target in settings.aliases:
             target = settings.aliases[target]
-        if target in caches:
-            caches[alias] = caches[target]
-    return caches
+        if target in routes:
+            found[alias] = target
+    return found
 
 
 def _policy(settings: Settings, route: str) -> Policy:

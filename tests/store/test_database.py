@@ -29,6 +29,24 @@ def test_a_block_that_raises_leaves_nothing(database: Database) -> None:
         assert connection.scalar(select(func.count()).select_from(revisions)) == 0
 
 
+def test_a_read_block_is_one_snapshot_though_others_write(database: Database) -> None:
+    def count() -> int | None:
+        return connection.scalar(select(func.count()).select_from(revisions))
+
+    with database.read() as connection:
+        assert count() == 0
+        with database.write() as other:
+            other.execute(insert(revisions).values(name="keys", number=1))
+        assert count() == 0
+    with database.read() as connection:
+        assert count() == 1
+
+
+def test_a_read_block_cannot_write(database: Database) -> None:
+    with pytest.raises(DatabaseError), database.read() as connection:
+        connection.execute(insert(revisions).values(name="keys", number=1))
+
+
 def test_writers_that_read_first_lose_no_update(database: Database) -> None:
     """Eight threads add 25 each through an upsert, and the sum is 200."""
     statement = database.upsert(revisions).values(name="keys", number=1)
@@ -59,4 +77,15 @@ def test_a_server_that_went_away_is_used_again_when_it_is_back(postgres: Postgre
     postgres.start()
     with database.read() as connection:
         assert connection.scalar(select(1)) == 1
+    database.close()
+
+
+def test_a_server_that_stands_still_is_waited_for(postgres: PostgresServer) -> None:
+    database = Database(postgres.url)
+    with database.read() as connection:
+        postgres.freeze()
+        waker = threading.Timer(0.5, postgres.thaw)
+        waker.start()
+        assert connection.scalar(select(1)) == 1
+        waker.join()
     database.close()

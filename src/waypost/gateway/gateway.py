@@ -21,7 +21,6 @@ from waypost.gateway.candidate import Candidate
 from waypost.gateway.fallback import FirstStream, first_answer, first_stream
 from waypost.gateway.fitting import Traits, fit
 from waypost.gateway.hedge import HedgePolicy, HedgeTarget
-from waypost.gateway.hedge_cost import worst_cost_micro_usd
 from waypost.gateway.inquiries import (
     Inquired,
     ResultT,
@@ -38,6 +37,7 @@ from waypost.gateway.recovery import RecoveryTarget
 from waypost.gateway.router import ConfiguredProvider, Plan, Router
 from waypost.gateway.schedule import Effects, Hedging, Schedule
 from waypost.gateway.served import Served, ServedStream
+from waypost.gateway.worst_cost import worst_cost_micro_usd
 from waypost.gateway.written_down import WrittenStream, begin_entry, longest_tokens, write_down, write_down_raw
 from waypost.ledger.books import Books, Line
 from waypost.providers.answers import Answer, AnswerStream, Batch, StreamOpening
@@ -179,7 +179,7 @@ class Gateway:
     ) -> Line | None:
         if self._books is None:
             return None
-        return await write_down(schedule, candidate, self._kinds[candidate.name], asked)
+        return await write_down(schedule, candidate, self._kinds[candidate.name], asked, self.prices)
 
     def _open_stream(
         self, schedule: Schedule[Provider], asked_of: Callable[[Candidate[Provider]], Asked]

@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Final
 
-from waypost.catalogue import size_of
+from waypost.catalogue import PUBLISHED, PriceBook
 from waypost.chat import Json
-from waypost.errors import RequestError
 from waypost.gateway.call_record import CallRecord, current_record
 from waypost.gateway.candidate import Candidate
 from waypost.gateway.schedule import Schedule
+from waypost.gateway.worst_cost import worst_cost_micro_usd
 from waypost.ledger.books import Books, Called, Entry, Line
 from waypost.providers.answers import AnswerStream, StreamOpening, TellsEnd
 from waypost.providers.asked import Asked
@@ -47,43 +47,37 @@ def begin_entry(books: Books, record: CallRecord, asked: Asked | Inquiry[Any]) -
 
 
 async def write_down(
-    schedule: Schedule[Provider], candidate: Candidate[Provider], kind: str, asked: Asked | Inquiry[Any]
+    schedule: Schedule[Provider],
+    candidate: Candidate[Provider],
+    kind: str,
+    asked: Asked | Inquiry[Any],
+    prices: PriceBook,
 ) -> Line | None:
     """A call of this candidate begins. Raises what the books refuse it with; then it must not be sent."""
     record = current_record()
     if record is None or record.entry is None or record.books is None:
         return None
     record.entry.route = record.route
-    books = record.books
     called = Called(
         candidate.name,
         kind,
         candidate.model,
+        prices,
         asked.size_bytes // BYTES_PER_TOKEN + 1,
-        lambda: _worst_micro_usd(books, candidate, kind, asked),
+        lambda: _worst_micro_usd(prices, candidate, kind, asked),
     )
-    line = await books.open(record.entry, called)
+    line = await record.books.open(record.entry, called)
     schedule.write_down(candidate, line)
     return line
 
 
 def _worst_micro_usd(
-    books: Books, candidate: Candidate[Provider], kind: str, asked: Asked | Inquiry[Any]
+    prices: PriceBook, candidate: Candidate[Provider], kind: str, asked: Asked | Inquiry[Any]
 ) -> int | None:
-    """The most that the call can cost; None if that is not known, as for a request that cannot be read here."""
-    model = candidate.model or ""
+    """The most that the call can cost; None if that is not known."""
     if isinstance(asked, Inquiry):
-        return books.prices.worst_case_micro_usd(candidate.name, kind, model, asked.size_bytes, 0)
-    try:
-        request = asked.request
-    except RequestError:
-        return None
-    size = size_of(request)
-    if not size.whole:
-        return None
-    longest = request.sampling.max_tokens
-    worst = books.prices.worst_case_micro_usd(candidate.name, kind, model, size.tokens, longest)
-    return None if worst is None else worst * (request.sampling.choices or 1)
+        return prices.worst_case_micro_usd(candidate.name, kind, candidate.model or "", asked.size_bytes, 0)
+    return worst_cost_micro_usd(prices, candidate.name, kind, candidate.model, asked)
 
 
 async def write_down_raw(books: Books, provider: str, kind: str, size_bytes: int) -> Line | None:
@@ -102,7 +96,7 @@ async def write_down_raw(books: Books, provider: str, kind: str, size_bytes: int
     )
     tokens = size_bytes // BYTES_PER_TOKEN + 1
     await books.admit(record.entry, tokens)
-    return await books.open(record.entry, Called(provider, kind, None, tokens, lambda: None))
+    return await books.open(record.entry, Called(provider, kind, None, PUBLISHED, tokens, lambda: None))
 
 
 class WrittenStream:

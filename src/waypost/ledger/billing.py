@@ -8,35 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from waypost.chat import Usage
 from waypost.errors import ProviderError, ProviderTimeout, ProviderUnreachable, TargetPaused, WaypostError
 from waypost.ledger.records import CostBasis
-
-
-class Prices(Protocol):
-    """What models cost. `provider` is its name in the settings, `kind` its vendor's; None: no price is known."""
-
-    def cost_micro_usd(
-        self,
-        provider: str,
-        kind: str,
-        model: str,
-        usage: Usage,
-        at_s: float | None = None,
-        *,
-        asked: str | None = None,
-    ) -> int | None:
-        """What this much cost at that moment (Unix seconds; None: now). `asked`: the model that was asked for."""
-
-    def worst_case_micro_usd(
-        self, provider: str, kind: str, model: str, input_tokens: int, max_output_tokens: int | None = None
-    ) -> int | None:
-        """The most that one answer can cost; None for the longest: as long as the model can write."""
-
-    def source(self, provider: str, kind: str, model: str, *, asked: str | None = None) -> str | None:
-        """Where the price comes from: the list, its date and hash, or the configuration. None: none is known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from waypost.catalogue import PriceBook
 from waypost.chat import Usage
 from waypost.ledger.account import Account
-from waypost.ledger.billing import FREE, Bill, Guess, Prices, bill_cut, bill_whole
+from waypost.ledger.billing import FREE, Bill, Guess, bill_cut, bill_whole
 from waypost.ledger.records import (
     AttemptClosed,
     AttemptOpened,
@@ -109,6 +110,7 @@ class Called:
     provider: str
     kind: str
     model: str | None
+    prices: PriceBook
     input_tokens: int
     worst_micro_usd: Callable[[], int | None]
     """Asked only if money is limited: it takes reading the request."""
@@ -188,8 +190,8 @@ class Line:
         books, self._books = self._books, None
         if books is None:
             return
-        bill = self._bill(books.prices, ending)
-        books.sink.append(self._closed(books, ending, bill))
+        bill = self._bill(ending)
+        books.sink.append(self._closed(ending, bill))
         if self._reservation is not None:
             self._reservation.settle(bill.cost_micro_usd)
         entry = self._entry
@@ -210,13 +212,13 @@ class Line:
         told = self.source.model if self.source is not None else ""
         return told or self._called.model or ""
 
-    def _bill(self, prices: Prices, ending: Ending) -> Bill:
+    def _bill(self, ending: Ending) -> Bill:
         if not ending.served:
             return FREE
         called, model, source = self._called, self._model, self.source
 
         def price(usage: Usage) -> int | None:
-            return prices.cost_micro_usd(called.provider, called.kind, model, usage, asked=called.model)
+            return called.prices.cost_micro_usd(called.provider, called.kind, model, usage, asked=called.model)
 
         def guess() -> Guess:
             return Guess(called.input_tokens, _said_tokens(source))
@@ -224,7 +226,7 @@ class Line:
         usage = Usage() if source is None else source.usage
         return (bill_whole if ending.outcome == "answered" else bill_cut)(price, usage, guess)
 
-    def _closed(self, books: Books, ending: Ending, bill: Bill) -> AttemptClosed:
+    def _closed(self, ending: Ending, bill: Bill) -> AttemptClosed:
         priced = bill.basis in ("reported", "estimated")
         called, model = self._called, self._model
         return AttemptClosed(
@@ -236,7 +238,7 @@ class Line:
             counts_of(bill.usage),
             bill.cost_micro_usd,
             bill.basis,
-            books.prices.source(called.provider, called.kind, model, asked=called.model) if priced else None,
+            called.prices.source(called.provider, called.kind, model, asked=called.model) if priced else None,
             ending.first_token_ms,
             ending.provider_key,
             ending.way,
@@ -260,9 +262,8 @@ class RequestOutcome:
 class Books:
     """What this process writes down. `allowances` None: nothing is limited."""
 
-    def __init__(self, sink: RecordSink, prices: Prices, allowances: Allowances | None = None) -> None:
+    def __init__(self, sink: RecordSink, allowances: Allowances | None = None) -> None:
         self.sink = sink
-        self.prices = prices
         self.allowances = allowances
 
     async def admit(self, entry: Entry, tokens: int) -> None:

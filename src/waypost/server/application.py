@@ -13,6 +13,7 @@ from waypost.manager.service import StreamingAIService
 from waypost.server.callers import Callers
 from waypost.server.lifecycle import Lifecycle
 from waypost.settings import Settings
+from waypost.store.lazy import LazyDatabase
 
 if TYPE_CHECKING:
     from waypost.server.serving import Serving
@@ -36,6 +37,10 @@ class ServedApplication(Protocol):
     @property
     def callers(self) -> Callers:
         """Who may call."""
+
+    @property
+    def database(self) -> LazyDatabase:
+        """Where keys, spend and log are kept."""
 
     @property
     def stores(self) -> Stores:

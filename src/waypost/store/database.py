@@ -1,79 +1,75 @@
 """One database, SQLite or PostgreSQL: transactions, and the few things the two say differently. Blocking: threads only.
 
 The event loop never waits for a database: whoever is in it goes through `asyncio.to_thread`, and FastAPI runs plain
-functions in threads by itself. Importing this costs a tenth of a second, so it is imported where it is first needed.
+functions in threads by itself. Importing this costs a quarter of a second, so it is imported where it is first needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 
-from waypost.errors import ConfigurationError
-
-SQLITE_FILE: Final = "waypost.db"
-"""In the data folder, where no database is configured."""
-BUSY_S: Final = 15.0
-"""How long a transaction waits for another process's."""
-DRIVERS: Final[Mapping[str, str]] = {
-    "sqlite": "sqlite+pysqlite",
-    "postgresql": "postgresql+psycopg",
-    "postgres": "postgresql+psycopg",
-}
+from waypost.settings import Settings
+from waypost.store import postgresql_session, sqlite_session
+from waypost.store.address import database_url as database_url
 
 DatabaseError = SQLAlchemyError
-"""What a query raises when the database is away, full or refuses."""
+"""What a query raises when the database is away, full or refuses. `store.troubles` has words for it."""
+BUSY_S: Final = 15.0
+"""How long a transaction waits for another one, and for a connection."""
 
 
-def database_url(configured: str | None, data_dir: Path) -> URL:
-    """Where the database is. Raises ConfigurationError; its message never holds a password."""
-    if configured is None:
-        return URL.create(DRIVERS["sqlite"], database=str(data_dir / SQLITE_FILE))
-    try:
-        url = make_url(configured)
-    except ArgumentError:
-        raise ConfigurationError(
-            "database_url is not a URL.", hint="Write postgresql://user:password@host/name or sqlite:///path."
-        ) from None
-    driver = DRIVERS.get(url.drivername.split("+")[0])
-    if driver is None:
-        raise ConfigurationError(
-            f'database_url begins with "{url.drivername}".', hint="Waypost stores in sqlite or postgresql."
-        )
-    return url.set(drivername=driver)
+def open_database(settings: Settings) -> Database:
+    """The database of these settings. Nothing is opened yet. Raises ConfigurationError."""
+    configured = settings.database_url.get_secret_value() if settings.database_url else None
+    return Database(database_url(configured, settings.data_dir), durable=settings.ledger.fsync != "off")
 
 
 class Database:
-    """Transactions on one database. Nothing is opened before the first one."""
+    """Transactions on one database. Nothing is opened before the first one.
 
-    def __init__(self, url: URL, *, pool_size: int = 5) -> None:
+    `durable`: what was committed survives a power cut on SQLite too, at the price of a wait for the disk each time.
+    On PostgreSQL it always does.
+    """
+
+    def __init__(self, url: URL, *, pool_size: int = 5, durable: bool = False) -> None:
         self.url = url
         self.is_sqlite = url.get_backend_name() == "sqlite"
-        self.engine = _sqlite_engine(url) if self.is_sqlite else _postgresql_engine(url, pool_size)
+        session = sqlite_session if self.is_sqlite else postgresql_session
+        arguments = session.arguments(url, BUSY_S)
+        # SQLAlchemy's messages would hold the rows that were being written, with all that callers said.
+        self.engine: Engine = create_engine(
+            url, pool_size=pool_size, pool_timeout=BUSY_S, hide_parameters=True, **arguments
+        )
+        session.prepare(self.engine, BUSY_S, durable=durable)
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """One snapshot. Nothing written in it stays. Raises DatabaseError."""
+    def read(self, *, patient: bool = False) -> Iterator[Connection]:
+        """One snapshot, in which nothing can be written. Raises DatabaseError.
+
+        `patient`: for exports and the like, which may take as long as they want.
+        """
         with self.engine.connect() as connection:
+            self._begin(connection, read_only=True, patient=patient)
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, patient: bool = False) -> Iterator[Connection]:
         """One transaction, committed at the block's end, rolled back by what leaves it. Raises DatabaseError.
 
         On SQLite it is the only writer from its begin on: one that began by reading could not always become one later.
+        `patient`: it waits for others as long as it must, and may take as long as it wants.
         """
         with self.engine.connect() as connection:
-            connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
-            with connection.begin():
-                yield connection
+            self._begin(connection, read_only=False, patient=patient)
+            yield connection
+            connection.commit()
 
     def upsert(self, table: Table) -> Any:
         """An INSERT that may get `on_conflict_do_update` or `on_conflict_do_nothing`, alike in both databases."""
@@ -83,33 +79,6 @@ class Database:
         """Close every connection."""
         self.engine.dispose()
 
-
-_BEGIN: Final = "waypost_begin"
-
-
-def _sqlite_engine(url: URL) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": BUSY_S, "check_same_thread": False})
-
-    @event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: Any) -> None:
-        # The driver's own habit of when to begin a transaction is switched off: `_begin` does it.
-        connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN"))
-
-    return engine
-
-
-def _postgresql_engine(url: URL, pool_size: int) -> Engine:
-    return create_engine(
-        url,
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_pre_ping=True,
-        pool_timeout=BUSY_S,
-        connect_args={"connect_timeout": 5, "options": "-c timezone=UTC -c lock_timeout=15s"},
-    )
+    def _begin(self, connection: Connection, *, read_only: bool, patient: bool) -> None:
+        session = sqlite_session if self.is_sqlite else postgresql_session
+        session.begin(connection, BUSY_S, read_only=read_only, patient=patient)

@@ -1,4 +1,4 @@
-"""gateway/hedge_cost.py: a bound where all is known, and no guess where it is not."""
+"""gateway/worst_cost.py: a bound where all is known, and no guess where it is not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from waypost.catalogue import PUBLISHED
 from waypost.chat import Media, Message, Request, Sampling, Text, Url
 from waypost.errors import InvalidRequest
-from waypost.gateway.hedge_cost import worst_cost_micro_usd
+from waypost.gateway.worst_cost import worst_cost_micro_usd
 from waypost.providers.asked import Asked
 
 PRICED = ("openai", "gpt-5.4-mini")

@@ -1,0 +1,66 @@
+"""How Waypost talks to SQLite: a write-ahead log, and transactions that say at their begin whether they will write."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import URL
+
+PATIENT_S: Final = 3600.0
+LOG_BYTES: Final = 64 * 1024 * 1024
+"""To what size the write-ahead log is cut after it had to grow, as it does while somebody reads for long."""
+_OPTION: Final = "waypost_begin"
+
+
+def arguments(_url: URL, busy_s: float) -> dict[str, Any]:
+    """What the engine is made with."""
+    return {"connect_args": {"timeout": busy_s, "check_same_thread": False}}
+
+
+def prepare(engine: Engine, busy_s: float, *, durable: bool) -> None:
+    """See to it that each new connection is set up, and that its transactions begin as `begin` says."""
+
+    @event.listens_for(engine, "connect")
+    def _set_up(connection: sqlite3.Connection, _record: object) -> None:
+        # The driver's own habit of when to begin a transaction is switched off.
+        connection.isolation_level = None
+        _use_write_ahead_log(connection, busy_s)
+        connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+        connection.execute("PRAGMA temp_store=MEMORY")
+        connection.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        statement, read_only, wait_s = connection.get_execution_options().get(_OPTION, ("BEGIN", False, busy_s))
+        driver: Any = connection.connection.driver_connection
+        # They stay with the connection for whoever has it next, so each transaction sets them.
+        driver.execute(f"PRAGMA query_only={int(read_only)}")
+        driver.execute(f"PRAGMA busy_timeout={int(wait_s * 1000)}")
+        connection.exec_driver_sql(statement)
+
+
+def begin(connection: Connection, busy_s: float, *, read_only: bool, patient: bool) -> None:
+    """Begin a transaction."""
+    statement = "BEGIN" if read_only else "BEGIN IMMEDIATE"
+    connection.execution_options(**{_OPTION: (statement, read_only, PATIENT_S if patient else busy_s)})
+    connection.begin()
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection, busy_s: float) -> None:
+    """It stays switched on in the file. The switch itself does not wait for others, whatever the timeout."""
+    end = time.monotonic() + busy_s
+    while not _switched(connection, is_last_try=time.monotonic() >= end):
+        time.sleep(0.01)
+
+
+def _switched(connection: sqlite3.Connection, *, is_last_try: bool) -> bool:
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or is_last_try:
+            raise
+        return False
+    return True
