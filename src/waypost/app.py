@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -19,13 +20,18 @@ from waypost.gateway.resume import ResumeBuffers
 from waypost.gateway.signature_store import SignatureStore
 from waypost.gateway.stores import RouteCache, Stores
 from waypost.gateway.story import StoryBook
+from waypost.ledger.ledger import Ledger
+from waypost.ledger.stored_responses import StoredResponses
+from waypost.ledger.threads import DatabaseThreads
 from waypost.manager.routed import RoutedAIService
 from waypost.providers.provider import Provider
 from waypost.providers.registry import create_providers
 from waypost.server.application import ServedApplication
 from waypost.server.callers import Callers
+from waypost.server.key_watch import KeyWatch
 from waypost.server.serving import Built
 from waypost.settings import (
+    LedgerSettings,
     LlamaCppSettings,
     LoadedSettings,
     ProviderSettings,
@@ -33,6 +39,8 @@ from waypost.settings import (
     Settings,
     read_settings,
 )
+from waypost.settings.server import is_exposed
+from waypost.store.lazy import LazyDatabase
 
 logger = logging.getLogger("waypost.server")
 
@@ -52,12 +60,17 @@ class Application:
     gateway: Gateway
     callers: Callers
     stores: Stores
+    database: LazyDatabase
+    ledger: Ledger | None
     providers: Mapping[str, Provider] = field(default_factory=dict)
 
     async def close(self) -> None:
-        """Let go of connections and child processes."""
+        """Let go of connections, child processes and, when all calls are over, the ledger."""
         self.stores.close()
         await self.manager.close()
+        if self.ledger is not None:
+            await asyncio.to_thread(self.ledger.close)
+        self.database.close()
 
     async def close_replaced(self, after: Application) -> None:
         """Close those providers that the application after it has not; one that fails does not keep others open."""
@@ -74,6 +87,8 @@ def build(settings: Settings, before: Application | None = None) -> Application:
     What is unchanged since `before` is taken over: providers with their connections, and what is known of targets.
     """
     names = (*settings.routes, *settings.aliases)
+    database = before.database if before else LazyDatabase(settings)
+    ledger = before.ledger if before else _ledger(settings, database)
     providers = create_providers(settings, _unchanged(settings, before) if before else {})
     gateway = Gateway(
         providers,
@@ -82,13 +97,20 @@ def build(settings: Settings, before: Application | None = None) -> Application:
         policies={name: _policy(settings, name) for name in names},
         shares={name: settings.shares(name) for name in names},
         prices=price_book(settings),
+        books=None if ledger is None else ledger.books,
     )
-    callers = Callers(settings.keys)
+    watch = before.callers.watch if before else KeyWatch(database)
+    callers = Callers(settings.keys, watch, may_open=not is_exposed(settings.server.host))
     if before is not None:
         gateway.take_over(before.gateway)
         callers = before.callers if settings.keys == before.settings.keys else callers
-    stores = stores_of(settings, before)
-    return Application(settings, RoutedAIService(gateway), gateway, callers, stores, providers)
+    stores = stores_of(settings, before, database)
+    return Application(settings, RoutedAIService(gateway), gateway, callers, stores, database, ledger, providers)
+
+
+def _ledger(settings: Settings, database: LazyDatabase) -> Ledger | None:
+    """One over all reloads: what is configured of it counts from the start."""
+    return Ledger(settings, database, price_book(settings)) if settings.ledger.enabled else None
 
 
 def _unchanged(settings: Settings, before: Application) -> dict[str, Provider]:
@@ -105,21 +127,34 @@ def _reads_a_file(provider: ProviderSettings) -> bool:
     return any(getattr(provider, key, None) is not None for key in ("api_key_file", "credentials_file"))
 
 
-def stores_of(settings: Settings, before: Application | None = None) -> Stores:
-    """What a process with these settings keeps from one request to another.
+def stores_of(settings: Settings, before: Application | None = None, database: LazyDatabase | None = None) -> Stores:
+    """What a process with these settings keeps from one request to another, some of it in the database if there is one.
 
     All that was kept before stays, but for the answers of routes that have changed.
     """
+    storing = frozenset(
+        _by_route(settings, {name for name, route in settings.routes.items() if route.provider_storage})
+    )
     if before is not None:
-        return replace(before.stores, caches=_caches(settings, before))
+        return replace(before.stores, caches=_caches(settings, before), provider_storage=storing)
     server = settings.server
+    threads = DatabaseThreads(database.open) if database is not None and settings.ledger.enabled else None
     return Stores(
         idempotency=_idempotency(server),
         streams=_streams(server),
         signatures=SignatureStore(MOST_SIGNED_CALLS, SIGNED_CALLS_BYTES),
         caches=_caches(settings),
         stories=StoryBook(server.explain_records),
+        responses=None if threads is None else _responses(settings.ledger, threads),
+        provider_storage=storing,
+        threads=threads,
     )
+
+
+def _responses(ledger: LedgerSettings, threads: DatabaseThreads) -> StoredResponses | None:
+    if ledger.store_responses == "never":
+        return None
+    return StoredResponses(threads, ledger.responses_days, by_default=ledger.store_responses == "default")
 
 
 def _idempotency(server: ServerSettings) -> IdempotencyStore | None:
@@ -141,13 +176,19 @@ def _caches(settings: Settings, before: Application | None = None) -> dict[str, 
         kept = before.stores.caches.get(name) if before and before.settings.routes.get(name) == route else None
         if route.cache is not None:
             caches[name] = kept or RouteCache(name, route.cache.ttl_s, ResponseCache(route.cache.max_bytes))
+    return {name: caches[route] for name, route in _by_route(settings, caches).items()}
+
+
+def _by_route(settings: Settings, routes: Collection[str]) -> dict[str, str]:
+    """These routes by the names that lead to one of them: its own and its aliases."""
+    found = {name: name for name in routes}
     for alias in settings.aliases:
         target = alias
         while target in settings.aliases:
             target = settings.aliases[target]
-        if target in caches:
-            caches[alias] = caches[target]
-    return caches
+        if target in routes:
+            found[alias] = target
+    return found
 
 
 def _policy(settings: Settings, route: str) -> Policy:

@@ -4,6 +4,7 @@
     ├── ConfigurationError          settings that cannot be used
     ├── RequestError                the caller's: told to the caller, never retried
     │   ├── InvalidRequest          400  malformed JSON, a wrong type, an empty prompt
+    │   ├── PreviousResponseUnknown 400  the answer to go on from is not stored for this caller
     │   ├── AuthenticationRequired  401
     │   ├── OriginRefused           403  a page on another site, or a foreign Host
     │   ├── NotAllowed              403  the key is good, but not for this
@@ -11,9 +12,13 @@
     │   ├── UnknownModel            404
     │   ├── UnknownPath             404
     │   ├── UnknownRequest          404  no story of such a request of this caller's
+    │   ├── UnknownResponse         404  no such stored response of this caller's
     │   ├── UnknownStream           404  no such stream of this caller's to go on with
+    │   ├── UnknownObject           404  no project or key of that id
     │   ├── MethodNotAllowed        405
     │   ├── AnswerNotKept           409  the first answer to an idempotency key is no longer here
+    │   ├── Conflict                409  the name is taken, or the key is revoked
+    │   ├── AnswerUnderWay          409  another process answers the first request with an idempotency key
     │   ├── StreamExpired           410  the events asked for were dropped
     │   ├── BodyTooLarge            413
     │   ├── UnsupportedMediaType    415
@@ -23,6 +28,8 @@
     │   │   └── BudgetExceeded      429  the money of a key, a project or an end user is spent or reserved
     │   └── UnsupportedFeature      422  valid, but this provider or build cannot do it
     ├── ServerBusy                  503  shutting down or overloaded
+    │   ├── DatabaseUnavailable     503  away, full, read-only or damaged
+    │   └── JournalFull             503  a call could not be written down, so it is not made
     ├── ModelError                  a local model file: missing, damaged, no room for it
     ├── ProviderError               theirs, or the network's on the way there
     │   ├── ProviderBadRequest      the provider found the request invalid
@@ -156,12 +163,33 @@ class UnknownRequest(RequestError):
     http_status = 404
 
 
+class UnknownResponse(RequestError):
+    """No stored response of this caller's has this id: it never had, was deleted, or its time is over."""
+
+    code = "unknown_response"
+    http_status = 404
+
+
+class PreviousResponseUnknown(RequestError):
+    """The response to go on from, or one before it, is not stored for this caller, or not any more."""
+
+    code = "previous_response_not_found"
+    advice = "Send the whole conversation in input."
+
+
 class UnknownStream(RequestError):
     """No stream of this caller's has this id: it never had, or the time to come back to it is over."""
 
     code = "unknown_stream"
     http_status = 404
     advice = "Only a recent stream can be gone on with, with the key that started it. Send the request again."
+
+
+class UnknownObject(RequestError):
+    """No project or key has this id."""
+
+    code = "unknown_object"
+    http_status = 404
 
 
 class StreamExpired(RequestError):
@@ -185,6 +213,25 @@ class AnswerNotKept(RequestError):
     code = "answer_not_kept"
     http_status = 409
     advice = "To have it answered once more, and billed once more, send it with a new Idempotency-Key."
+
+
+class Conflict(RequestError):
+    """What is asked for does not go with what is there: the name is taken, or the key is revoked."""
+
+    code = "conflict"
+    http_status = 409
+
+
+class AnswerUnderWay(RequestError):
+    """Another process of this installation works on the first request with this idempotency key."""
+
+    code = "answer_under_way"
+    http_status = 409
+    advice = "Send the request again, with the same key, in a moment."
+
+    def __init__(self, message: str, *, hint: str = "", param: str | None = None, retry_after_s: float = 1.0) -> None:
+        super().__init__(message, hint=hint, param=param)
+        self.retry_after_s = retry_after_s
 
 
 class BodyTooLarge(RequestError):
@@ -275,6 +322,19 @@ class ServerBusy(WaypostError):
     def __init__(self, message: str, *, hint: str = "", retry_after_s: float = 1.0) -> None:
         super().__init__(message, hint=hint)
         self.retry_after_s = retry_after_s
+
+
+class DatabaseUnavailable(ServerBusy):
+    """The database is away, full, read-only or damaged. Where the message names it, it is for the operator only."""
+
+    code = "database_unavailable"
+    advice = "Send the request again in a moment."
+
+
+class JournalFull(ServerBusy):
+    """A call cannot be written down before it is made, so it is not: the disk or the journal's limit is reached."""
+
+    code = "journal_full"
 
 
 class ModelError(WaypostError):

@@ -24,6 +24,7 @@ from waypost.server.callers import Callers
 from waypost.server.listen import listen, url_of
 from waypost.server.run import DrainingServer, make_server
 from waypost.settings import Settings
+from waypost.store.lazy import LazyDatabase
 
 SETTINGS: dict[str, Any] = {
     "providers": {"first": {"kind": "openai", "api_key": "k"}, "second": {"kind": "openai", "api_key": "k"}},
@@ -95,10 +96,13 @@ class Served:
     gateway: Gateway = field(default_factory=lambda: Gateway({}, {}, {}))
     callers: Callers = field(default_factory=lambda: Callers({}))
     stores: Stores = field(init=False)
+    database: LazyDatabase = field(init=False)
+    ledger: None = None
     closed: int = 0
 
     def __post_init__(self) -> None:
         self.stores = stores_of(self.settings)
+        self.database = LazyDatabase(self.settings)
 
     async def close(self) -> None:
         self.closed += 1

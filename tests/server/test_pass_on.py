@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from waypost.server.api import WaypostApi, create_app
-from waypost.server.callers import Caller, caller_of, set_caller
+from waypost.server.callers import Caller, Callers, caller_of, set_caller
 from waypost.server.ids import new_request_id
 from waypost.server.middleware.boundary import Boundary
 from waypost.server.middleware.from_peer import FromPeer, is_from_peer
@@ -25,6 +25,7 @@ from waypost.server.middleware.request_id import RequestId
 from waypost.server.peers import Neighbourhood, Peers
 from waypost.server.run import DrainingServer, http_config
 from waypost.server.serving import Serving
+from waypost.settings import KeySettings
 
 TOKEN = "a-token-of-the-supervisor"
 MARKED = {number: f"resp_{'0' * 32}w{number}" for number in (1, 2, 3)}
@@ -93,14 +94,14 @@ async def second_worker(app: WaypostApi, place: Neighbourhood) -> AsyncIterator[
 async def first_worker(serve: Callable[..., Any], tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the first worker, where the key `ann` is known."""
     served = serve()
-    served.callers._callers[b"ann"] = Caller("ann", is_admin=False)
+    served.callers = Callers({"ann": KeySettings.model_validate({"key": "a-key-of-ann-0123"})})
     app = create_app(Serving(served), Peers(neighbourhood(2, tmp_path)))
     peers = Peers(neighbourhood(1, tmp_path))
     chain = RequestId(Boundary(PassOn(first, peers)))
 
     async def with_caller(scope: Any, receive: Any, send: Any) -> None:
         scope["app"] = app
-        set_caller(scope, Caller(dict(scope["headers"]).get(b"x-name", b"ann").decode(), is_admin=False))
+        set_caller(scope, Caller(dict(scope["headers"]).get(b"x-name", b"ann").decode()))
         await chain(scope, receive, send)
 
     async with second_worker(app, neighbourhood(2, tmp_path)):

@@ -175,7 +175,11 @@ def _cards(stated: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The prices for prompts of more than so many tokens each."""
     prices = {key: value for key, value in stated.items() if value is not None}
     unknown = prices.keys() - RATES.keys() - SAME_AS.keys() - IGNORED
-    if unknown or any(key in prices and prices[key] != prices.get(of) for key, of in SAME_AS.items()):
+    if (
+        unknown
+        or not prices.keys() & RATES.keys()
+        or any(key in prices and prices[key] != prices.get(of) for key, of in SAME_AS.items())
+    ):
         raise _NotInTokens
     starts = sorted({0, *(tier["start"] for price in prices.values() for tier in _steps(price))})
     return [

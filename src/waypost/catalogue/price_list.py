@@ -47,7 +47,7 @@ class PriceSource:
 
     def is_newer_than(self, other: PriceSource) -> bool:
         """By the version where both are of one package, else by the day."""
-        if self.name == other.name and self.version and other.version and self.version != other.version:
+        if self.name == other.name and self.version and other.version:
             return _numbers(self.version) > _numbers(other.version)
         return self.date > other.date
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Status = Literal["ok", "warn", "fail"]
 LOW_DISK_BYTES = 1_000_000_000
+OLD_PRICES_DAYS = 90
 COLORS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
@@ -215,4 +216,36 @@ def _port(loaded: LoadedSettings) -> Iterator[Check]:
     yield Check("port", "warn", f"{server.port} on {server.host} is in use", mend)
 
 
-PARTS: tuple[Callable[[LoadedSettings], Iterator[Check]], ...] = (_hosted, _plugins, _local, _data_folder, _port)
+def _prices(loaded: LoadedSettings) -> Iterator[Check]:
+    from datetime import UTC, date, datetime
+
+    from waypost.catalogue.price_list import LIST_FILE, packaged_prices, read_price_list
+
+    packaged, file = packaged_prices(), loaded.settings.data_dir / LIST_FILE
+    source, back = packaged.source, "Remove it: waypost prices update --packaged"
+    if file.exists():
+        try:
+            fetched = read_price_list(file).source
+        except (OSError, ValueError) as error:
+            yield Check("prices", "warn", f"{file} cannot be used: {error}", back)
+        else:
+            if fetched.is_newer_than(source):
+                source = fetched
+            else:
+                yield Check("prices", "warn", f"{file} is not newer than the packaged list, and not used", back)
+    days = (datetime.now(UTC).date() - date.fromisoformat(source.date)).days
+    told = f"{source}, {days} days old"
+    if days > OLD_PRICES_DAYS:
+        yield Check("prices", "warn", told, "Run: pip install -U genai-prices && waypost prices update")
+    else:
+        yield Check("prices", "ok", told)
+
+
+PARTS: tuple[Callable[[LoadedSettings], Iterator[Check]], ...] = (
+    _hosted,
+    _plugins,
+    _local,
+    _prices,
+    _data_folder,
+    _port,
+)

@@ -22,6 +22,7 @@ COMMANDS = {
     "ask": CommandPlace("waypost.cli.ask:ask", "Ask a model and print the answer."),
     "explain": CommandPlace("waypost.cli.explain:explain", "Tell what became of a request."),
     "models": CommandPlace("waypost.cli.models:models", "List, fetch, check and remove local models."),
+    "prices": CommandPlace("waypost.cli.prices:prices", "Show, compare and update the prices of models."),
     "config": CommandPlace("waypost.cli.config:config", "Write, check and show the settings."),
     "doctor": CommandPlace("waypost.cli.doctor:doctor", "Say what is missing here and how to mend it."),
     "simulate": CommandPlace("waypost.cli.simulate:simulate", "Play a provider, faults included, to test against."),

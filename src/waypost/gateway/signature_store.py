@@ -11,9 +11,11 @@ Nothing here reads what is opaque. Reasoning without such data is not kept: it i
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
+
+import msgspec
 
 from waypost.chat import Message, Opaque, Part, Reasoning, Refusal, Request, Text, ToolCall
 from waypost.chat.collect import merge_opaque
@@ -39,6 +41,9 @@ class _Kept:
     opaque: Opaque
     thoughts: tuple[_Thought, ...]
     size_bytes: int
+
+
+_WRITTEN: Final = msgspec.json.Decoder(dict[str, _Kept])
 
 
 class SignatureStore:
@@ -69,6 +74,21 @@ class SignatureStore:
             return request
         return replace(request, messages=tuple(messages))
 
+    def written_down(self, tenant: str, call_ids: Iterable[str]) -> str | None:
+        """What is known of these calls, as JSON for `put_back`; None if that is nothing."""
+        known = {call_id: kept for call_id in call_ids if (kept := self._kept.get((tenant, call_id))) is not None}
+        return msgspec.json.encode(known).decode() if known else None
+
+    def put_back(self, tenant: str, written_down: str) -> None:
+        """Know again what was written down, after a restart or in another process."""
+        try:
+            calls = _WRITTEN.decode(written_down)
+        except msgspec.ValidationError:
+            # Another version's: the conversation goes on without it, as after a restart.
+            return
+        for call_id, kept in calls.items():
+            self._insert((tenant, call_id), kept)
+
     def _keep(self, tenant: str, call: ToolCall, thoughts: tuple[_Thought, ...]) -> None:
         key = (tenant, call.call_id)
         self._drop(key)
@@ -76,8 +96,12 @@ class SignatureStore:
             return
         size_bytes = _ENTRY_BYTES + len(call.name) + len(call.arguments) + _weight(call.opaque)
         size_bytes += sum(len(each.reasoning.text) + _weight(each.reasoning.opaque) for each in thoughts)
-        self._kept[key] = _Kept(call.name, call.arguments, call.opaque, thoughts, size_bytes)
-        self.size_bytes += size_bytes
+        self._insert(key, _Kept(call.name, call.arguments, call.opaque, thoughts, size_bytes))
+
+    def _insert(self, key: tuple[str, str], kept: _Kept) -> None:
+        self._drop(key)
+        self._kept[key] = kept
+        self.size_bytes += kept.size_bytes
         while len(self._kept) > self._max_entries or self.size_bytes > self._max_bytes:
             self._drop(next(iter(self._kept)))
 

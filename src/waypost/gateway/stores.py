@@ -1,6 +1,7 @@
-"""What a process keeps in memory from one request to another, in one value. None, or a name missing: it is not kept.
+"""What a process keeps from one request to another, in one value. None, or a name missing: it is not kept.
 
-Each store is described, and bounded, where it is defined. Nothing here is shared with other processes or written down.
+Each store is described, and bounded, where it is defined. Stored responses and durable answers are in the database;
+nothing else here is shared with other processes or written down.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from waypost.gateway.response_cache import ResponseCache
 from waypost.gateway.resume import ResumeBuffers
 from waypost.gateway.signature_store import SignatureStore
 from waypost.gateway.story import StoryBook
+from waypost.ledger.stored_responses import StoredResponses
+from waypost.ledger.threads import DatabaseThreads
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +38,15 @@ class Stores:
     """By the names that lead to a route with a cache: its own and its aliases."""
     stories: StoryBook = field(default_factory=StoryBook)
     """What became of the last requests."""
+    responses: StoredResponses | None = None
+    provider_storage: frozenset[str] = frozenset()
+    """The names that lead to a route whose provider may store what is stored here."""
+    threads: DatabaseThreads | None = None
+    """Through which requests reach what is in the database."""
 
     def close(self) -> None:
         """Stop what goes on without a caller."""
         if self.streams is not None:
             self.streams.close()
+        if self.threads is not None:
+            self.threads.close()

@@ -22,8 +22,8 @@ class Written:
     seen: Glance
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
-    def body_for(self, model: str) -> bytes:
-        """The body for a provider of this format, asked for its `model`."""
+    def body_for(self, model: str, provider: str = "") -> bytes:  # noqa: ARG002 - it is the same for all of them
+        """The body for a provider of this format, known by that name and asked for its `model`."""
         return passed_on(self.wire, self.body, self.seen, model)
 
 

@@ -138,7 +138,7 @@ class HttpProvider:
         """The caller's own bytes where they fit, else the canonical request encoded."""
         written = asked.written_in(self._codec.name)
         if written is not None:
-            return _Sending(written.body_for(model), written.headers, passed=True)
+            return _Sending(written.body_for(model, self.name), written.headers, passed=True)
         request = asked.request
         encoded = self._codec.encode_request(replace(request, model=model), stream=stream)
         notes = tuple(str(loss) for loss in encoded.losses)

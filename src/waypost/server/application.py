@@ -9,10 +9,12 @@ from starlette.types import Scope
 
 from waypost.gateway.gateway import Gateway
 from waypost.gateway.stores import Stores
+from waypost.ledger.ledger import Ledger
 from waypost.manager.service import StreamingAIService
 from waypost.server.callers import Callers
 from waypost.server.lifecycle import Lifecycle
 from waypost.settings import Settings
+from waypost.store.lazy import LazyDatabase
 
 if TYPE_CHECKING:
     from waypost.server.serving import Serving
@@ -38,8 +40,16 @@ class ServedApplication(Protocol):
         """Who may call."""
 
     @property
+    def database(self) -> LazyDatabase:
+        """Where keys, spend and log are kept."""
+
+    @property
     def stores(self) -> Stores:
         """What is kept in memory from one request to another."""
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """What is written down of requests; None: nothing is."""
 
     async def close(self) -> None:
         """Let go of connections and child processes."""

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from starlette.responses import Response
 from starlette.types import Scope
 
-from waypost.errors import AllTargetsFailed, Attempt, ProviderError, RequestError, ServerBusy, WaypostError
+from waypost.errors import Attempt, ProviderError, RequestError, WaypostError
 from waypost.gateway.call_record import note_failure
 from waypost.server.jsonwire import json_bytes
 from waypost.server.middleware.request_id import request_id_of
@@ -100,7 +100,7 @@ def error_reply(error: Exception, scope: Scope, *, headers: Mapping[str, str] | 
         return form(error, scope, headers or {})
     status = error.http_status if isinstance(error, WaypostError) else InternalError.http_status
     own = {"cache-control": "no-store"}
-    wait_s = error.retry_after_s if isinstance(error, ServerBusy | ProviderError | AllTargetsFailed) else None
+    wait_s = getattr(error, "retry_after_s", None)
     if wait_s is not None:
         # Whole seconds (RFC 9110, 10.2.3), rounded up so that nobody comes back too early.
         own["retry-after"] = str(max(1, math.ceil(wait_s)))

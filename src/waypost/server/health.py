@@ -13,6 +13,7 @@ from waypost import __version__
 from waypost.errors import ServerBusy
 from waypost.providers.provider import ProviderState
 from waypost.server.application import lifecycle_of, served_by
+from waypost.server.callers import Callers
 from waypost.server.documentation import PAGE_RESPONSES, json_of
 from waypost.server.envelope import envelope
 from waypost.server.middleware.draining import RETRY_AFTER_S
@@ -54,7 +55,7 @@ async def health(request: Request) -> Response:
     responses={
         200: {"description": "It can.", "content": json_of(ReadyModel)},
         503: {
-            "description": "No provider of the default route can answer, or it drains.",
+            "description": "No provider of the default route can answer, no key can be looked up, or it drains.",
             "content": json_of(ReadyModel),
         },
         **PAGE_RESPONSES,
@@ -62,17 +63,20 @@ async def health(request: Request) -> Response:
 )
 async def ready(request: Request, service: Annotated[AIService, Depends(get_ai_service)]) -> Response:
     """200 if requests can be served, else 503. The states are what is known now: no provider is asked."""
+    callers = served_by(request).callers
+    await callers.until_read()
     states = provider_states(service)
     default = default_route(request) if states else frozenset()
     providers = {
         name: {"status": state.status, "detail": state.detail, "default_route": name in default}
         for name, state in states.items()
     }
-    objection = _objection(states, default, draining=lifecycle_of(request).draining)
+    objection = _objection(states, default, callers, draining=lifecycle_of(request).draining)
+    known = {"providers": providers, "keys": callers.state}
     if objection is None:
-        return JSONResponse({"status": "ready", "providers": providers}, headers=NO_STORE)
+        return JSONResponse({"status": "ready", **known}, headers=NO_STORE)
     status, error = objection
-    body = {"status": status, "providers": providers, **envelope(error, request_id_of(request.scope))}
+    body = {"status": status, **known, **envelope(error, request_id_of(request.scope))}
     return JSONResponse(body, error.http_status, headers={**NO_STORE, "retry-after": f"{error.retry_after_s:.0f}"})
 
 
@@ -83,10 +87,16 @@ def default_route(request: Request) -> frozenset[str]:
 
 
 def _objection(
-    states: Mapping[str, ProviderState], default: frozenset[str], *, draining: bool
+    states: Mapping[str, ProviderState], default: frozenset[str], callers: Callers, *, draining: bool
 ) -> tuple[str, ServerBusy] | None:
     if draining:
         return "draining", ServerBusy("The server is shutting down.", retry_after_s=RETRY_AFTER_S)
+    if not callers.can_be_known:
+        return "unavailable", ServerBusy(
+            "Nobody can be let in now: keys are only in the database, and it does not answer.",
+            hint="See to the database; the server asks it again by itself.",
+            retry_after_s=RETRY_AFTER_S,
+        )
     asked = [state for name, state in states.items() if name in default]
     if any(state.status != "unavailable" for state in asked) or not states:
         return None

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Mapping
 
 from waypost.errors import ConfigurationError
+from waypost.settings.server import ONLY_LOOPBACK
 
 BACKLOG = 2048
 REASONS: Mapping[int, tuple[str, str]] = {
@@ -55,7 +56,8 @@ def _addresses(host: str, port: int, *, has_keys: bool) -> list[tuple[socket.Add
     for _, address in addresses:
         if not has_keys and not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
             raise ConfigurationError(
-                f"Without keys Waypost only listens on loopback, and {host} is not.", hint="Listen on 127.0.0.1."
+                f"{ONLY_LOOPBACK}, and {host} is not.",
+                hint="Listen on 127.0.0.1, or make a key: waypost keys create --admin",
             )
     return addresses
 

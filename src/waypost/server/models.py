@@ -242,12 +242,23 @@ class ProviderModel(Wire):
     """Is it asked when a request names no model?"""
 
 
+class KeysModel(Wire):
+    """How far it is known who may call."""
+
+    status: Literal["ready", "loading", "stale", "unavailable"]
+    """stale: the database is away, and the keys known before are good; unavailable: only those of the settings are."""
+    detail: str
+    """What that means, if all is not well."""
+
+
 class ReadyModel(Wire):
-    """Can requests be served? Only if a provider of the default route is not unavailable."""
+    """Can requests be served? Only if a provider of the default route is not unavailable, and keys can be looked up."""
 
     status: Literal["ready", "unavailable", "draining"]
     """draining: the server is shutting down."""
     providers: dict[str, ProviderModel]
     """Each provider, by its configured name."""
+    keys: KeysModel
+    """The keys of callers."""
     error: ErrorBody | None = None
     """Set if the status is not ready."""

@@ -31,6 +31,7 @@ from waypost.server.listen import listen, url_of
 from waypost.server.logs import configure_logging
 from waypost.server.protocol import EnvelopeProtocol
 from waypost.server.serving import Serving
+from waypost.settings.server import is_exposed
 
 logger = logging.getLogger("waypost.server")
 
@@ -170,10 +171,23 @@ def run(
     """
     served = application if isinstance(application, Serving) else Serving(application)
     settings = served.settings.server
-    has_keys = not served.callers.open_to_all
-    sockets = listen(host or settings.host, settings.port if port is None else port, has_keys=has_keys)
+    host = host or settings.host
+    sockets = listen(host, settings.port if port is None else port, has_keys=may_be_exposed(served, host))
     log_as_told(served)
     make_server(served, lambda: on_started(url_of(sockets))).run(sockets=sockets)
+
+
+def may_be_exposed(served: ServedApplication, host: str) -> bool:
+    """Is there a key, so that other machines may reach the server? For a loopback address, which asks for none, False.
+
+    Blocks where keys are only in the database, and leaves nothing of it open. Raises ConfigurationError.
+    """
+    if not is_exposed(host):
+        return False
+    try:
+        return served.callers.any_made()
+    finally:
+        served.database.close()
 
 
 def _settle_memory() -> None:

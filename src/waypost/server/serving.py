@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from waypost.errors import ConfigurationError
 from waypost.gateway.gateway import Gateway
 from waypost.gateway.stores import Stores
+from waypost.ledger.ledger import Ledger
 from waypost.manager.service import StreamingAIService
 from waypost.server.application import ServedApplication
 from waypost.server.callers import Callers
@@ -23,6 +24,7 @@ from waypost.server.changes import changed_keys, waits_for_restart, with_start_v
 from waypost.server.generations import Close, Generations
 from waypost.settings import InvalidSettings, LoadedSettings, Settings
 from waypost.settings.server import exposure
+from waypost.store.lazy import LazyDatabase
 
 logger = logging.getLogger("waypost.server")
 
@@ -135,9 +137,19 @@ class Serving:
         return (self._current or self.current).callers
 
     @property
+    def database(self) -> LazyDatabase:
+        """Where keys, spend and log are kept, over reloads too."""
+        return (self._current or self.current).database
+
+    @property
     def stores(self) -> Stores:
         """What is kept from one request to another, over reloads too."""
         return (self._current or self.current).stores
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """What is written down of requests."""
+        return (self._current or self.current).ledger
 
     async def reload(self, *, dry_run: bool = False) -> Reloaded:
         """Read the settings anew and serve by them; `dry_run` only looks. Raises SettingsRefused; nothing changed then.
@@ -181,8 +193,7 @@ class Serving:
         loaded, current = self._source.read(), self.current
         changed = changed_keys(current.settings, loaded.settings)
         settings = with_start_values(current.settings, loaded.settings)
-        # The address in force may be another than the file's, which alone was checked.
-        exposed = exposure(settings.server.host, has_keys=bool(settings.keys))
+        exposed = exposure(settings.server.host, lambda: bool(settings.keys) or current.callers.any_in_database())
         if exposed is not None:
             raise ConfigurationError(f"server.host, as of the start, {exposed}.")
         outcome = Reloaded(

@@ -31,6 +31,7 @@ from waypost.server.hangup import Hangup
 from waypost.server.listen import listen, url_of
 from waypost.server.logs import configure_logging
 from waypost.server.peers import Neighbourhood
+from waypost.server.run import may_be_exposed
 from waypost.server.serving import Serving, SettingsSource
 from waypost.server.worker import DRAIN, END_GRACE, READY, RELOAD, RELOADED, Workplace, longest_end_s, work
 from waypost.settings import Settings
@@ -108,6 +109,7 @@ class Supervisor:
         self._told_to_end = 0
         self._kill_at = float("inf")
         self._url = ""
+        self._has_keys = False
         self._announced = False
 
     @property
@@ -134,8 +136,9 @@ class Supervisor:
 
     def _listen(self) -> list[list[socket.socket]]:
         """Each worker's sockets, all at one port."""
-        server, has_keys = self._settings.server, bool(self._settings.keys)
-        first = listen(server.host, server.port, has_keys=has_keys)
+        server = self._settings.server
+        self._has_keys = may_be_exposed(self._application, server.host)
+        first = listen(server.host, server.port, has_keys=self._has_keys)
         self._url = url_of(first)
         if not SOCKET_EACH:
             return [first] * server.workers
@@ -146,7 +149,7 @@ class Supervisor:
         return [self._listen_beside() for _ in range(server.workers)]
 
     def _listen_beside(self) -> list[socket.socket]:
-        return listen(self._settings.server.host, self._port, has_keys=bool(self._settings.keys), beside=True)
+        return listen(self._settings.server.host, self._port, has_keys=self._has_keys, beside=True)
 
     @contextmanager
     def _heeding(self) -> Iterator[None]:
@@ -213,6 +216,9 @@ class Supervisor:
         except ConfigurationError as error:
             logger.error("the settings stay as they are, because those to be read cannot be used: %s", error)  # noqa: TRY400
             return False
+        finally:
+            # A worker that is forked later must not share a connection.
+            self._application.database.close()
         self._application, self._file = prepared.built.application, prepared.file
         return True
 

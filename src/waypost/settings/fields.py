@@ -62,12 +62,21 @@ def _key(secret: SecretStr) -> SecretStr:
     return SecretStr(text)
 
 
+def _database_url(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value().strip()
+    scheme, found, _ = text.partition("://")
+    if not found or scheme.partition("+")[0] not in ("postgresql", "postgres", "sqlite"):
+        raise ValueError("must begin with postgresql:// or sqlite:///")
+    return SecretStr(text)
+
+
 # The limits stand before the validator: the other way round Pydantic leaves them out of the JSON schema.
 Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(refuse_boolean)]
 SizeBytes: TypeAlias = Annotated[int, Field(ge=0, le=1024 * GIBIBYTE), BeforeValidator(refuse_boolean)]
 BaseUrl: TypeAlias = Annotated[str, AfterValidator(_base_url)]
 AnchoredPath: TypeAlias = Annotated[Path, AfterValidator(anchored)]
 Secret: TypeAlias = Annotated[SecretStr, AfterValidator(_key)]
+DatabaseUrl: TypeAlias = Annotated[SecretStr, AfterValidator(_database_url)]
 Name: TypeAlias = Annotated[str, Field(min_length=1)]
 
 

@@ -1,4 +1,4 @@
-"""The keys that callers of this server show. They live here until a ledger looks after them.
+"""The keys in the settings file that callers may show; those in the database are made elsewhere.
 
 Invariant: neither a key nor its hash is in any text form of the settings: the hash of a weak key can be guessed.
 """

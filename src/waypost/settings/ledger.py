@@ -29,6 +29,8 @@ class LedgerSettings(Part):
     """Days that requests and their attempts stay in the log; daily totals stay."""
     bodies_days: Days = 7
     """Days that bodies stay, of those routes and projects that store them."""
+    store_responses: Literal["default", "asked", "never"] = "default"
+    """Which answers of /v1/responses are stored: all but where store is false (default), where it is true, or none."""
     responses_days: Days = 30
     """Days that answers of /v1/responses stay, if their caller stores them."""
     audit_days: Days = 365

@@ -25,7 +25,6 @@ from waypost.settings.problems import InvalidSettings, KeyPath, Place, Problem, 
 from waypost.settings.providers import BUILT_IN_KINDS, kind_of
 from waypost.settings.references import Finding, Names
 from waypost.settings.sentences import sentence
-from waypost.settings.server import ServerSettings, exposure
 
 USUAL_FILE = Path("waypost.yaml")
 PATH_KEYS = ("ca_file", "api_key_file", "credentials_file")
@@ -152,7 +151,7 @@ class _Draft:
 
     def settings(self) -> Settings:
         """Raises InvalidSettings with every problem."""
-        for path, text in [*self._unknown_kinds(), *self._references(), *self._prices(), *self._exposure()]:
+        for path, text in [*self._unknown_kinds(), *self._references(), *self._prices()]:
             self._problem(path, text)
         try:
             settings = Settings.model_validate(self._document.data)
@@ -190,13 +189,6 @@ class _Draft:
         kinds = [*BUILT_IN_KINDS, *map(kind_of, providers.values()), *(plugins if isinstance(plugins, list) else ())]
         known = [kind for kind in kinds if isinstance(kind, str)]
         return price_findings(self._mapping("prices"), providers, known)
-
-    def _exposure(self) -> Iterator[Finding]:
-        path = ("server", "host")
-        host = self._mapping("server").get("host", ServerSettings().host)
-        exposed = exposure(host, has_keys=bool(self._mapping("keys"))) if isinstance(host, str) else None
-        if exposed and not self._is_settled(path):
-            yield path, f"{key_text(path)} {exposed}"
 
     def _references(self) -> list[Finding]:
         routes: dict[str, list[str]] = {}

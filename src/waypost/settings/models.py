@@ -1,6 +1,6 @@
 """All settings as one frozen value. One sentence a field: the JSON schema and the reference are made from them.
 
-Here is what holds between the parts: names lead somewhere, and only a server with keys is open to other machines.
+Here is what holds between the parts: names lead somewhere.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from waypost.settings.fields import Part, Secret, anchored
+from waypost.settings.fields import DatabaseUrl, Part, anchored
 from waypost.settings.keys import KeySettings, same_keys
 from waypost.settings.ledger import LedgerSettings
 from waypost.settings.prices import PriceSettings, check_targets, price_findings
 from waypost.settings.providers import BUILT_IN_KINDS, LOCAL_KIND, LlamaCppSettings, ProviderSettings, kind_of
 from waypost.settings.references import DEFAULT_ROUTE, NAME, Names, Target
 from waypost.settings.routes import CacheSettings, PolicySettings, RouteSettings
-from waypost.settings.server import ServerSettings, exposure
+from waypost.settings.server import ServerSettings
 
 REFERENCE_ERROR = "waypost_reference"
 
@@ -42,7 +42,7 @@ class Settings(Part):
     server: ServerSettings = Field(default_factory=ServerSettings)
     """Where the server listens and what it accepts."""
     keys: dict[str, KeySettings] = Field(default_factory=dict)
-    """Keys that callers must show, by a name of your choice; where there is none, anybody on this machine may call."""
+    """Keys that callers may show, by a name of your choice, besides those in the database; with none, all may call."""
     data_dir: Annotated[
         Path,
         BeforeValidator(_default_data_dir),
@@ -50,8 +50,9 @@ class Settings(Part):
         WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "null"}], "default": None}),
     ] = Field(default_factory=_default_data_dir)
     """Folder for models and state; null is the system's place for a program's data."""
-    database_url: Secret | None = None
-    """Where keys, spend and log are kept: postgresql://user:password@host/name; null is an SQLite file in data_dir."""
+    database_url: DatabaseUrl | None = None
+    """Where keys, spend and log are kept: postgresql://user:password@host/name, or sqlite:///file with a path that is
+    relative to data_dir; null is the SQLite file waypost.db there."""
     ledger: LedgerSettings = Field(default_factory=LedgerSettings)
     """What is written down of requests, and for how long it is kept."""
     providers: dict[str, ProviderSettings] = Field(default_factory=_only_local)
@@ -102,9 +103,6 @@ class Settings(Part):
         kinds = (*BUILT_IN_KINDS, *(provider.kind for provider in self.providers.values()), *self.plugins)
         findings = [*self.names.findings(), *price_findings(self.prices, self.providers, kinds)]
         sentences = [text for _, text in findings]
-        exposed = exposure(self.server.host, has_keys=bool(self.keys))
-        if exposed:
-            sentences.append(f"server.host {exposed}")
         if sentences:
             raise PydanticCustomError(REFERENCE_ERROR, "{text}", {"text": "; ".join(sentences)})
         return self

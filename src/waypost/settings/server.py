@@ -1,14 +1,17 @@
-"""The settings of the HTTP server, and the rule that only a server with keys is open to other machines."""
+"""The settings of the HTTP server, and the rule that only one with keys is open to other machines: see `exposure`."""
 
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from waypost.settings.fields import MEBIBYTE, Part, Seconds, SizeBytes, refuse_boolean, web_address
+
+ONLY_LOOPBACK: Final = "Without keys Waypost only listens on loopback"
 
 
 def _lower(value: Any) -> Any:
@@ -30,22 +33,29 @@ def _host_name(text: str) -> str:
     return text.lower()
 
 
-def exposure(host: str, *, has_keys: bool) -> str | None:
-    """What is wrong with listening on `host`, as a sentence's end; None if nothing is."""
-    if has_keys or not host:
-        return None
+def is_exposed(host: str) -> bool:
+    """May other machines reach what listens there?"""
     try:
-        loopback = host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
+        return not (host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback)
     except ValueError:
-        loopback = False
-    return None if loopback else f'is "{host}". Without keys Waypost only listens on loopback; use 127.0.0.1'
+        return True
+
+
+def exposure(host: str, has_keys: Callable[[], bool]) -> str | None:
+    """What is wrong with listening on `host`, as a sentence's end; None if nothing is.
+
+    `has_keys` is only asked if it matters: the keys may be in a database.
+    """
+    if not is_exposed(host) or has_keys():
+        return None
+    return f'is "{host}". {ONLY_LOOPBACK}; use 127.0.0.1, or make a key: waypost keys create --admin'
 
 
 class ServerSettings(Part):
     """The HTTP server."""
 
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
-    """Address to listen on; without keys only a loopback address is accepted."""
+    """Address to listen on; only a loopback address where there are no keys, neither here nor in the database."""
     port: Annotated[int, Field(ge=0, le=65535), BeforeValidator(refuse_boolean)] = 8000
     """Port to listen on; 0 lets the system choose a free one."""
     workers: Annotated[int, Field(ge=1, le=64), BeforeValidator(refuse_boolean)] = 1

@@ -2,3 +2,10 @@
 
 Import `waypost.store.database` and `waypost.store.tables` where they are used, and late: they bring SQLAlchemy along.
 """
+
+from __future__ import annotations
+
+from typing import Final
+
+SQLITE_FILE: Final = "waypost.db"
+"""In the data folder, where no database is configured."""

@@ -10,9 +10,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from waypost.errors import ConfigurationError
+from waypost.store import SQLITE_FILE
 
-SQLITE_FILE: Final = "waypost.db"
-"""In the data folder, where no database is configured."""
 DRIVERS: Final[Mapping[str, str]] = {
     "sqlite": "sqlite+pysqlite",
     "postgresql": "postgresql+psycopg",

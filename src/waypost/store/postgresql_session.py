@@ -36,13 +36,9 @@ def arguments(url: URL, _busy_s: float) -> dict[str, Any]:
 
 def prepare(engine: Engine, busy_s: float, *, durable: bool) -> None:  # noqa: ARG001 - it always is
     """See to it that each new connection is set up."""
-    limits = {
-        "timezone": "'UTC'",
-        "lock_timeout": f"'{busy_s:.0f}s'",
-        "statement_timeout": f"'{STATEMENT_S}s'",
-        "idle_in_transaction_session_timeout": f"'{IDLE_S}s'",
-    }
-    statement = "; ".join(f"SET {name} = {value}" for name, value in limits.items()).encode()
+    limits_s = {"lock_timeout": busy_s, "statement_timeout": STATEMENT_S, "idle_in_transaction_session_timeout": IDLE_S}
+    limits = [f"SET {name} = {int(limit_s * 1000)}" for name, limit_s in limits_s.items()]
+    statement = "; ".join(["SET timezone = 'UTC'", *limits]).encode()
 
     @event.listens_for(engine, "connect")
     def _set_up(connection: psycopg.Connection[Any], _record: object) -> None:
@@ -51,10 +47,14 @@ def prepare(engine: Engine, busy_s: float, *, durable: bool) -> None:  # noqa: A
         connection.autocommit = False
 
 
-def begin(connection: Connection, _busy_s: float, *, read_only: bool, patient: bool) -> None:
+def begin(connection: Connection, _busy_s: float, *, read_only: bool, patient: bool, schema: bool) -> None:  # noqa: ARG001
     """Begin a transaction; one that only reads sees one state of the database throughout."""
     if read_only:
         connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    else:
+        # After a reading transaction SQLAlchemy would have it be "READ WRITE", whatever the server's own mind is.
+        driver: Any = connection.connection.driver_connection
+        driver.read_only = None
     connection.begin()
     if patient:
         connection.exec_driver_sql(_PATIENT)

@@ -100,7 +100,9 @@ def asked(path: str, model: str, *, stream: bool) -> tuple[str, dict[str, Any]]:
     if path == "gemini array":
         method = "streamGenerateContent" if stream else "generateContent"
         return f"/v1beta/models/{model}:{method}", {"contents": [{"role": "user", "parts": [{"text": "one two"}]}]}
-    turns = {"input": "one two"} if path == "/v1/responses" else {"messages": TURN, "max_tokens": 50}
+    # A stored answer has an id of its own, whether or not it was made anew.
+    responses = {"input": "one two", "store": False}
+    turns = responses if path == "/v1/responses" else {"messages": TURN, "max_tokens": 50}
     return path, {"model": model, "stream": stream, **turns}
 
 

@@ -21,7 +21,7 @@ def read_messages(scope: Scope, body: bytes) -> Inquiry[Request]:
 
 def read_responses(scope: Scope, body: bytes) -> Inquiry[Request]:
     """Everything stands in the body. Raises InvalidRequest, and UnsupportedFeature if it needs what is not kept."""
-    openai_responses.refuse_stored(members_of(body))
+    openai_responses.refuse_unkept(members_of(body), stores=False)
     return read_inquiry(openai, scope, body, openai_responses.FORWARDED)
 
 

@@ -1,4 +1,4 @@
-"""POST /v1/responses, for requests that are whole in themselves: what leans on stored answers is refused."""
+"""POST /v1/responses, as it is read and told. What is stored of it is `going_on`'s and `keeping`'s."""
 
 from __future__ import annotations
 
@@ -10,28 +10,37 @@ from starlette.types import Scope
 
 from waypost.chat import Json
 from waypost.codecs.openai_responses import codec
+from waypost.codecs.openai_responses.continuing import REFERENCE, items_of, refers
 from waypost.errors import UnsupportedFeature
+from waypost.ledger.stored_responses import PREVIOUS
 from waypost.providers.asked import Asked
+from waypost.server.application import served_in
 from waypost.server.doors.beside import responses_fields
 from waypost.server.doors.door import Door, read_written
 
 FORWARDED: Final = ("openai-beta",)
-STORED: Final = ("previous_response_id", "conversation", "background")
-"""Members that lean on what a server keeps between calls."""
+NOT_HERE: Final[Mapping[str, str]] = {
+    "conversation": "Go on from an answer with previous_response_id, or send the whole conversation in input.",
+    "background": "Leave it out: the answer comes with the reply, whole or as a stream.",
+}
+"""Members of OpenAI's that are kept nowhere here, and what to do instead."""
 
 
 def read(scope: Scope, body: bytes) -> Asked:
     """Everything stands in the body. Raises InvalidRequest, and UnsupportedFeature if it needs what is not kept."""
     asked = read_written(codec, scope, body, FORWARDED)
     if asked.written is not None:
-        refuse_stored(asked.written.seen.members)
+        refuse_unkept(asked.written.seen.members, stores=served_in(scope).stores.responses is not None)
     return asked
 
 
-def refuse_stored(members: Mapping[str, Json]) -> None:
-    """Raises UnsupportedFeature if the body leans on stored answers."""
+def refuse_unkept(members: Mapping[str, Json], *, stores: bool) -> None:
+    """Raises UnsupportedFeature if the body leans on what is not kept. `stores`: are answers stored here?"""
+    for name, hint in NOT_HERE.items():
+        if members.get(name):
+            raise UnsupportedFeature(f"{name} is not stored or run here.", hint=hint, param=name)
     field = needs_storage(members)
-    if field is not None:
+    if field is not None and not stores:
         raise UnsupportedFeature(
             f"{field} needs answers that a server has stored, and none are stored here.",
             hint="Send the whole conversation in input.",
@@ -41,13 +50,14 @@ def refuse_stored(members: Mapping[str, Json]) -> None:
 
 def needs_storage(members: Mapping[str, Json]) -> str | None:
     """What of the body leans on stored answers, None if nothing does."""
-    for name in STORED:
-        if members.get(name):
-            return name
-    items = members.get("input")
-    listed = items if isinstance(items, list) else []
-    referring = any(isinstance(item, dict) and item.get("type") == "item_reference" for item in listed)
-    return "item_reference" if referring else None
+    if members.get(PREVIOUS):
+        return PREVIOUS
+    return REFERENCE if references_items(members) else None
+
+
+def references_items(members: Mapping[str, Json]) -> bool:
+    """Is an item only named in the input?"""
+    return any(map(refers, items_of(members.get("input"))))
 
 
 def error_after(event: bytes, before: bytes) -> bytes:

@@ -56,6 +56,11 @@ class DoorCall:
             asked = door.read(scope, body)
         else:
             asked = await asyncio.to_thread(door.read, scope, body)
+        await self.answer(asked, scope, receive, send)
+
+    async def answer(self, asked: Asked, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request whose body has been read. Raises as a call does."""
+        door = self._door
         caller_of(scope).demand(asked.model)
         cache = cache_of(scope, asked)
         if cache is None:

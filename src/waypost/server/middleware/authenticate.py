@@ -1,4 +1,4 @@
-"""Every path but the open ones asks for a key, if the settings have any."""
+"""Every path but the open ones asks for a key, if there are any."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final
 
 from starlette.types import Scope
 
-from waypost.errors import AuthenticationRequired, TooManyFailedKeys
+from waypost.errors import AuthenticationRequired, ServerBusy, TooManyFailedKeys
 from waypost.server.application import ServedApplication
 from waypost.server.callers import set_caller
 
@@ -15,21 +15,25 @@ OPEN: Final = frozenset({"/", "/health", "/ready", "/docs", "/openapi.json"})
 OPEN_PREFIX: Final = "/assets/"
 
 
+def is_open(path: str) -> bool:
+    """May anybody see it, whatever keys there are?"""
+    return path in OPEN or path.startswith(OPEN_PREFIX)
+
+
 class Authenticate:
-    """401 `authentication_required`; the caller is noted in the scope."""
+    """401 `authentication_required`, 503 while keys cannot be read; the caller is noted in the scope."""
 
     def __init__(self, served: ServedApplication) -> None:
         self._served = served
 
-    def refusal(self, scope: Scope) -> AuthenticationRequired | TooManyFailedKeys | None:
+    def refusal(self, scope: Scope) -> AuthenticationRequired | TooManyFailedKeys | ServerBusy | None:
         """None: the request may come in."""
         callers = self._served.callers
-        path = scope["path"]
         # A browser's preflight can carry no key; it is answered before any handler.
-        if callers.open_to_all or path in OPEN or path.startswith(OPEN_PREFIX):
+        if callers.open_to_all or is_open(scope["path"]):
             return None
         try:
             set_caller(scope, callers.identify(scope))
-        except (AuthenticationRequired, TooManyFailedKeys) as error:
+        except (AuthenticationRequired, TooManyFailedKeys, ServerBusy) as error:
             return error
         return None

@@ -11,17 +11,18 @@ import hmac
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from waypost.errors import AuthenticationRequired
-from waypost.server.callers import set_caller
+from waypost.server.callers import UnknownKey, set_caller
 from waypost.server.envelope import error_reply
 from waypost.server.middleware.headers import header_value
 from waypost.server.peers import CALLER, TOKEN
 from waypost.server.serving import Serving
 
 _FROM_PEER = "from_peer"
+_GONE = "The caller's key is not one of this server's any more."
 
 
 class FromPeer:
-    """401 `authentication_required` without the token, or for a caller whose key a reload has just taken away."""
+    """401 `authentication_required` without the token, or for a caller whose key has just been taken away."""
 
     def __init__(self, app: ASGIApp, served: Serving, token: str) -> None:
         self.app = app
@@ -40,8 +41,10 @@ class FromPeer:
         """None: the request may come in."""
         shown = (header_value(scope, TOKEN.encode()) or "").encode()
         caller = self._served.callers.named(header_value(scope, CALLER.encode()) or "")
-        if not hmac.compare_digest(shown, self._token) or caller is None:
-            return AuthenticationRequired("The caller's key is not one of this server's any more.")
+        if not hmac.compare_digest(shown, self._token):
+            return AuthenticationRequired(_GONE)
+        if caller is None:
+            return UnknownKey(_GONE)
         set_caller(scope, caller)
         scope["state"][_FROM_PEER] = True
         return None

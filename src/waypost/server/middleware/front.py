@@ -15,10 +15,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from waypost.errors import WaypostError
 from waypost.gateway.call_record import begin_record, current_record, end_record, note_failure
 from waypost.gateway.overload import Admission
-from waypost.server.callers import caller_of
+from waypost.server.callers import UnknownKey, caller_of
 from waypost.server.envelope import error_reply
 from waypost.server.lifecycle import Lifecycle
 from waypost.server.middleware.access_log import AccessLog, Reply
+from waypost.server.middleware.authenticate import is_open
 from waypost.server.middleware.body_limit import BodyLimit
 from waypost.server.middleware.boundary import Boundary, told
 from waypost.server.middleware.cors import Cors
@@ -52,6 +53,7 @@ class Front:
         shares: bool = True,
     ) -> None:
         self._app = app
+        self._served = served
         self._log = AccessLog(served)
         self._strangers = strangers
         self._callers = callers
@@ -83,6 +85,8 @@ class Front:
     async def _answer(self, scope: Scope, receive: Receive, reply: Reply) -> None:
         # Before all that may refuse, so that the refusal is in the caller's dialect.
         note_dialect(scope)
+        if not self._served.callers.are_read and not is_open(scope["path"]):
+            await self._served.callers.until_read()
         # Before anything is done or told; a refused page gets no CORS headers.
         refusal = _refusal(self._strangers, scope)
         if refusal is not None:
@@ -102,6 +106,8 @@ class Front:
     async def _known(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Within CORS: a preflight carries no key.
         refusal = _refusal(self._callers, scope)
+        if isinstance(refusal, UnknownKey) and await self._served.callers.look_again():
+            refusal = _refusal(self._callers, scope)
         if refusal is not None:
             await error_reply(refusal, scope)(scope, receive, send)
             return

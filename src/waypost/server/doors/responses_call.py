@@ -1,0 +1,63 @@
+"""The ASGI application at /v1/responses: where answers are stored, requests may lean on them and have theirs stored.
+
+A request that does neither passes straight to its door, as all of them do where nothing is stored.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from waypost.codecs.openai_responses.retelling import Identity
+from waypost.ledger.stored_responses import StoredResponses
+from waypost.providers.asked import Asked
+from waypost.server.application import served_in
+from waypost.server.body import off_loop_if_large, read_whole
+from waypost.server.callers import caller_of
+from waypost.server.doors.going_on import Wish, going_on
+from waypost.server.doors.keeping import Keeper, Keeping, KeepingSend
+from waypost.server.doors.openai_responses import OPENAI_RESPONSES, references_items
+from waypost.server.doors.serve import DoorCall
+from waypost.server.ids import new_response_id
+
+_DOOR: Final = DoorCall(OPENAI_RESPONSES)
+
+
+class ResponsesCall:
+    """See DoorCall."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request. Raises what went wrong before the first bytes of the answer."""
+        try:
+            body = await read_whole(receive)
+        except ClientDisconnect:
+            return
+        asked = await off_loop_if_large(len(body), lambda: OPENAI_RESPONSES.read(scope, body))
+        caller_of(scope).demand(asked.model)
+        store = served_in(scope).stores.responses
+        keeping = None if store is None else await _keeping(asked, store, scope)
+        if keeping is None:
+            await _DOOR.answer(asked, scope, receive, send)
+        else:
+            asked, kept = keeping
+            await _DOOR.answer(asked, scope, receive, KeepingSend(send, kept))
+
+
+async def _keeping(asked: Asked, store: StoredResponses, scope: Scope) -> tuple[Asked, Keeping] | None:
+    """What to ask in the request's place, and what to do with the answer. None: nothing is or was to be stored."""
+    written = asked.written
+    if written is None:
+        return None
+    members = written.seen.members
+    wish = Wish.of(members, by_default=store.by_default)
+    if not wish.keeps and wish.previous is None and not references_items(members):
+        return None
+    made = await going_on(asked, written, wish, store, scope)
+    caller, signatures = caller_of(scope), served_in(scope).stores.signatures
+    if signatures is not None:
+        for known in made.signatures:
+            signatures.put_back(caller.name, known)
+    identity = Identity(new_response_id(), wish.previous, wish.keeps, wish.sealed)
+    return made.asked, Keeping(Keeper(store, caller, signatures), identity, made)

@@ -1,0 +1,173 @@
+"""The keys of the database in memory: read when the server starts, and anew whenever they change.
+
+A thread asks the database twice a second whether they have; nobody who calls waits for that. The invariant: what is
+looked up is one whole reading, swapped by one assignment. While the database is away the last reading holds; before
+the first one nobody gets in by it, and the server counts as one that has keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias
+
+from waypost.ledger.books import now_ms
+from waypost.server.callers import Caller
+from waypost.store.lazy import LazyDatabase
+
+logger = logging.getLogger("waypost.server")
+
+INTERVAL_S: Final = 0.5
+"""A change is in force everywhere after that, and the time that reading takes."""
+SOONEST_S: Final = 0.1
+"""How soon after one look another may be had for the sake of a key that is not known yet."""
+SLOW_S: Final = 3.0
+"""A look that takes longer is like one that fails."""
+LONGEST_WAIT_S: Final = 15.0
+"""How long a request waits for the first reading."""
+Status: TypeAlias = Literal["ready", "loading", "stale", "unavailable"]
+AWAY: Final[Mapping[Status, str]] = {
+    "loading": "The keys in the database are being read.",
+    "stale": "The database does not answer: the keys that were known go on being good, and changes are not seen.",
+    "unavailable": "The database does not answer: only the keys of the settings file are known.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKeys:
+    """One reading. `revision` None: there was none yet."""
+
+    revision: int | None = None
+    any_made: bool = True
+    """Has there ever been a key?"""
+    by_digest: Mapping[bytes, Caller] = field(default_factory=dict)
+    by_name: Mapping[str, Caller] = field(default_factory=dict)
+
+
+class KeyWatch:
+    """Reads the keys of one database. `known` may be used in any thread; `look` blocks."""
+
+    def __init__(self, database: LazyDatabase, interval_s: float = INTERVAL_S) -> None:
+        self.known = KnownKeys()
+        self._database = database
+        self._interval_s = interval_s
+        self._thread: threading.Thread | None = None
+        self._end = threading.Event()
+        self._turn = threading.Lock()
+        self._first: Future[None] = Future()
+        self._looked_at = float("-inf")
+        self._is_looking = False
+        self._failed = False
+        self._asking = asyncio.Lock()
+
+    @property
+    def is_read(self) -> bool:
+        """Has there been a reading?"""
+        return self.known.revision is not None
+
+    @property
+    def status(self) -> Status:
+        """How far what is known can be relied on."""
+        away = self._failed or self._is_slow()
+        if self.is_read:
+            return "stale" if away else "ready"
+        return "unavailable" if away else "loading"
+
+    @property
+    def detail(self) -> str:
+        """What the status means, empty if all is well."""
+        return AWAY.get(self.status, "")
+
+    def start(self) -> None:
+        """Begin to watch, if it has not begun."""
+        if self._thread is None or not self._thread.is_alive():
+            self._end = threading.Event()
+            self._thread = threading.Thread(target=self._watch, args=(self._end,), name="keys", daemon=True)
+            self._thread.start()
+
+    async def stop(self) -> None:
+        """End the watch; a database that hangs is not waited for."""
+        self._end.set()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, 1.0)
+
+    async def until_read(self) -> None:
+        """Wait for the first reading, or for its failure."""
+        if not self.is_read:
+            self.start()
+            first = asyncio.wrap_future(self._first)
+            await asyncio.wait([first], timeout=LONGEST_WAIT_S)
+
+    async def look_again(self) -> bool:
+        """Look now, for somebody who shows a key that is not known. True: there is something new.
+
+        All who ask at once share one look; one that began before they asked would not do.
+        """
+        before, asked_at = self.known, time.monotonic()
+        async with self._asking:
+            if self._looked_at < asked_at and not self._is_slow():
+                await asyncio.sleep(self._looked_at + SOONEST_S - time.monotonic())
+                await asyncio.to_thread(self.look, SLOW_S)
+        return self.known is not before
+
+    def look(self, patience_s: float = -1) -> None:
+        """Read the keys anew if they have changed; if that fails what is known stays, and the log says why.
+
+        `patience_s`: how long to wait for a look that is under way; -1: until it is over.
+        """
+        if not self._turn.acquire(timeout=patience_s):
+            return
+        self._looked_at, self._is_looking = time.monotonic(), True
+        try:
+            self.known = self._read()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the watch goes on with what is known
+            self._note_failure(error)
+        else:
+            self._note_success()
+        finally:
+            self._is_looking = False
+            self._turn.release()
+            if not self._first.done():
+                self._first.set_result(None)
+
+    def _watch(self, end: threading.Event) -> None:
+        self.look()
+        while not end.wait(self._interval_s):
+            self.look()
+
+    def _read(self) -> KnownKeys:
+        if not self._database.is_there():
+            return self.known if self.known.revision == 0 else KnownKeys(0, any_made=False)
+        from waypost.ledger.keys import has_keys, load_accounts, revision
+
+        with self._database.open().read() as connection:
+            number = revision(connection)
+            if number == self.known.revision:
+                return self.known
+            credentials = load_accounts(connection, now_ms())
+            any_made = bool(credentials) or has_keys(connection)
+        callers = {
+            digest: Caller(each.account.key_id, each.account, each.valid_until_ms)
+            for digest, each in credentials.items()
+        }
+        # A key that is being rotated is in there twice, under one name.
+        return KnownKeys(number, any_made, callers, {caller.name: caller for caller in callers.values()})
+
+    def _is_slow(self) -> bool:
+        return self._is_looking and time.monotonic() - self._looked_at > SLOW_S
+
+    def _note_failure(self, error: Exception) -> None:
+        if not self._failed:
+            self._failed = True
+            what, *_ = str(error).splitlines() or [""]
+            logger.error("%s (%s: %s)", self.detail, type(error).__name__, what)
+
+    def _note_success(self) -> None:
+        if self._failed:
+            logger.warning("the keys in the database are read again")
+        self._failed = False
