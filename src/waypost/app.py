@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from waypost.catalogue.configured import price_book
 from waypost.errors import ConfigurationError
@@ -39,9 +39,6 @@ from waypost.settings import (
 )
 from waypost.settings.server import is_exposed
 from waypost.store.lazy import LazyDatabase
-
-if TYPE_CHECKING:
-    from waypost.store.database import Database
 
 logger = logging.getLogger("waypost.server")
 
@@ -100,7 +97,7 @@ def build(settings: Settings, before: Application | None = None) -> Application:
     if before is not None:
         gateway.take_over(before.gateway)
         callers = before.callers if settings.keys == before.settings.keys else callers
-    stores = stores_of(settings, before)
+    stores = stores_of(settings, before, database)
     return Application(settings, RoutedAIService(gateway), gateway, callers, stores, database, providers)
 
 
@@ -118,8 +115,8 @@ def _reads_a_file(provider: ProviderSettings) -> bool:
     return any(getattr(provider, key, None) is not None for key in ("api_key_file", "credentials_file"))
 
 
-def stores_of(settings: Settings, before: Application | None = None) -> Stores:
-    """What a process with these settings keeps from one request to another.
+def stores_of(settings: Settings, before: Application | None = None, database: LazyDatabase | None = None) -> Stores:
+    """What a process with these settings keeps from one request to another; `database` None: it opens one itself.
 
     All that was kept before stays, but for the answers of routes that have changed.
     """
@@ -129,30 +126,18 @@ def stores_of(settings: Settings, before: Application | None = None) -> Stores:
     if before is not None:
         return replace(before.stores, caches=_caches(settings, before), provider_storage=storing)
     server = settings.server
-    database = DatabaseThreads(lambda: _database(settings)) if settings.ledger.enabled else None
+    place = database or LazyDatabase(settings)
+    threads = DatabaseThreads(place.open) if settings.ledger.enabled else None
     return Stores(
         idempotency=_idempotency(server),
         streams=_streams(server),
         signatures=SignatureStore(MOST_SIGNED_CALLS, SIGNED_CALLS_BYTES),
         caches=_caches(settings),
         stories=StoryBook(server.explain_records),
-        responses=None if database is None else _responses(settings.ledger, database),
+        responses=None if threads is None else _responses(settings.ledger, threads),
         provider_storage=storing,
-        database=database,
+        database=threads,
     )
-
-
-def _database(settings: Settings) -> Database:
-    """Opened when a request first needs it, so that the start does not wait for SQLAlchemy."""
-    from waypost.store.database import Database, database_url
-    from waypost.store.tables import metadata
-
-    configured = settings.database_url
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    database = Database(database_url(configured.get_secret_value() if configured else None, settings.data_dir))
-    with database.write() as connection:
-        metadata.create_all(connection)
-    return database
 
 
 def _responses(ledger: LedgerSettings, database: DatabaseThreads) -> StoredResponses | None:

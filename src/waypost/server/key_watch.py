@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
+from waypost.errors import WaypostError
 from waypost.ledger.books import now_ms
 from waypost.server.callers import Caller
 from waypost.store.lazy import LazyDatabase
@@ -164,8 +165,15 @@ class KeyWatch:
     def _note_failure(self, error: Exception) -> None:
         if not self._failed:
             self._failed = True
-            what, *_ = str(error).splitlines() or [""]
-            logger.error("%s (%s: %s)", self.detail, type(error).__name__, what)
+            logger.error("%s %s", self.detail, self._words(error))
+
+    def _words(self, error: Exception) -> str:
+        from waypost.store.database import DatabaseError
+        from waypost.store.troubles import trouble
+
+        if isinstance(error, DatabaseError):
+            return str(trouble(error, self._database.url))
+        return str(error) if isinstance(error, WaypostError) else f"{type(error).__name__}: {error}".partition("\n")[0]
 
     def _note_success(self) -> None:
         if self._failed:
