@@ -21,6 +21,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 from sqlalchemy.dialects import postgresql
 
@@ -61,6 +62,12 @@ def _limits() -> list[Column[Any]]:
         Column("warn_at", _JSON),
         Column("require_pricing", Boolean, nullable=False),
     ]
+
+
+def _by_time(column: str, where: str | None = None) -> Index:
+    """For the log: the requests with one value, by time. `where` leaves out what nobody asks for, or finds anyway."""
+    only, name = None if where is None else text(where), f"ix_requests_{column}_started_at_ms"
+    return Index(name, column, "started_at_ms", sqlite_where=only, postgresql_where=only)
 
 
 def _counts() -> list[Column[int]]:
@@ -132,7 +139,7 @@ requests: Final = Table(
     metadata,
     _id(),
     _text("request_id", 128, needed=True, index=True),
-    _number("started_at_ms", needed=True),
+    _number("started_at_ms", needed=True, index=True),
     _text("project_id", 64),
     _text("key_id", 64),
     _text("end_user"),
@@ -153,12 +160,32 @@ requests: Final = Table(
     _number("total_ms"),
     _text("cache", 16),
     Column("tags", _JSON),
-    Index("ix_requests_started_at_ms_id", "started_at_ms", "id"),
-    Index("ix_requests_project_id_started_at_ms_id", "project_id", "started_at_ms", "id"),
-    Index("ix_requests_key_id_started_at_ms_id", "key_id", "started_at_ms", "id"),
+    _by_time("project_id"),
+    _by_time("key_id"),
+    _by_time("end_user", "end_user IS NOT NULL"),
+    _by_time("route"),
+    _by_time("provider"),
+    _by_time("model"),
+    _by_time("end_state", "end_state <> 'answered'"),
+    _by_time("status", "status <> 200"),
+    _by_time("error_code", "error_code IS NOT NULL"),
+    Index("ix_requests_cost_micro_usd", "cost_micro_usd"),
+    Index("ix_requests_total_ms", "total_ms"),
 )
 """One row a request. `request_id` is what the caller was told, and may be his own; `end_state` is answered, failed,
-caller_left or unknown (the process died before the request's end); cost NULL: of an attempt no price is known."""
+caller_left or unknown (the process died before the request's end); cost NULL: of an attempt no price is known.
+
+Which index pays is measured: benchmarks/request_log. Where several rows have one time, their ids are sorted anew."""
+
+tag_slots: Final = Table(
+    "tag_slots",
+    metadata,
+    Column("tag", BigInteger, primary_key=True, autoincrement=False),
+    Column("slot", BigInteger, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+"""In which ten minutes a tag was on some request: where to look for it. `tag` is 64 bits of a hash of name=value,
+`slot` the time in ten minutes since 1970. A row may outlive the request; it holds nothing of it."""
 
 attempts: Final = Table(
     "attempts",
@@ -259,6 +286,18 @@ journal_files: Final = Table(
 )
 """How far each journal file is in the database, in bytes: written in the transaction that writes its records."""
 
+unfinished_attempts: Final = Table(
+    "unfinished_attempts",
+    metadata,
+    _id("attempt_id"),
+    _text("entry_id", 64, needed=True, index=True),
+    _text("holder", 64, needed=True, index=True),
+    _number("started_at_ms", needed=True, index=True),
+    Column("record", LargeBinary, nullable=False),
+)
+"""Attempts that are open, or whose request is: what the journal said at their begin, and the process they are of. If it
+dies they are closed by this. A row goes when its attempt and its request have ended."""
+
 audit: Final = Table(
     "audit",
     metadata,
@@ -272,6 +311,18 @@ audit: Final = Table(
     Column("after", _JSON),
 )
 """Each change of what is administered: who, what, as it was, as it is."""
+
+upkeep: Final = Table(
+    "upkeep",
+    metadata,
+    _text("task", 64, needed=True, primary_key=True),
+    _text("holder", 64),
+    _number("held_until_ms"),
+    _number("started_at_ms"),
+    _number("ended_at_ms"),
+    Column("report", _JSON),
+)
+"""Tasks that one process at a time does, such as "retention": who does it now and until when, and how it went last."""
 
 stored_responses: Final = Table(
     "stored_responses",
