@@ -95,7 +95,7 @@ class Administrator:
     def look(self) -> None:
         """Others see a change within a second; who made it may use it at once."""
         if self.callers.watch is not None:
-            self.callers.watch.look()
+            self.callers.watch.look_soon()
 
 
 async def administrator(request: Request) -> Administrator:
