@@ -44,12 +44,17 @@ def described(connection: Connection) -> dict[str, Any]:
         name: (
             [(column["name"], str(column["type"]), column["nullable"]) for column in inspector.get_columns(name)],
             inspector.get_pk_constraint(name),
-            sorted(inspector.get_indexes(name), key=lambda index: str(index["name"])),
+            sorted((_plain(index) for index in inspector.get_indexes(name)), key=lambda index: str(index["name"])),
             inspector.get_unique_constraints(name),
         )
         for name in inspector.get_table_names()
         if name != "alembic_version"
     }
+
+
+def _plain(index: Any) -> dict[str, Any]:
+    """An index with its rows' condition as text: as an object it is equal to nothing but itself."""
+    return {**index, "dialect_options": {name: str(told) for name, told in index.get("dialect_options", {}).items()}}
 
 
 # How the schema comes to be
