@@ -25,7 +25,8 @@
     │   ├── TooManyFailedKeys       429  wrong keys in a row from one address
     │   └── UnsupportedFeature      422  valid, but this provider or build cannot do it
     ├── ServerBusy                  503  shutting down or overloaded
-    │   └── DatabaseUnavailable     503  away, full, read-only or damaged
+    │   ├── DatabaseUnavailable     503  away, full, read-only or damaged
+    │   └── JournalFull             503  a call could not be written down, so it is not made
     ├── ModelError                  a local model file: missing, damaged, no room for it
     ├── ProviderError               theirs, or the network's on the way there
     │   ├── ProviderBadRequest      the provider found the request invalid
@@ -278,6 +279,12 @@ class DatabaseUnavailable(ServerBusy):
 
     code = "database_unavailable"
     advice = "Send the request again in a moment."
+
+
+class JournalFull(ServerBusy):
+    """A call cannot be written down before it is made, so it is not made: the disk or the journal's limit is reached."""
+
+    code = "journal_full"
 
 
 class ModelError(WaypostError):

@@ -286,6 +286,18 @@ journal_files: Final = Table(
 )
 """How far each journal file is in the database, in bytes: written in the transaction that writes its records."""
 
+unfinished_attempts: Final = Table(
+    "unfinished_attempts",
+    metadata,
+    _id("attempt_id"),
+    _text("entry_id", 64, needed=True, index=True),
+    _text("holder", 64, needed=True, index=True),
+    _number("started_at_ms", needed=True, index=True),
+    Column("record", LargeBinary, nullable=False),
+)
+"""Attempts that are open, or whose request is: what the journal said at their begin, and the process they are of. If it
+dies they are closed by this. A row goes when its attempt and its request have ended."""
+
 audit: Final = Table(
     "audit",
     metadata,
