@@ -29,6 +29,7 @@ from waypost.ledger.rows import (
     unknown_end_row,
 )
 from waypost.ledger.subjects import Spend
+from waypost.ledger.tag_slots import note_slot, slots_of
 from waypost.ledger.totals import Totals, daily_rows, spend_rows
 from waypost.store.database import Database
 from waypost.store.tables import attempts, requests, unfinished_attempts
@@ -181,6 +182,9 @@ class Posting:
             found = stored.get(entry_id, [])
             rows.append({**unknown_end_row(opened, found), **sums(found)})
         self._many.run(statements.upsert_request, rows)
+        tagged = [(ended.started_at_ms, ended.tags) for ended in self._ended.values()]
+        tagged += [(opened.request_started_at_ms, opened.tags) for opened in abandoned.values()]
+        self._many.run(note_slot, slots_of(tagged))
         self._many.run(statements.sum_again, [{"id": key, **sums(stored.get(key, ()))} for key in sorted(again)])
         self._over.update((row["id"], row["route"]) for row in rows)
 
