@@ -282,7 +282,7 @@ class DatabaseUnavailable(ServerBusy):
 
 
 class JournalFull(ServerBusy):
-    """A call cannot be written down before it is made, so it is not made: the disk or the journal's limit is reached."""
+    """A call cannot be written down before it is made, so it is not: the disk or the journal's limit is reached."""
 
     code = "journal_full"
 

@@ -41,12 +41,12 @@ class Stores:
     responses: StoredResponses | None = None
     provider_storage: frozenset[str] = frozenset()
     """The names that lead to a route whose provider may store what is stored here."""
-    database: DatabaseThreads | None = None
+    threads: DatabaseThreads | None = None
     """Through which requests reach what is in the database."""
 
     def close(self) -> None:
         """Stop what goes on without a caller."""
         if self.streams is not None:
             self.streams.close()
-        if self.database is not None:
-            self.database.close()
+        if self.threads is not None:
+            self.threads.close()

@@ -64,7 +64,7 @@ class StoredResponses:
         return now_ms + self._days * DAY_MS
 
     async def keep(self, stored: StoredResponse, item_ids: Collection[str]) -> None:
-        """Keep an answer; `item_ids` are those of its input and output. Raises DatabaseUnavailable: it is not kept then."""
+        """Keep an answer; `item_ids` are those of its input and output. Raises DatabaseUnavailable: it is not kept."""
         from waypost.ledger import response_rows as rows
 
         await self._threads.write(lambda connection, _: rows.insert(connection, stored, item_ids))

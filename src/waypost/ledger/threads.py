@@ -17,7 +17,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
-from waypost.errors import DatabaseUnavailable, WaypostError
+from waypost.errors import DatabaseUnavailable, RequestError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -39,7 +39,7 @@ logger = logging.getLogger("waypost.server")
 
 
 class DatabaseThreads:
-    """Threads around one database, which is opened when it is first needed. `clock` is in seconds."""
+    """Threads around one database. `open_database` is called for each transaction, in a thread. `clock`: seconds."""
 
     def __init__(
         self,
@@ -51,8 +51,6 @@ class DatabaseThreads:
         self._open = open_database
         self._within_s = within_s
         self._clock = clock
-        self._opening = threading.Lock()
-        self._database: Database | None = None
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._waiting = 0
@@ -85,8 +83,6 @@ class DatabaseThreads:
         self._closed = True
         for _ in self._threads:
             self._jobs.put(None)
-        if self._database is not None:
-            self._database.close()
 
     async def _run(self, transact: Callable[[Database, _Ticket], ResultT]) -> ResultT:
         if self._closed or self._waiting >= MOST_WAITING or self._clock() < self._away_until_s:
@@ -118,7 +114,7 @@ class DatabaseThreads:
             done.cancel()
             return
         try:
-            result = transact(self._opened(), ticket)
+            result = transact(self._open(), ticket)
         except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
             failure = self._told(error)
             with suppress(Exception):
@@ -127,23 +123,17 @@ class DatabaseThreads:
             with suppress(Exception):
                 done.set_result(result)
 
-    def _opened(self) -> Database:
-        with self._opening:
-            if self._database is None:
-                self._database = self._open()
-            return self._database
-
     def _told(self, error: BaseException) -> BaseException:
-        """The error as whoever waits gets it."""
+        """The error as whoever waits gets it: what is wrong with the database is no fault of his."""
         from sqlalchemy import exc
 
-        if isinstance(error, WaypostError) or not isinstance(error, exc.SQLAlchemyError | _GivenUp):
+        if isinstance(error, RequestError):
             return error
         if isinstance(error, exc.OperationalError | exc.InterfaceError | exc.TimeoutError):
             self._note_away(type(error).__name__)
-        elif isinstance(error, exc.SQLAlchemyError):
-            # Not the text, which repeats what was to be written.
-            logger.error("the database refused a statement: %s", type(error).__name__)
+        elif not isinstance(error, _GivenUp):
+            # SQLAlchemy's own text hides what was to be written.
+            logger.error("a transaction failed", exc_info=error)
         told = _away()
         told.__cause__ = error
         return told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -133,6 +134,8 @@ def create_app(application: ServedApplication | Serving, peers: Peers | None = N
         # Built now, so that wrong settings stop the start and not the first request.
         _built = served.manager
         served.callers.start()
+        if served.ledger is not None:
+            await asyncio.to_thread(served.ledger.start)
         meter = LagMeter(admission)
         meter.start()
         try:
