@@ -30,7 +30,7 @@ SCRIPT: Mapping[str, Any] = {
 def settings(simulator: Simulator, database: Database | None) -> dict[str, Any]:
     """One target, asked once: a crash is not to be covered up by a retry."""
     told: dict[str, Any] = {
-        "server": {"log_level": "error"},
+        "server": {"log_level": "warning"},
         "providers": {"simulated": {"kind": "openai", "api_key": "any", "base_url": simulator.openai_url}},
         "routes": {"default": {"targets": [f"simulated/{MODEL}"], "policy": {"max_attempts": 1, "recover": False}}},
     }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from textwrap import dedent, indent
+
+import pytest
 
 from waypost.store.database import Database
 from waypost.store.migrate import newest
@@ -39,6 +42,13 @@ class Planted:
         text = f"import sqlalchemy as sa\nfrom alembic import op\n\n{head}\n\ndef upgrade() -> None:\n"
         (self.folder / f"schema_{number:04}.py").write_text(text + indent(dedent(body).strip(), "    ") + "\n")
         return number
+
+    def be_the_code(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have this process be of the version that knows them: its folder of versions holds them too."""
+        everything = self.folder.with_name("versions")
+        shutil.copytree(VERSIONS, everything, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(self.folder, everything, dirs_exist_ok=True)
+        monkeypatch.setattr("waypost.store.migrations.VERSIONS", everything)
 
     def start(self, database: Database) -> subprocess.Popen[str]:
         """A process that upgrades the database and ends."""

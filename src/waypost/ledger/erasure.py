@@ -29,6 +29,7 @@ from waypost.store.tables import (
     requests,
     spend,
     stored_responses,
+    unfinished_attempts,
 )
 
 DELETED: Final = "project.delete"
@@ -136,7 +137,8 @@ def _add_totals_to_nobody_s(database: Database, project_ids: Ids) -> None:
 
 ERASED: Final[Mapping[Table, Eraser]] = {
     **{
-        table: _by_project(table) for table in (keys, requests, attempts, bodies, stored_responses, idempotency_answers)
+        table: _by_project(table)
+        for table in (keys, requests, attempts, unfinished_attempts, bodies, stored_responses, idempotency_answers)
     },
     daily_totals: _add_totals_to_nobody_s,
     spend: _by_subject(spend),

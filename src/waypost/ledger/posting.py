@@ -126,9 +126,10 @@ class Posting:
         return opened.entry_id if opened is not None else attempt_id.rpartition(".")[0]
 
     def _begin_attempts(self) -> None:
-        for attempt_id, opened in self._opened.items():
-            if attempt_id not in self._rows:
-                self._begin_attempt(attempt_id, opened)
+        for some in self._many.slices(list(self._opened.items())):
+            for attempt_id, opened in some:
+                if attempt_id not in self._rows:
+                    self._begin_attempt(attempt_id, opened)
         for attempt_id, closed in self._closed.items():
             if attempt_id not in self._rows:
                 # Its begin was lost to damage; what it cost must not be.
@@ -152,17 +153,20 @@ class Posting:
 
     def _close_attempts(self) -> None:
         routes = self._load_routes()
-        for attempt_id, closed in self._closed.items():
-            row, totals = self._rows[attempt_id], self._totals[self._holders[attempt_id]]
-            if row["outcome"] not in _REOPENED or row["outcome"] == closed.outcome:
-                continue
-            route = routes.get(row["entry_id"])
-            if row["outcome"] != "open":
-                totals.add(row, route, -1)
-            row.update(closed_values(row, closed))
-            totals.add(row, route)
-            if attempt_id not in self._new:
-                self._changed[attempt_id] = row
+        for some in self._many.slices(list(self._closed.items())):
+            for attempt_id, closed in some:
+                row = self._rows[attempt_id]
+                if row["outcome"] in _REOPENED and row["outcome"] != closed.outcome:
+                    self._close_attempt(row, closed, routes.get(row["entry_id"]))
+
+    def _close_attempt(self, row: Row, closed: AttemptClosed, route: str | None) -> None:
+        totals = self._totals[self._holders[closed.attempt_id]]
+        if row["outcome"] != "open":
+            totals.add(row, route, -1)
+        row.update(closed_values(row, closed))
+        totals.add(row, route)
+        if closed.attempt_id not in self._new:
+            self._changed[closed.attempt_id] = row
 
     def _write_attempts(self) -> None:
         self._many.run(statements.insert_attempt, [self._rows[attempt_id] for attempt_id in self._new])
@@ -177,16 +181,18 @@ class Posting:
         # Most requests end in the company of all their attempts.
         self._elsewhere = {key for key, ended in self._ended.items() if len(here.get(key, ())) != ended.attempts}
         stored = {**here, **self._stored_attempts(self._elsewhere.union(abandoned, again))}
-        rows = [{**ended_row(ended), **sums(stored.get(key, ()))} for key, ended in self._ended.items()]
+        rows = []
+        for some in self._many.slices(list(self._ended.items())):
+            rows += [{**ended_row(ended), **sums(stored.get(key, ()))} for key, ended in some]
         for entry_id, opened in abandoned.items():
             found = stored.get(entry_id, [])
             rows.append({**unknown_end_row(opened, found), **sums(found)})
         self._many.run(statements.upsert_request, rows)
-        tagged = [(ended.started_at_ms, ended.tags) for ended in self._ended.values()]
-        tagged += [(opened.request_started_at_ms, opened.tags) for opened in abandoned.values()]
-        self._many.run(note_slot, slots_of(tagged))
         self._many.run(statements.sum_again, [{"id": key, **sums(stored.get(key, ()))} for key in sorted(again)])
         self._over.update((row["id"], row["route"]) for row in rows)
+        tagged = [(each.started_at_ms, each.tags) for each in self._ended.values()]
+        tagged += [(each.request_started_at_ms, each.tags) for each in abandoned.values()]
+        self._many.run(note_slot, slots_of(tagged))
 
     def _stored_attempts(self, entries: Collection[str]) -> dict[str, list[Row]]:
         found: dict[str, list[Row]] = defaultdict(list)
@@ -203,6 +209,7 @@ class Posting:
                 "attempt_id": attempt_id,
                 "entry_id": self._rows[attempt_id]["entry_id"],
                 "holder": self._holders[attempt_id],
+                "project_id": self._rows[attempt_id]["project_id"],
                 "started_at_ms": opened.started_at_ms,
                 "record": encode(opened),
             }

@@ -61,9 +61,9 @@ class Scan:
     consumed: int = 0
 
 
-def scan(data: bytes, mark: bytes, *, limit: int, start: int = 0) -> Scan:
-    """Up to `limit` frames from `start` on. What follows the last sound frame is left: it may be still in writing."""
-    view, found, at = memoryview(data), Scan(consumed=start), start
+def scan(data: bytes, mark: bytes, found: Scan, *, limit: int) -> None:
+    """Go on until there are `limit` frames. What follows the last sound one is left: it may be still in writing."""
+    view, at = memoryview(data), found.consumed
     while len(found.frames) < limit:
         end = _end_of_frame(data, view, mark, at)
         if end is None:
@@ -75,7 +75,6 @@ def scan(data: bytes, mark: bytes, *, limit: int, start: int = 0) -> Scan:
             continue
         found.frames.append((at + FRAME_BYTES, end))
         found.consumed = at = end
-    return found
 
 
 def is_cut_short(data: bytes, mark: bytes) -> bool:

@@ -83,7 +83,7 @@ def read(path: Path, offset: int, *, limit: int, is_final: bool, pause: Callable
             file.seek(offset)
             data = file.read(min(length, size - offset)) if size > offset else b""
             reaches_end = offset + len(data) >= size
-            scanned = scan(data, mark, limit=limit)
+            scanned = _scan(data, mark, limit, pause)
             if scanned.frames or reaches_end:
                 break
             length *= 4
@@ -108,6 +108,15 @@ def set_aside(path: Path, start: int, end: int) -> Gap:
     gap = Gap(path.name, start, end, "refused")
     _copy(path.parent, gap, data)
     return gap
+
+
+def _scan(data: bytes, mark: bytes, limit: int, pause: Callable[[], None]) -> Scan:
+    found, before = Scan(), -1
+    while before < len(found.frames) < limit:
+        before = len(found.frames)
+        scan(data, mark, found, limit=min(limit, before + PAUSE_RECORDS))
+        pause()
+    return found
 
 
 def _take(found: Slice, folder: Path, data: bytes, offset: int, scanned: Scan, pause: Callable[[], None]) -> None:

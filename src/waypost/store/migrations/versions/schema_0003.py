@@ -1,4 +1,4 @@
-"""Schema 3: attempts whose end is not in the journal yet wait in a table of their own."""
+"""Schema 3: what is kept of attempts that are under way, so that they can be closed if their process dies."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ revision = "0003"
 down_revision = "0002"
 oldest_code = 1
 
+INDEXED = ("entry_id", "holder", "project_id", "started_at_ms")
+
 
 def upgrade() -> None:
-    """Old code made rows of them at once, with the outcome open; whoever closes them finds them in either place."""
+    """A row for each attempt that has not ended, or whose request has not."""
     op.create_table(
         "unfinished_attempts",
         sa.Column("attempt_id", sa.String(64), nullable=False),
         sa.Column("entry_id", sa.String(64), nullable=False),
         sa.Column("holder", sa.String(64), nullable=False),
+        sa.Column("project_id", sa.String(64)),
         sa.Column("started_at_ms", sa.BigInteger, nullable=False),
         sa.Column("record", sa.LargeBinary, nullable=False),
         sa.PrimaryKeyConstraint("attempt_id", name="pk_unfinished_attempts"),
     )
-    for column in ("entry_id", "holder", "started_at_ms"):
+    for column in INDEXED:
         op.create_index(f"ix_unfinished_attempts_{column}", "unfinished_attempts", [column])
