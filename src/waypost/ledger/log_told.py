@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from waypost.ledger.moments import told as told_moment
 from waypost.ledger.log_search import Row
+from waypost.ledger.moments import told as told_moment
 from waypost.ledger.request_log import WholeRequest
 
 MICRO: Final = 1_000_000
