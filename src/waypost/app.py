@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
@@ -70,7 +69,7 @@ class Application:
         self.stores.close()
         await self.manager.close()
         if self.ledger is not None:
-            await asyncio.to_thread(self.ledger.close)
+            await self.ledger.close()
         self.database.close()
 
     async def close_replaced(self, after: Application) -> None:
