@@ -1,4 +1,4 @@
-"""`waypost projects`, `keys` and `audit`, on both databases: what scripts get on standard output, and what people read."""
+"""`waypost projects`, `keys` and `audit`, on both databases: what scripts get on standard output, what people read."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
-
 from tests.cli.conftest import Waypost
+
 from waypost.ledger.books import now_ms
 from waypost.ledger.keys import load_accounts
 from waypost.store.database import Database
