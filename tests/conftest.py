@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
 import shutil
 import signal
 import tempfile
+
+import pytest
 
 pytest_plugins = ["tests.databases"]
 
@@ -18,3 +21,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 _DATA = tempfile.mkdtemp(prefix="waypost-tests-")
 os.environ["XDG_DATA_HOME"] = _DATA
 atexit.register(shutil.rmtree, _DATA, ignore_errors=True)
+_numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def _own_data_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test finds what another one left."""
+    monkeypatch.setenv("XDG_DATA_HOME", f"{_DATA}/{next(_numbers)}")
