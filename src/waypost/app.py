@@ -20,6 +20,7 @@ from waypost.gateway.signature_store import SignatureStore
 from waypost.gateway.stores import RouteCache, Stores
 from waypost.gateway.story import StoryBook
 from waypost.ledger.durable_answers import DurableAnswers
+from waypost.ledger.ledger import Ledger
 from waypost.ledger.stored_responses import StoredResponses
 from waypost.ledger.threads import DatabaseThreads
 from waypost.manager.routed import RoutedAIService
@@ -60,13 +61,16 @@ class Application:
     callers: Callers
     stores: Stores
     database: LazyDatabase
+    ledger: Ledger | None
     providers: Mapping[str, Provider] = field(default_factory=dict)
 
     async def close(self) -> None:
-        """Let go of connections and child processes."""
+        """Let go of connections, child processes and, when all calls are over, the ledger."""
         self.stores.close()
-        self.database.close()
         await self.manager.close()
+        if self.ledger is not None:
+            await self.ledger.close()
+        self.database.close()
 
     async def close_replaced(self, after: Application) -> None:
         """Close those providers that the application after it has not; one that fails does not keep others open."""
@@ -83,6 +87,8 @@ def build(settings: Settings, before: Application | None = None) -> Application:
     What is unchanged since `before` is taken over: providers with their connections, and what is known of targets.
     """
     names = (*settings.routes, *settings.aliases)
+    database = before.database if before else LazyDatabase(settings)
+    ledger = before.ledger if before else _ledger(settings, database)
     providers = create_providers(settings, _unchanged(settings, before) if before else {})
     gateway = Gateway(
         providers,
@@ -91,15 +97,20 @@ def build(settings: Settings, before: Application | None = None) -> Application:
         policies={name: _policy(settings, name) for name in names},
         shares={name: settings.shares(name) for name in names},
         prices=price_book(settings),
+        books=None if ledger is None else ledger.books,
     )
-    database = before.database if before else LazyDatabase(settings)
     watch = before.callers.watch if before else KeyWatch(database)
     callers = Callers(settings.keys, watch, may_open=not is_exposed(settings.server.host))
     if before is not None:
         gateway.take_over(before.gateway)
         callers = before.callers if settings.keys == before.settings.keys else callers
     stores = stores_of(settings, before, database)
-    return Application(settings, RoutedAIService(gateway), gateway, callers, stores, database, providers)
+    return Application(settings, RoutedAIService(gateway), gateway, callers, stores, database, ledger, providers)
+
+
+def _ledger(settings: Settings, database: LazyDatabase) -> Ledger | None:
+    """One over all reloads: what is configured of it counts from the start."""
+    return Ledger(settings, database, price_book(settings)) if settings.ledger.enabled else None
 
 
 def _unchanged(settings: Settings, before: Application) -> dict[str, Provider]:

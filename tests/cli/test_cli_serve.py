@@ -65,8 +65,10 @@ def test_an_address_of_another_machine_is_refused(host: str, told: str) -> None:
 
 def test_only_loopback_without_keys(waypost: Waypost) -> None:
     result = waypost("serve", "--host", "0.0.0.0")  # noqa: S104 - it is refused
-    told = 'Error: --host: server.host is "0.0.0.0". Without keys Waypost only listens on loopback; use 127.0.0.1\n'
-    assert (result.exit_code, result.stderr) == (3, told)
+    told = (
+        "Error: Without keys Waypost only listens on loopback, and 0.0.0.0 is not. Listen on 127.0.0.1, or make a key: "
+    )
+    assert (result.exit_code, result.stderr) == (3, f"{told}waypost keys create --admin\n")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "my-laptop.example"])  # noqa: S104 - refused

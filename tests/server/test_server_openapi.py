@@ -20,7 +20,7 @@ Client = Callable[..., TestClient]
 PATH = "/api/ai/generate"
 # Told by pages that do not exist, by keys that are not built yet, or never to a caller.
 NOT_OF_GENERATE = {"unknown_path", "method_not_allowed", "unknown_request", "configuration_error"}
-NOT_OF_GENERATE |= {"unknown_stream", "stream_expired"}
+NOT_OF_GENERATE |= {"unknown_stream", "stream_expired", "unknown_object", "conflict"}
 
 
 @pytest.fixture

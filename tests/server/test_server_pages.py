@@ -46,6 +46,8 @@ def test_ready_needs_one_provider_of_the_default_route(client: Client, scripted:
             "first": {"status": status, "detail": "", "default_route": True},
             "second": {"status": "unavailable", "detail": "Set OPENAI_API_KEY.", "default_route": False},
         },
+        "keys": {"status": "ready", "detail": ""},
+        "ledger": {"status": "off", "detail": ""},
     }
 
 

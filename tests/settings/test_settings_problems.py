@@ -10,10 +10,10 @@ import pytest
 from waypost.errors import ConfigurationError
 from waypost.settings import InvalidSettings, Settings, load_settings
 from waypost.settings.document import MAX_SIZE_BYTES
+from waypost.settings.server import exposure, is_exposed
 
 OPENAI = "providers: {o: {kind: openai}}\n"
 KEY = "a-key-of-16-signs-or-more"
-LOOPBACK_ONLY = 'line 1: server.host is "0.0.0.0". Without keys Waypost only listens on loopback; use 127.0.0.1'
 
 ROWS: list[tuple[str, str]] = [
     # keys
@@ -84,14 +84,6 @@ ROWS: list[tuple[str, str]] = [
         ),
     ),
     # values
-    (
-        "server: {host: 0.0.0.0}",
-        'line 1: server.host is "0.0.0.0". Without keys Waypost only listens on loopback; use 127.0.0.1',
-    ),
-    (
-        "server: {host: example.com}",
-        'line 1: server.host is "example.com". Without keys Waypost only listens on loopback; use 127.0.0.1',
-    ),
     (
         'server: {cors_origins: ["*"]}',
         "line 1: server.cors_origins[0] may not be *, which would let any web page use this server; name each site",
@@ -190,8 +182,6 @@ ROWS: list[tuple[str, str]] = [
         f"keys:\n  a: {{key: {KEY}}}\n  b: {{sha256: {sha256(KEY.encode()).hexdigest().upper()}}}",
         "line 1: keys holds one key twice, as a and b",
     ),
-    ("server: {host: 0.0.0.0}\nkeys: {}", LOOPBACK_ONLY),
-    ("server: {host: 0.0.0.0}\nkeys:", LOOPBACK_ONLY),
     ("server: {workers: 0}", "line 1: server.workers must be at least 1, not 0"),
     ("server: {max_in_flight: 0}", "line 1: server.max_in_flight must be at least 1, not 0"),
     # keys of providers
@@ -227,6 +217,10 @@ ROWS: list[tuple[str, str]] = [
         "line 2: unknown key routes.r.targets[0].wieght; did you mean weight?",
     ),
     (OPENAI + "routes: {r: {targets: [{weight: 2}]}}", "line 2: routes.r.targets[0].target is missing"),
+    (
+        OPENAI + "routes: {r: {targets: [{target: o, weight: 0}]}}",
+        "line 2: routes.r has targets of weight 0 only; one must have more",
+    ),
     (
         OPENAI + "routes: {r: {targets: [o, {target: p, weight: 2}]}}",
         'line 2: routes.r.targets[1] names the unknown provider, route or alias "p"; the providers are o',
@@ -329,7 +323,7 @@ def test_a_list_whose_only_entry_is_wrong_is_not_also_too_short(tmp_path: Path) 
 
 def test_all_mistakes_of_a_file_are_named_at_once_in_the_order_of_lines(tmp_path: Path) -> None:
     text = """
-server: {prot: 8000, host: 0.0.0.0}
+server: {prot: 8000}
 providers:
   a: {kind: anthropic, api_key: "${NOPE}", api_kye: x}
   b: {kind: opnai, whatever: 1}
@@ -339,7 +333,6 @@ aliases: {x: y}
 """
     assert problems_of(tmp_path, text, {"WAYPOST_PORT": "abc"}) == [
         'WAYPOST_PORT: server.port must be a whole number, not "abc"',
-        'line 2: server.host is "0.0.0.0". Without keys Waypost only listens on loopback; use 127.0.0.1',
         "line 2: unknown key server.prot; did you mean port?",
         "line 4: providers.a.api_key wants the variable NOPE, which is not set; set it, or write ${NOPE:-a default}",
         "line 4: unknown key providers.a.api_kye; did you mean api_key?",
@@ -364,10 +357,6 @@ def test_the_error_is_a_configuration_error_with_one_line_a_problem(tmp_path: Pa
 @pytest.mark.parametrize(
     ("environ", "expected"),
     [
-        (
-            {"WAYPOST_HOST": "0.0.0.0"},  # noqa: S104 - it is refused
-            'WAYPOST_HOST: server.host is "0.0.0.0". Without keys Waypost only listens on loopback; use 127.0.0.1',
-        ),
         (
             {"WAYPOST_CORS_ORIGINS": "http://a,b"},
             "WAYPOST_CORS_ORIGINS: server.cors_origins[1] must be an address such as https://api.example.com/v1",
@@ -459,9 +448,16 @@ def test_settings_built_in_python_check_their_names_too() -> None:
         Settings.model_validate({"routes": {"default": {"targets": ["nobody"]}}})
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "waypost.example.com"])  # noqa: S104 - refused
-def test_settings_built_in_python_open_no_other_address_without_keys_either(host: str) -> None:
-    with pytest.raises(ValueError, match="Without keys Waypost only listens on loopback"):
-        Settings.model_validate({"server": {"host": host}})
-    opened = Settings.model_validate({"server": {"host": host}, "keys": {"a": {"key": KEY}}})
-    assert opened.server.host == host
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "waypost.example.com", ""])  # noqa: S104 - refused
+def test_an_address_that_others_reach_wants_a_key_from_wherever(host: str) -> None:
+    """Settings alone cannot tell: the keys may be in the database, which is asked when the server starts."""
+    assert (exposure(host, lambda: True), is_exposed(host)) == (None, True)
+    assert "Without keys Waypost only listens on loopback" in (exposure(host, lambda: False) or "")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost", "LocalHost"])
+def test_for_a_loopback_address_nobody_asks_whether_there_are_keys(host: str) -> None:
+    def has_keys() -> bool:
+        raise AssertionError
+
+    assert exposure(host, has_keys) is None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from waypost.errors import InvalidRequest
 from waypost.ledger.account import NO_LIMITS, Limits
 
 if TYPE_CHECKING:
@@ -32,6 +33,12 @@ MICRO: Final = 1_000_000
 BUDGETS: Final = ("daily_budget", "monthly_budget", "user_daily_budget", "user_monthly_budget")
 """Fields that are dollars for people (`…_usd`) and whole micro-dollars in the database (`…_micro_usd`)."""
 TAG_NAME: Final = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
+
+
+class UnusableField(InvalidRequest):
+    """A field holds what it may not; `param` names it."""
+
+    http_status = 422
 
 
 def one_line(text: str) -> str:

@@ -28,7 +28,9 @@ from waypost.store.tables import (
     projects,
     requests,
     spend,
+    stored_items,
     stored_responses,
+    unfinished_attempts,
 )
 
 DELETED: Final = "project.delete"
@@ -136,7 +138,17 @@ def _add_totals_to_nobody_s(database: Database, project_ids: Ids) -> None:
 
 ERASED: Final[Mapping[Table, Eraser]] = {
     **{
-        table: _by_project(table) for table in (keys, requests, attempts, bodies, stored_responses, idempotency_answers)
+        table: _by_project(table)
+        for table in (
+            keys,
+            requests,
+            attempts,
+            unfinished_attempts,
+            bodies,
+            stored_items,
+            stored_responses,
+            idempotency_answers,
+        )
     },
     daily_totals: _add_totals_to_nobody_s,
     spend: _by_subject(spend),

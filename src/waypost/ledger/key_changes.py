@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
-from waypost.errors import Conflict, InvalidRequest
+from waypost.errors import Conflict
 from waypost.ledger.audit import Change, differing
 from waypost.ledger.books import new_entry_id
-from waypost.ledger.definitions import KeyChange, NewKey
+from waypost.ledger.definitions import KeyChange, NewKey, UnusableField
 from waypost.ledger.key_text import digest_of, new_key_text, shown_of
 from waypost.ledger.keys import NO_PROJECT, Key, get_key
 from waypost.ledger.named_rows import add_row, change_row, is_id, name_taken
@@ -36,7 +36,7 @@ class MadeKey:
 
 
 def create_key(change: Change, new: NewKey) -> MadeKey:
-    """Make it. Raises UnknownObject for its project, Conflict if the name is taken, InvalidRequest."""
+    """Make it. Raises UnknownObject for its project, Conflict if the name is taken, UnusableField."""
     connection = change.connection
     project_id = _project_of(connection, new)
     columns = new.columns()
@@ -57,7 +57,7 @@ def create_key(change: Change, new: NewKey) -> MadeKey:
 
 
 def change_key(change: Change, key_id: str, wanted: KeyChange) -> Key:
-    """Change what `wanted` names. Raises UnknownObject; Conflict if it is revoked or the name taken; InvalidRequest."""
+    """Change what `wanted` names. Raises UnknownObject; Conflict if it is revoked or the name taken; UnusableField."""
     connection, columns = change.connection, wanted.columns()
     before = _key_to_change(connection, key_id)
     _demand_future(columns, change.now_ms)
@@ -97,11 +97,11 @@ def revoke_key(change: Change, key_id: str) -> Key:
 
 def _project_of(connection: Connection, new: NewKey) -> str:
     if new.is_admin and new.project_id is not None:
-        raise InvalidRequest("An admin key belongs to no project.", hint="Leave project_id out.", param="project_id")
+        raise UnusableField("An admin key belongs to no project.", hint="Leave project_id out.", param="project_id")
     if new.is_admin:
         return NO_PROJECT
     if new.project_id is None:
-        raise InvalidRequest("project_id is missing.", hint="Name the project whose key it is.", param="project_id")
+        raise UnusableField("project_id is missing.", hint="Name the project whose key it is.", param="project_id")
     # Nobody may remove the project while a key of it is made.
     query = select(projects.c.id).where(projects.c.id == new.project_id).with_for_update(read=True)
     if not is_id(new.project_id) or connection.execute(query).one_or_none() is None:
@@ -145,4 +145,4 @@ def _demand_free(connection: Connection, project_id: str, name: str) -> None:
 def _demand_future(columns: Mapping[str, Any], now_ms: int) -> None:
     expires_at_ms = columns.get("expires_at_ms")
     if expires_at_ms is not None and expires_at_ms <= now_ms:
-        raise InvalidRequest("expires_at is in the past.", hint="To end a key now, revoke it.", param="expires_at")
+        raise UnusableField("expires_at is in the past.", hint="To end a key now, revoke it.", param="expires_at")

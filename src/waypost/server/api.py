@@ -15,7 +15,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from waypost import __version__
 from waypost.gateway.overload import Admission, LagMeter
-from waypost.server import admin, assets, capabilities, explain, generate, health, home, resume
+from waypost.server import (
+    admin,
+    admin_audit,
+    admin_keys,
+    admin_projects,
+    assets,
+    capabilities,
+    explain,
+    generate,
+    health,
+    home,
+    resume,
+)
 from waypost.server.application import ServedApplication
 from waypost.server.doors.routes import Dispatcher, door_routes
 from waypost.server.handlers import add_handlers
@@ -36,7 +48,19 @@ DESCRIPTION = (
     "and `request_id`, which is also in the header `x-request-id`."
 )
 
-MODULES = (generate, resume, explain, capabilities, health, admin, home, assets)
+MODULES = (
+    generate,
+    resume,
+    explain,
+    capabilities,
+    health,
+    admin,
+    admin_projects,
+    admin_keys,
+    admin_audit,
+    home,
+    assets,
+)
 """What has routes."""
 
 
@@ -109,6 +133,8 @@ def create_app(application: ServedApplication | Serving, peers: Peers | None = N
         # Built now, so that wrong settings stop the start and not the first request.
         _built = served.manager
         served.callers.start()
+        if served.ledger is not None:
+            await served.ledger.start()
         meter = LagMeter(admission)
         meter.start()
         try:

@@ -12,7 +12,7 @@ from starlette.types import Receive
 
 from waypost.codecs.jsonbytes import JsonError, parse_request
 from waypost.errors import InvalidRequest
-from waypost.server.validation import checked
+from waypost.server.validation import EXAMPLE, checked
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 ResultT = TypeVar("ResultT")
@@ -20,10 +20,10 @@ LARGE_BYTES = 256 * 1024
 """From here on reading a body takes so long that other requests must not wait for it."""
 
 
-async def read_body(request: Request, model: type[ModelT]) -> ModelT:
+async def read_body(request: Request, model: type[ModelT], example: str = EXAMPLE) -> ModelT:
     """The body as `model`. Raises InvalidRequest, naming line and column or the field."""
     body = await request.body()
-    return await off_loop_if_large(len(body), lambda: parse_body(body, model))
+    return await off_loop_if_large(len(body), lambda: parse_body(body, model, example))
 
 
 async def read_whole(receive: Receive) -> bytes:
@@ -43,14 +43,14 @@ async def off_loop_if_large(size_bytes: int, work: Callable[[], ResultT]) -> Res
     return work() if size_bytes < LARGE_BYTES else await asyncio.to_thread(work)
 
 
-def parse_body(body: bytes, model: type[ModelT]) -> ModelT:
+def parse_body(body: bytes, model: type[ModelT], example: str = EXAMPLE) -> ModelT:
     """The bytes as `model`. Raises InvalidRequest, naming line and column or the field."""
     if not body.strip():
-        raise InvalidRequest("The body is empty.", hint='Send JSON, for instance {"prompt": "…"}.')
+        raise InvalidRequest("The body is empty.", hint=f"Send JSON, for instance {example}.")
     try:
         value = parse_request(body)
     except JsonError as error:
         raise InvalidRequest(
             f"The body is not sound JSON: {error}.", hint="Mend the body and send it again."
         ) from error
-    return checked(model, value)
+    return checked(model, value, example)

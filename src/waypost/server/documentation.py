@@ -5,22 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from pydantic import BaseModel
+
 from waypost import errors
 from waypost.errors import (
     BodyTooLarge,
     ConfigurationError,
+    Conflict,
     InvalidRequest,
     MethodNotAllowed,
     OriginRefused,
     ServerBusy,
     StreamExpired,
+    UnknownObject,
     UnknownPath,
     UnknownRequest,
     UnknownStream,
     WaypostError,
 )
+from waypost.ledger.definitions import KeyChange, NewKey, NewProject, ProjectChange
 from waypost.server.admin_models import ReloadModel, StatusModel
 from waypost.server.envelope import InternalError, sentence_list
+from waypost.server.key_models import (
+    AuditPage,
+    KeyModel,
+    KeyPage,
+    MadeKeyModel,
+    ProjectModel,
+    ProjectPage,
+    Rotation,
+)
 from waypost.server.models import (
     AIRequest,
     AIResponseModel,
@@ -47,7 +61,7 @@ EVENTS: Final[Mapping[str, type[Wire]]] = {
 }
 """The events of a stream and what their data is."""
 
-COMPONENTS: Final[tuple[type[Wire], ...]] = (
+COMPONENTS: Final[tuple[type[BaseModel], ...]] = (
     AIRequest,
     AIResponseModel,
     *dict.fromkeys(EVENTS.values()),
@@ -55,6 +69,17 @@ COMPONENTS: Final[tuple[type[Wire], ...]] = (
     ReadyModel,
     ReloadModel,
     StatusModel,
+    NewProject,
+    ProjectChange,
+    ProjectModel,
+    ProjectPage,
+    NewKey,
+    KeyChange,
+    Rotation,
+    KeyModel,
+    MadeKeyModel,
+    KeyPage,
+    AuditPage,
 )
 """Every model of the interface. Routes name them by reference: FastAPI would build each of them at start-up."""
 
@@ -122,7 +147,7 @@ REQUEST_EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 
 
-def json_of(model: type[Wire], **more: Any) -> dict[str, Any]:
+def json_of(model: type[BaseModel], **more: Any) -> dict[str, Any]:
     """The content of a JSON body of that model."""
     return {"application/json": {"schema": {"$ref": SCHEMA_REF.format(model=model.__name__)}, **more}}
 
@@ -155,13 +180,15 @@ def error_responses(kinds: Iterable[type[WaypostError]]) -> dict[int | str, dict
     }
 
 
-# Unknown paths, methods, requests and streams are no answers of this endpoint.
+# Unknown paths, methods, requests, streams and what is administered are no answers of this endpoint.
 _NOT_HERE = {
     UnknownPath,
     UnknownRequest,
     UnknownStream,
     StreamExpired,
     MethodNotAllowed,
+    UnknownObject,
+    Conflict,
     ConfigurationError,
     WaypostError,
 }

@@ -31,6 +31,8 @@ UNIONS: Mapping[str, str] = {
     "tool_choice": '"auto", "none", "required" or an object',
 }
 """Fields that take several types; Pydantic reports each of them, and one sentence is enough."""
+EXAMPLE = '{"prompt": "…"}'
+"""A body that would do."""
 LONGEST_SHOWN = 60
 MOST_FINDINGS = 20
 """A body with more has not been written for this endpoint."""
@@ -46,12 +48,10 @@ class InvalidFields(InvalidRequest):
         )
 
 
-def checked(model: type[ModelT], value: Any) -> ModelT:
+def checked(model: type[ModelT], value: Any, example: str = EXAMPLE) -> ModelT:
     """The value as that model. Raises InvalidRequest."""
     if not isinstance(value, dict):
-        raise InvalidRequest(
-            f"The body must be a JSON object, not {_kind(value)}.", hint='For instance {"prompt": "…"}.'
-        )
+        raise InvalidRequest(f"The body must be a JSON object, not {_kind(value)}.", hint=f"For instance {example}.")
     fields = tuple(model.model_fields)
     unknown = tuple(islice((name for name in value if name not in model.model_fields), MOST_FINDINGS))
     if len(unknown) == MOST_FINDINGS:
@@ -96,6 +96,10 @@ def _sentence(place: str, findings: Sequence[Finding], fields: Sequence[str]) ->
     if expected and len(expected) == len(findings):
         wanted = sentence_list(dict.fromkeys(expected))
         return f"{place} must be {wanted}, not {_kind(findings[0]['input'])}."
+    if first["type"] == "missing":
+        return f"{place} is missing."
+    if first["type"] == "value_error":
+        return f"{place} {first['ctx']['error']}."
     if first["type"] == "extra_forbidden":
         return _unknown(str(first["loc"][0]), fields)
     if limit is not None:
@@ -112,8 +116,11 @@ def _unknown(name: str, fields: Sequence[str]) -> str:
 
 _LIMITS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "greater_than_equal": lambda context: f"at least {context['ge']:g}",
+    "greater_than": lambda context: f"more than {context['gt']:g}",
     "less_than_equal": lambda context: f"at most {context['le']:g}",
     "too_long": lambda context: f"a list of at most {context['max_length']} entries",
+    "too_short": lambda context: f"a list of at least {context['min_length']} entries",
+    "string_too_short": lambda context: f"at least {context['min_length']} characters long",
     "string_too_long": lambda context: f"at most {context['max_length']} characters long",
 }
 
