@@ -194,7 +194,7 @@ class Query:
 
     def tags(self) -> dict[str, str]:
         """All of them."""
-        found = {}
+        found: dict[str, str] = {}
         for text in self._tags:
             name, equals, value = text.partition("=")
             if not equals or not TAG_NAME.fullmatch(name) or len(text) > LONGEST_TEXT or not text.isprintable():
