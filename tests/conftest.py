@@ -11,7 +11,7 @@ from pathlib import Path
 
 import platformdirs
 
-pytest_plugins = ["tests.databases"]
+pytest_plugins = ["tests.databases", "tests.planted"]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts background jobs so, and whatever we start would inherit it: Ctrl-C could not be tested.

@@ -89,7 +89,7 @@ def test_each_table_forgets_what_has_had_its_time_and_nothing_else(database: Dat
         insert(database, idempotency_answers, {"slot": name.encode().ljust(32), **answer, **stored})
         line = {"actor": "a", "action": "key.create", "object_kind": "key", "object_id": "k"}
         insert(database, audit, {"id": name, "at_ms": at_ms - 20 * DAY_MS, **line})
-        grant = {"subject": name, "window": "2026-10", "unit": "micro_usd", "holder": "h", "amount": 5}
+        grant = {"subject": name, "window": "2026-10", "unit": "micro_usd", "holder": "h", "amount": 5, "granted": 5}
         insert(database, grants, {**grant, "expires_at_ms": at_ms - 40 * DAY_MS})
     for window in ("2025-09", "2025-09-30", "2025-10", "2025-10-01", "2026-11"):
         insert(database, spend, {"subject": "key:k", "window": window, "micro_usd": 1})

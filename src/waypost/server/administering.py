@@ -23,6 +23,7 @@ from starlette.responses import Response
 from waypost.errors import (
     AuthenticationRequired,
     Conflict,
+    DatabaseUnavailable,
     InvalidRequest,
     NotAllowed,
     OriginRefused,
@@ -73,14 +74,14 @@ class Administrator:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """One snapshot of the database. Raises ServerBusy if it does not answer."""
-        with _answering(), self.database.open().read() as connection:
+        """One snapshot of the database. Raises DatabaseUnavailable."""
+        with _answering(self.database), self.database.open().read() as connection:
             yield connection
 
     @contextmanager
     def changing(self) -> Iterator[Change]:
         """One transaction with its line in the audit log; this server knows what it did when the block is left."""
-        with _answering():
+        with _answering(self.database):
             from waypost.ledger.audit import changing
 
             with changing(self.database.open(), self.actor) as change:
@@ -88,8 +89,8 @@ class Administrator:
         self.look()
 
     def delete_project(self, project_id: str) -> None:
-        """With all that it has. Raises UnknownObject; ServerBusy if the database does not answer."""
-        with _answering():
+        """With all that it has. Raises UnknownObject, DatabaseUnavailable."""
+        with _answering(self.database):
             from waypost.ledger.erasure import delete_project
 
             delete_project(self.database.open(), self.actor, project_id)
@@ -98,7 +99,7 @@ class Administrator:
     def look(self) -> None:
         """Others see a change within a second; who made it may use it at once."""
         if self.callers.watch is not None:
-            self.callers.watch.look()
+            self.callers.watch.look_soon()
 
 
 async def administrator(request: Request) -> Administrator:
@@ -124,17 +125,15 @@ def body_of(model: type[ModelT]) -> Callable[..., Awaitable[ModelT]]:
 
 
 @contextmanager
-def _answering() -> Iterator[None]:
+def _answering(database: LazyDatabase) -> Iterator[None]:
     from waypost.store.database import DatabaseError
+    from waypost.store.troubles import trouble
 
     try:
         yield
     except DatabaseError as error:
-        what, *_ = str(error).splitlines() or [""]
-        logger.error("the database failed an administrator (%s: %s)", type(error).__name__, what)  # noqa: TRY400
-        raise ServerBusy(
-            "The database does not answer.", hint="Nothing was changed. Try again.", retry_after_s=RETRY_AFTER_S
-        ) from error
+        logger.error("an administrator's request failed: %s", trouble(error, database.url))  # noqa: TRY400
+        raise DatabaseUnavailable("The database does not answer now.", retry_after_s=RETRY_AFTER_S) from error
 
 
 class Query:
