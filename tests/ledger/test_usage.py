@@ -8,7 +8,8 @@ import pytest
 
 from waypost.errors import InvalidRequest
 from waypost.ledger import usage as usage_module
-from waypost.ledger.moments import DAY_MS, day_of, moment_ms, told
+from waypost.ledger.definitions import told_time
+from waypost.ledger.moments import DAY_MS, day_of, moment_ms
 from waypost.ledger.usage import Figures, UsageFilter, period_of, periods_of, usage
 from waypost.store.database import Database
 from waypost.store.tables import daily_totals, projects
@@ -130,7 +131,7 @@ def test_more_than_can_be_told_is_refused(database: Database, monkeypatch: pytes
     ],
 )
 def test_times(text: str, wanted: str) -> None:
-    assert told(moment_ms(text, NOW_MS)) == wanted
+    assert told_time(moment_ms(text, NOW_MS)) == wanted
 
 
 @pytest.mark.parametrize(

@@ -34,11 +34,3 @@ def moment_ms(text: str, now_ms: int, *, param: str | None = None) -> int:
 def day_of(at_ms: int) -> str:
     """The UTC day, as `2026-11-26`."""
     return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%d")
-
-
-def told(at_ms: int | None) -> str | None:
-    """ISO 8601 in UTC, to the millisecond; None stays None."""
-    if at_ms is None:
-        return None
-    seconds, thousandths = divmod(at_ms, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC).strftime('%Y-%m-%dT%H:%M:%S')}.{thousandths:03d}Z"
