@@ -1,4 +1,4 @@
-"""`waypost projects`, `keys` and `audit`, on both databases: what scripts get on standard output, what people read."""
+"""`waypost projects`, `keys` and `audit`, on both databases: what scripts get on standard output, and people read."""
 
 from __future__ import annotations
 

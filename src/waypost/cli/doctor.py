@@ -215,6 +215,30 @@ def _keys(loaded: LoadedSettings) -> Iterator[Check]:
         yield Check("keys", "warn", told, "It starts if the database has one: waypost keys create --admin")
 
 
+def _database(loaded: LoadedSettings) -> Iterator[Check]:
+    from waypost.cli.db import standing
+    from waypost.errors import DatabaseUnavailable
+    from waypost.store.address import shown
+    from waypost.store.database import open_database
+    from waypost.store.migrate import check
+    from waypost.store.troubles import explained
+
+    try:
+        database = open_database(loaded.settings)
+        where = shown(database.url)
+        try:
+            with explained(database):
+                state = check(database)
+        finally:
+            database.close()
+        state.refuse(where)
+    except (ConfigurationError, DatabaseUnavailable) as error:
+        yield Check("database", "fail", error.message, error.hint)
+        return
+    mend = f"Install Waypost {state.written_by} or later here, too." if state.status == "ahead" else ""
+    yield Check("database", "warn" if mend else "ok", f"{where} {standing(state)}", mend)
+
+
 def _port(loaded: LoadedSettings) -> Iterator[Check]:
     server = loaded.settings.server
     if server.port == 0 or is_free(server.host, server.port):
@@ -257,5 +281,6 @@ PARTS: tuple[Callable[[LoadedSettings], Iterator[Check]], ...] = (
     _prices,
     _data_folder,
     _keys,
+    _database,
     _port,
 )

@@ -27,6 +27,7 @@ COMMANDS = {
     "models": CommandPlace("waypost.cli.models:models", "List, fetch, check and remove local models."),
     "prices": CommandPlace("waypost.cli.prices:prices", "Show, compare and update the prices of models."),
     "config": CommandPlace("waypost.cli.config:config", "Write, check and show the settings."),
+    "db": CommandPlace("waypost.cli.db:db", "Upgrade, check, back up and restore the database."),
     "doctor": CommandPlace("waypost.cli.doctor:doctor", "Say what is missing here and how to mend it."),
     "simulate": CommandPlace("waypost.cli.simulate:simulate", "Play a provider, faults included, to test against."),
     "version": CommandPlace("waypost.cli.version:version", "Print the version."),

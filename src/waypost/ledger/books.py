@@ -16,6 +16,7 @@ from typing import Protocol
 from waypost.catalogue import PriceBook
 from waypost.chat import Usage
 from waypost.ledger.account import Account
+from waypost.ledger.allowances import Admission, Reservation
 from waypost.ledger.billing import FREE, Bill, Guess, bill_cut, bill_whole
 from waypost.ledger.records import (
     AttemptClosed,
@@ -27,6 +28,7 @@ from waypost.ledger.records import (
     Record,
     RequestEnded,
 )
+from waypost.ledger.spending import Spending
 
 
 class RecordSink(Protocol):
@@ -34,36 +36,6 @@ class RecordSink(Protocol):
 
     def append(self, record: Record) -> None:
         """Write it down; it survives the process. Raises JournalFull for a call that is not begun yet."""
-
-
-class Admission(Protocol):
-    """A request that was let in."""
-
-    def settle(self, tokens: int) -> None:
-        """It is over, and came to so many tokens."""
-
-
-class Reservation(Protocol):
-    """Money that is held for a call."""
-
-    def settle(self, micro_usd: int | None) -> None:
-        """The call cost so much; None: it is not known."""
-
-    def release(self) -> None:
-        """The call was not made."""
-
-
-class Allowances(Protocol):
-    """Budgets and limits."""
-
-    def limits_money(self, account: Account) -> bool:
-        """Must money be reserved, or a price be known, for calls of this account?"""
-
-    async def admit(self, account: Account, tokens: int, end_user: str | None) -> Admission:
-        """Let a request in. Raises LimitExceeded."""
-
-    async def reserve(self, account: Account, micro_usd: int | None, end_user: str | None) -> Reservation:
-        """Hold money for a call. Raises BudgetExceeded, PriceUnknown."""
 
 
 def now_ms() -> int:
@@ -260,23 +232,23 @@ class RequestOutcome:
 
 
 class Books:
-    """What this process writes down. `allowances` None: nothing is limited."""
+    """What this process writes down. `spending` None: nothing is limited."""
 
-    def __init__(self, sink: RecordSink, allowances: Allowances | None = None) -> None:
+    def __init__(self, sink: RecordSink, spending: Spending | None = None) -> None:
         self.sink = sink
-        self.allowances = allowances
+        self.spending = spending
 
     async def admit(self, entry: Entry, tokens: int) -> None:
         """Let the request in, as far as its key's limits go. Raises LimitExceeded."""
-        if self.allowances is not None and entry.admission is None:
-            entry.admission = await self.allowances.admit(entry.account, tokens, entry.end_user)
+        if self.spending is not None and entry.admission is None:
+            entry.admission = await self.spending.admit(entry.account, tokens, entry.end_user)
 
     async def open(self, entry: Entry, called: Called) -> Line:
         """Write down that a call begins; then it may be sent. Raises BudgetExceeded, PriceUnknown, JournalFull."""
         worst, reservation = None, None
-        if self.allowances is not None and self.allowances.limits_money(entry.account):
+        if self.spending is not None and self.spending.limits_money(entry.account):
             worst = called.worst_micro_usd()
-            reservation = await self.allowances.reserve(entry.account, worst, entry.end_user)
+            reservation = await self.spending.reserve(entry.account, worst, entry.end_user)
         line = Line(self, entry, called, reservation)
         try:
             self.sink.append(line.opened(worst, now_ms()))

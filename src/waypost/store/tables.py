@@ -268,11 +268,16 @@ grants: Final = Table(
     _text("subject", needed=True, primary_key=True),
     _text("window", 32, needed=True, primary_key=True),
     _text("unit", 16, needed=True, primary_key=True),
-    _text("holder", 64, needed=True, primary_key=True),
+    _text("holder", 64, needed=True, primary_key=True, index=True),
     _number("amount", needed=True),
-    _number("expires_at_ms", needed=True),
+    _number("granted", needed=True),
+    _number("expires_at_ms", needed=True, index=True),
 )
-"""Slices of a budget or a limit that a process holds and spends in memory. What is granted counts as gone."""
+"""Slices of a budget or a limit that a process holds and spends in memory. What is granted counts as gone.
+
+`granted` is all that the holder ever got of it, less what it gave back; `amount` is what of that is not in `spend`. A
+row of no holder, with a unit such as `warned 0.8`, says that somebody has been warned.
+"""
 
 journal_files: Final = Table(
     "journal_files",

@@ -215,9 +215,12 @@ def _spend() -> None:
         sa.Column("unit", sa.String(16), nullable=False),
         sa.Column("holder", sa.String(64), nullable=False),
         sa.Column("amount", sa.BigInteger, nullable=False),
+        sa.Column("granted", sa.BigInteger, nullable=False),
         sa.Column("expires_at_ms", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("subject", "window", "unit", "holder", name="pk_grants"),
     )
+    op.create_index("ix_grants_holder", "grants", ["holder"])
+    op.create_index("ix_grants_expires_at_ms", "grants", ["expires_at_ms"])
     op.create_table(
         "journal_files",
         sa.Column("name", sa.String(128), nullable=False),
