@@ -1,7 +1,7 @@
 """Writes tests/fixtures/schemas/<number>/: a database of that schema with two rows in each table, as SQL.
 
-Run once for each new schema: python -m tools.schema_fixture [NUMBER]. Every later version must be able to take that database
-over, and find in it what rows.json says.
+Run once for each new schema: python -m tools.schema_fixture [NUMBER]. Every later version must be able to take that
+database over, and find in it what rows.json says.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
@@ -20,6 +19,7 @@ from waypost.gateway.resume import ResumeBuffers
 from waypost.gateway.signature_store import SignatureStore
 from waypost.gateway.stores import RouteCache, Stores
 from waypost.gateway.story import StoryBook
+from waypost.ledger.durable_answers import DurableAnswers
 from waypost.ledger.ledger import Ledger
 from waypost.ledger.stored_responses import StoredResponses
 from waypost.ledger.threads import DatabaseThreads
@@ -69,7 +69,7 @@ class Application:
         self.stores.close()
         await self.manager.close()
         if self.ledger is not None:
-            await asyncio.to_thread(self.ledger.close)
+            await self.ledger.close()
         self.database.close()
 
     async def close_replaced(self, after: Application) -> None:
@@ -139,16 +139,22 @@ def stores_of(settings: Settings, before: Application | None = None, database: L
         return replace(before.stores, caches=_caches(settings, before), provider_storage=storing)
     server = settings.server
     threads = DatabaseThreads(database.open) if database is not None and settings.ledger.enabled else None
+    idempotency = _idempotency(server)
     return Stores(
-        idempotency=_idempotency(server),
+        idempotency=idempotency,
         streams=_streams(server),
         signatures=SignatureStore(MOST_SIGNED_CALLS, SIGNED_CALLS_BYTES),
         caches=_caches(settings),
         stories=StoryBook(server.explain_records),
+        answers=None if threads is None or idempotency is None else _answers(server, threads),
         responses=None if threads is None else _responses(settings.ledger, threads),
         provider_storage=storing,
         threads=threads,
     )
+
+
+def _answers(server: ServerSettings, threads: DatabaseThreads) -> DurableAnswers:
+    return DurableAnswers(threads, server.idempotency_ttl_s, server.idempotency_buffer_bytes)
 
 
 def _responses(ledger: LedgerSettings, threads: DatabaseThreads) -> StoredResponses | None:

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, func, insert, inspect, select, text
 from tests.databases import KINDS, PostgresServer
-from tests.store.planted import Planted
+from tests.planted import Planted
 from tools.schema_fixture import fill
 
 from waypost.errors import ConfigurationError, DatabaseUnavailable

@@ -16,7 +16,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, insert, inspect, select, text
 from sqlalchemy.engine.interfaces import ReflectedIndex
-from tests.store.planted import Planted
+from tests.planted import Planted
 
 from waypost.errors import ConfigurationError
 from waypost.store.address import sqlite_url

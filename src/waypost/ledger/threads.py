@@ -21,6 +21,7 @@ from waypost.errors import DatabaseUnavailable, RequestError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+    from sqlalchemy.exc import SQLAlchemyError
 
     from waypost.store.database import Database
 
@@ -56,6 +57,10 @@ class DatabaseThreads:
         self._waiting = 0
         self._away_until_s = float("-inf")
         self._closed = False
+
+    def was_away(self, within_s: float) -> bool:
+        """Did the database not answer at some time within the last so many seconds?"""
+        return self._clock() < self._away_until_s + within_s
 
     async def read(self, work: Work[ResultT]) -> ResultT:
         """What `work` gives, in one snapshot. Raises DatabaseUnavailable, and whatever of ours `work` raises."""
@@ -113,24 +118,26 @@ class DatabaseThreads:
         if ticket.given_up:
             done.cancel()
             return
+        database: Database | None = None
         try:
-            result = transact(self._open(), ticket)
+            database = self._open()
+            result = transact(database, ticket)
         except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
-            failure = self._told(error)
+            failure = self._told(error, database)
             with suppress(Exception):
                 done.set_exception(failure)
         else:
             with suppress(Exception):
                 done.set_result(result)
 
-    def _told(self, error: BaseException) -> BaseException:
+    def _told(self, error: BaseException, database: Database | None) -> BaseException:
         """The error as whoever waits gets it: what is wrong with the database is no fault of his."""
         from sqlalchemy import exc
 
         if isinstance(error, RequestError):
             return error
         if isinstance(error, exc.OperationalError | exc.InterfaceError | exc.TimeoutError):
-            self._note_away(type(error).__name__)
+            self._note_away(_words(error, database))
         elif not isinstance(error, _GivenUp):
             # SQLAlchemy's own text hides what was to be written.
             logger.error("a transaction failed", exc_info=error)
@@ -140,7 +147,7 @@ class DatabaseThreads:
 
     def _note_away(self, why: str) -> None:
         if self._clock() >= self._away_until_s:
-            logger.warning("the database is away: %s", why)
+            logger.warning("the database does not answer requests: %s", why)
         self._away_until_s = self._clock() + REST_S
 
     def _start_threads(self) -> None:
@@ -185,6 +192,13 @@ class _Ticket:
 
 def _away() -> DatabaseUnavailable:
     return DatabaseUnavailable("The database does not answer now.")
+
+
+def _words(error: SQLAlchemyError, database: Database | None) -> str:
+    """What is wrong, for the log."""
+    from waypost.store.troubles import trouble
+
+    return type(error).__name__ if database is None else str(trouble(error, database.url))
 
 
 def _look_at(future: asyncio.Future[Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -135,7 +134,7 @@ def create_app(application: ServedApplication | Serving, peers: Peers | None = N
         _built = served.manager
         served.callers.start()
         if served.ledger is not None:
-            await asyncio.to_thread(served.ledger.start)
+            await served.ledger.start()
         meter = LagMeter(admission)
         meter.start()
         try:

@@ -95,6 +95,8 @@ class RouteSettings(Part):
     """How hard it tries."""
     cache: CacheSettings | None = None
     """Answers that are given again to an equal request of the same caller; null keeps none."""
+    store_bodies: bool = False
+    """Whether requests and answers are stored for the request log, without secrets and media; projects may ask too."""
     provider_storage: bool = False
     """Whether OpenAI, too, may store the answers of /v1/responses that Waypost stores."""
 

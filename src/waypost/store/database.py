@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Engine, Table, create_engine
+from sqlalchemy import Connection, Engine, Table, create_engine, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
@@ -87,6 +87,14 @@ class Database:
     def upsert(self, table: Table) -> Any:
         """An INSERT that may get `on_conflict_do_update` or `on_conflict_do_nothing`, alike in both databases."""
         return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+
+    def size_bytes(self) -> int:
+        """How much room all of it takes. Raises DatabaseError."""
+        statement = "SELECT pg_database_size(current_database())"
+        if self.is_sqlite:
+            statement = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+        with self.read() as connection:
+            return int(connection.execute(text(statement)).scalar_one())
 
     def close(self) -> None:
         """Close every connection."""

@@ -202,7 +202,8 @@ def make_file(file: Path) -> None:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
     except OSError as error:
+        reason = "its folder is a file" if isinstance(error, FileExistsError) else error.strerror
         raise ConfigurationError(
-            f"The database {file} cannot be made: {error.strerror}.",
+            f"The database {file} cannot be made: {reason}.",
             hint="Give this user the right to write there, or set data_dir (WAYPOST_DATA_DIR) or database_url.",
         ) from error

@@ -42,4 +42,5 @@ def _claimed(connection: Connection, database: Database, warning: BudgetWarning)
         granted=0,
         expires_at_ms=round((warning.resets_at_s + 2 * DAY_S) * 1000),
     )
-    return bool(connection.execute(statement.on_conflict_do_nothing()).rowcount)
+    # Not by the count of rows, which PostgreSQL's driver does not give for every INSERT.
+    return connection.scalar(statement.on_conflict_do_nothing().returning(grants.c.holder)) is not None

@@ -56,7 +56,8 @@ class DrainerStatus:
 class Drainer:
     """`start` begins the thread; `database` is called in it, and what it gives is closed at its end.
 
-    `followers` are told in the same transaction what was posted: so allowances learn what is spent for good.
+    `followers`, made when it begins, are told in the same transaction what was posted: so allowances learn what is
+    spent for good.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Drainer:
         database: Callable[[], Database],
         prices: PriceBook,
         *,
-        followers: Sequence[Follower] = (),
+        followers: Callable[[], Sequence[Follower]] = tuple,
         interval_s: float = INTERVAL_S,
     ) -> None:
         self._folder = folder
@@ -168,7 +169,7 @@ class Drainer:
         from waypost.ledger.journal.draining import Draining
 
         self._database = self._database or self._open_database()
-        self._draining = Draining(self._folder, self._database, self._prices, self._followers, pause)
+        self._draining = Draining(self._folder, self._database, self._prices, self._followers(), pause)
         return self._draining
 
     def _note(self, error: Exception) -> float:

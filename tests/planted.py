@@ -55,3 +55,9 @@ class Planted:
         url = database.url.render_as_string(hide_password=False)
         command = [sys.executable, "-c", _UPGRADE, url, *map(str, self.folders)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Planted:
+    """Code of a later version, which knows more schemas."""
+    return Planted(tmp_path / "later")
