@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias
@@ -20,6 +20,7 @@ from waypost.gateway import story
 from waypost.gateway.call_record import CallRecord, RequestEnd
 from waypost.server.application import ServedApplication
 from waypost.server.callers import caller_of
+from waypost.server.doors.limits import Headers
 from waypost.server.envelope import FOREIGN_CODE
 from waypost.server.jsonwire import json_bytes
 from waypost.server.logs import LineHandler
@@ -43,11 +44,15 @@ OUTCOMES: Final[Mapping[Outcome, story.Outcome]] = {
 
 
 class Reply:
-    """`send` that gives the reply its id, and notes the status and whether the reply's last byte was sent."""
+    """`send` that gives the reply its id, and notes the status and whether the reply's last byte was sent.
 
-    __slots__ = ("_id_header", "_send", "complete", "status")
+    `completed` completes the reply's headers.
+    """
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    __slots__ = ("_completed", "_id_header", "_send", "complete", "status")
+
+    def __init__(self, send: Send, request_id: str, completed: Callable[[Headers], Headers]) -> None:
+        self._completed = completed
         self.status = NO_REPLY
         self.complete = False
         self._send = send
@@ -64,7 +69,8 @@ class Reply:
             self.complete = not message.get("more_body", False)
         elif message["type"] == "http.response.start":
             self.status = message["status"]
-            message = {**message, "headers": [*message.get("headers", ()), self._id_header]}
+            headers = self._completed([*message.get("headers", ()), self._id_header])
+            message = {**message, "headers": headers}
         return self._send(message)
 
 
