@@ -7,10 +7,10 @@ or the journal shows it open and whoever reads that after a crash closes it.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from random import getrandbits
 from typing import Protocol
 
 from waypost.catalogue import PriceBook
@@ -45,7 +45,7 @@ def now_ms() -> int:
 
 def new_entry_id() -> str:
     """Ids that sort by time: 12 hexadecimal digits of it, and 20 random ones."""
-    return f"{now_ms():012x}{os.urandom(10).hex()}"
+    return f"{now_ms():012x}{getrandbits(80):020x}"
 
 
 @dataclass(slots=True)
@@ -75,7 +75,7 @@ class Entry:
             self.admission = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Called:
     """Whom a call asks, how long the prompt is about, and the most that it can cost (None: not known)."""
 
@@ -88,7 +88,7 @@ class Called:
     """Asked only if money is limited: it takes reading the request."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ending:
     """How a call ended. `served` False: it cannot have cost anything."""
 
@@ -217,7 +217,7 @@ class Line:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestOutcome:
     """How a request ended for its caller."""
 
