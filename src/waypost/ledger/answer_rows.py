@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, delete, func, select, update
 
@@ -26,11 +26,18 @@ def now_ms(connection: Connection, database: Database) -> int:
     return int(seconds * 1000)
 
 
-def claim(connection: Connection, database: Database, held: Held, fingerprint: bytes, times: Times) -> Row[Any] | None:
+class Found(NamedTuple):
+    """What stands in a slot. `is_under_way`: does somebody work on it who lives?"""
+
+    row: Row[Any]
+    is_under_way: bool
+
+
+def claim(connection: Connection, database: Database, held: Held, times: Times) -> Found | None:
     """Take the slot. None: it is taken by this claim now; else what stands there."""
     slot, now = held.slot, now_ms(connection, database)
     values = {
-        "fingerprint": fingerprint,
+        "fingerprint": held.fingerprint,
         "holder": held.token,
         "lease_until_ms": now + times.lease,
         "billed": False,
@@ -44,46 +51,52 @@ def claim(connection: Connection, database: Database, held: Held, fingerprint: b
         database.upsert(idempotency_answers)
         .values(project_id=slot.project_id, slot=slot.digest, **values)
         .on_conflict_do_nothing()
+        .returning(TABLE.holder)
     )
-    if made.rowcount == 1:
+    if made.first() is not None:
         return None
     row = connection.execute(select(idempotency_answers).where(_at(slot)).with_for_update()).first()
-    if row is not None and not is_free(row, now):
-        return row
+    if row is not None and (found := _found(row, now, times)) is not None:
+        return found
     if row is None:
         # It was freed between the two statements.
-        return claim(connection, database, held, fingerprint, times)
+        return claim(connection, database, held, times)
     connection.execute(update(idempotency_answers).where(_at(slot)).values(values))
     return None
 
 
-def find(connection: Connection, database: Database, slot: Slot) -> Row[Any] | None:
+def find(connection: Connection, database: Database, slot: Slot, times: Times) -> Found | None:
     """What stands in the slot, None if it is free."""
     row = connection.execute(select(idempotency_answers).where(_at(slot))).first()
-    return None if row is None or is_free(row, now_ms(connection, database)) else row
+    return None if row is None else _found(row, now_ms(connection, database), times)
 
 
-def is_free(row: Row[Any], now: int) -> bool:
-    """May another claim take it? Its time is over, or who held it died before anything was charged."""
-    if is_under_way(row, now):
-        return False
-    return bool(row.expires_at_ms <= now or (row.lease_until_ms is not None and not row.billed))
-
-
-def is_under_way(row: Row[Any], now: int) -> bool:
-    """Does somebody work on it who lives?"""
-    return row.lease_until_ms is not None and row.lease_until_ms > now
+def _found(row: Row[Any], now: int, times: Times) -> Found | None:
+    """None: another claim may take it, since its time is over, or who held it died before anything was charged."""
+    claimed = row.lease_until_ms is not None
+    if claimed and row.lease_until_ms + times.grace > now:
+        return Found(row, is_under_way=True)
+    if row.expires_at_ms <= now or (claimed and not row.billed):
+        return None
+    return Found(row, is_under_way=False)
 
 
 def answer(connection: Connection, database: Database, held: Held, keep_ms: int, **told: Any) -> bool:
-    """Write `status`, `headers` and `body`; without them the key is kept bare. False: the claim holds no more."""
-    until = now_ms(connection, database) + keep_ms
-    done = connection.execute(
-        update(idempotency_answers)
-        .where(_held(held))
-        .values(lease_until_ms=None, billed=True, expires_at_ms=until, **told)
+    """Write `status`, `headers` and `body`; without them the key is kept bare. False: another claim has the slot."""
+    now = now_ms(connection, database)
+    values = {"lease_until_ms": None, "billed": True, "expires_at_ms": now + keep_ms, **told}
+    done = connection.execute(update(idempotency_answers).where(_held(held)).values(values))
+    if done.rowcount == 1:
+        return True
+    # A database that was restored may have forgotten the claim.
+    slot, whose = held.slot, {"fingerprint": held.fingerprint, "holder": held.token, "created_at_ms": now}
+    made = connection.execute(
+        database.upsert(idempotency_answers)
+        .values(project_id=slot.project_id, slot=slot.digest, **whose, **values)
+        .on_conflict_do_nothing()
+        .returning(TABLE.holder)
     )
-    return done.rowcount == 1
+    return made.first() is not None
 
 
 def free(connection: Connection, held: Held) -> bool:
@@ -109,7 +122,9 @@ def renew(connection: Connection, database: Database, claims: Sequence[Held], ti
         )
         .values(lease_until_ms=now + times.lease, expires_at_ms=now + times.lease + times.keep)
     )
-    rows = [{"of_project": slot.project_id, "at_slot": slot.digest, "by_token": token} for slot, token in claims]
+    rows = [
+        {"of_project": each.slot.project_id, "at_slot": each.slot.digest, "by_token": each.token} for each in claims
+    ]
     connection.execute(statement, rows)
 
 

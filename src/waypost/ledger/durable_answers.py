@@ -22,8 +22,9 @@ from waypost.errors import AnswerNotKept, AnswerUnderWay, DatabaseUnavailable, I
 from waypost.ledger.threads import DatabaseThreads
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection
 
+    from waypost.ledger.answer_rows import Found
     from waypost.store.database import Database
 
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
@@ -49,17 +50,22 @@ class Slot(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A slot, and the token of the claim that holds it."""
+    """A slot, the token of the claim that holds it, and what tells its request from others."""
 
     slot: Slot
     token: str
+    fingerprint: bytes
 
 
 class Times(NamedTuple):
-    """In milliseconds: how long a claim holds without being renewed, and how long an answer is kept."""
+    """In milliseconds: how long a claim holds without being renewed, and how long an answer is kept.
+
+    `grace` is how much longer a claim holds, since nobody could renew it while the database was away.
+    """
 
     lease: int
     keep: int
+    grace: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +136,14 @@ class DurableAnswers:
 
         Raises IdempotencyConflict, AnswerUnderWay, AnswerNotKept, DatabaseUnavailable.
         """
-        held = Held(Slot.of(project_id, path, key), os.urandom(16).hex())
+        held = Held(Slot.of(project_id, path, key), os.urandom(16).hex(), fingerprint)
+        times = self._times_now()
 
         def take(connection: Connection, database: Database) -> KeptAnswer | None:
             from waypost.ledger import answer_rows as rows
 
-            row = rows.claim(connection, database, held, fingerprint, self._times)
-            now = rows.now_ms(connection, database)
-            return None if row is None else _told(row, fingerprint, is_under_way=rows.is_under_way(row, now))
+            found = rows.claim(connection, database, held, times)
+            return None if found is None else _told(found, fingerprint)
 
         kept = await self._threads.write(take)
         if kept is not None:
@@ -148,14 +154,13 @@ class DurableAnswers:
 
     async def find(self, project_id: str, path: str, key: str, fingerprint: bytes) -> KeptAnswer | None:
         """What the first request was answered; None if that is not known. Raises as `claim` does."""
-        slot = Slot.of(project_id, path, key)
+        slot, times = Slot.of(project_id, path, key), self._times_now()
 
         def look(connection: Connection, database: Database) -> KeptAnswer | None:
             from waypost.ledger import answer_rows as rows
 
-            row = rows.find(connection, database, slot)
-            now = rows.now_ms(connection, database)
-            return None if row is None else _told(row, fingerprint, is_under_way=rows.is_under_way(row, now))
+            found = rows.find(connection, database, slot, times)
+            return None if found is None else _told(found, fingerprint)
 
         return await self._threads.read(look)
 
@@ -182,6 +187,10 @@ class DurableAnswers:
         """Renew nothing more."""
         if self._housekeeping is not None:
             self._housekeeping.cancel()
+
+    def _times_now(self) -> Times:
+        grace = self._times.lease if self._threads.was_away(self._times.lease / 1000) else 0
+        return self._times._replace(grace=grace)
 
     async def _write(self, held: Held, ending: Ending) -> None:
         def write(connection: Connection, database: Database) -> bool:
@@ -229,10 +238,11 @@ def _renewed(claims: Sequence[Held], times: Times, connection: Connection, datab
         rows.renew(connection, database, claims, times)
 
 
-def _told(row: Row[Any], fingerprint: bytes, *, is_under_way: bool) -> KeptAnswer:
+def _told(found: Found, fingerprint: bytes) -> KeptAnswer:
+    row = found.row
     if bytes(row.fingerprint) != fingerprint:
         raise IdempotencyConflict("This Idempotency-Key came before, with another body.", param=PARAM)
-    if is_under_way:
+    if found.is_under_way:
         raise AnswerUnderWay("Another process answers the first request with this Idempotency-Key.", param=PARAM)
     if row.status is None:
         raise AnswerNotKept("The answer to the first request with this Idempotency-Key was not kept.", param=PARAM)

@@ -58,6 +58,10 @@ class DatabaseThreads:
         self._away_until_s = float("-inf")
         self._closed = False
 
+    def was_away(self, within_s: float) -> bool:
+        """Did the database not answer at some time within the last so many seconds?"""
+        return self._clock() < self._away_until_s + within_s
+
     async def read(self, work: Work[ResultT]) -> ResultT:
         """What `work` gives, in one snapshot. Raises DatabaseUnavailable, and whatever of ours `work` raises."""
 

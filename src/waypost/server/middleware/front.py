@@ -67,9 +67,9 @@ class Front:
             await self._app(scope, receive, send)
             return
         request_id = give_id(scope)
-        reply = Reply(send, request_id)
         started_at = time.monotonic()
         record, token = begin_record()
+        reply = Reply(send, request_id, record)
         record.request_id, record.path = request_id, scope["path"]
         id_token = current_request_id.set(request_id)
         try:
@@ -131,8 +131,9 @@ class Front:
         """For the ledger: whose request this is, and what he calls it."""
         record = current_record()
         if record is not None:
-            record.account = caller_of(scope).account
-            record.tags = tags_in(header_value(scope, TAGS))
+            record.account = account = caller_of(scope).account
+            named = tags_in(header_value(scope, TAGS))
+            record.tags = {**account.tags, **(named or {})} if account.tags else named
 
 
 def _refusal(rules: Sequence[Rule], scope: Scope) -> WaypostError | None:
