@@ -27,7 +27,7 @@ from benchmarks import report
 from benchmarks.log_rows import COLUMNS, END_MS, PROJECTS, SPAN_MS, Row, rows
 from waypost.ledger.log_filters import Filters
 from waypost.ledger.request_log import Page, find, page
-from waypost.ledger.tag_slots import note_tags
+from waypost.ledger.tag_slots import note_slot, slots_of
 from waypost.store.database import Database
 from waypost.store.tables import metadata, requests
 
@@ -168,7 +168,7 @@ def _insert(connection: Connection, database: Database, batch: Sequence[Row]) ->
         with cursor.copy(f"COPY requests ({names}) FROM STDIN") as copy:
             for row in batch:
                 copy.write_row(row)
-    note_tags(connection, database, [(row[2], json.loads(row[-1])) for row in batch if row[-1]])
+    connection.execute(note_slot(database), slots_of((row[2], json.loads(row[-1])) for row in batch if row[-1]))
 
 
 @dataclass(frozen=True, slots=True)

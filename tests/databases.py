@@ -54,9 +54,21 @@ class PostgresServer:
         self._process: subprocess.Popen[bytes] | None = None
         if self._user:
             shutil.chown(self.folder, self._user)
-        command = ("initdb", "-D", self._data, "-A", "trust", "-U", "waypost", "-E", "UTF8", "--locale=C", "--no-sync")
+        command = (
+            self.program("initdb"),
+            "-D",
+            self._data,
+            "-A",
+            "trust",
+            "-U",
+            "waypost",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+        )
         with self._log.open("ab") as log:
-            subprocess.run(self._at_home(*command), stdout=log, stderr=log, check=True, **self._identity())
+            subprocess.run(command, stdout=log, stderr=log, check=True, **self._identity())
 
     @property
     def url(self) -> URL:
@@ -72,7 +84,7 @@ class PostgresServer:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         options = [part for name, value in _OPTIONS.items() for part in ("-c", f"{name}={value}")]
-        command = self._at_home("postgres", "-D", self._data, "-k", str(self.folder), "-p", "5432", *options)
+        command = [self.program("postgres"), "-D", self._data, "-k", str(self.folder), "-p", "5432", *options]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
@@ -138,8 +150,9 @@ class PostgresServer:
     def _log(self) -> Path:
         return self.folder / "log"
 
-    def _at_home(self, program: str, *arguments: str) -> list[str]:
-        return [str(self._binaries / program), *arguments]
+    def program(self, name: str) -> str:
+        """The path of one of PostgreSQL's programs, of the server's version."""
+        return str(self._binaries / name)
 
     def _identity(self) -> dict[str, Any]:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("PG")} | {"LC_ALL": "C"}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from waypost.app import Application, build, without_several_models
-from waypost.chat import Message, Request, Text
+from waypost.chat import Message, Request, Text, Usage
 from waypost.errors import ConfigurationError
 from waypost.gateway.policy import Policy
 from waypost.providers.asked import Asked
@@ -89,3 +89,14 @@ def test_several_workers_refuse_a_local_model_that_is_asked_for_by_name(named: d
     settings = Settings.model_validate({"server": {"workers": 2}, "providers": LOCAL, **named})
     with pytest.raises(ConfigurationError, match="each of the 2 workers would run one of its own"):
         without_several_models(settings)
+
+
+def test_prices_are_those_of_the_settings_and_new_with_each_reload() -> None:
+    """What began before goes on with the prices it began with."""
+    providers = {"mine": {"kind": "openai_compatible", "base_url": "http://127.0.0.1:1/v1", "default_model": "m"}}
+    price = {"prices": {"mine/*": {"input": 2, "output": 3}}}
+    before = build(Settings.model_validate({"providers": providers}))
+    after = build(Settings.model_validate({"providers": providers, **price}), before)
+    usage = Usage(input_tokens=10, output_tokens=1)
+    old, new = (each.gateway.prices.cost_micro_usd("mine", "openai_compatible", "m", usage) for each in (before, after))
+    assert (old, new) == (None, 23)

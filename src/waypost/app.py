@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from waypost.catalogue.configured import price_book
 from waypost.errors import ConfigurationError
@@ -19,6 +19,8 @@ from waypost.gateway.resume import ResumeBuffers
 from waypost.gateway.signature_store import SignatureStore
 from waypost.gateway.stores import RouteCache, Stores
 from waypost.gateway.story import StoryBook
+from waypost.ledger.durable_answers import DurableAnswers
+from waypost.ledger.ledger import Ledger
 from waypost.ledger.stored_responses import StoredResponses
 from waypost.ledger.threads import DatabaseThreads
 from waypost.manager.routed import RoutedAIService
@@ -40,9 +42,6 @@ from waypost.settings import (
 from waypost.settings.server import is_exposed
 from waypost.store.lazy import LazyDatabase
 
-if TYPE_CHECKING:
-    from waypost.store.database import Database
-
 logger = logging.getLogger("waypost.server")
 
 MOST_SIGNED_CALLS: Final = 10_000
@@ -62,13 +61,16 @@ class Application:
     callers: Callers
     stores: Stores
     database: LazyDatabase
+    ledger: Ledger | None
     providers: Mapping[str, Provider] = field(default_factory=dict)
 
     async def close(self) -> None:
-        """Let go of connections and child processes."""
+        """Let go of connections, child processes and, when all calls are over, the ledger."""
         self.stores.close()
-        self.database.close()
         await self.manager.close()
+        if self.ledger is not None:
+            await self.ledger.close()
+        self.database.close()
 
     async def close_replaced(self, after: Application) -> None:
         """Close those providers that the application after it has not; one that fails does not keep others open."""
@@ -85,6 +87,8 @@ def build(settings: Settings, before: Application | None = None) -> Application:
     What is unchanged since `before` is taken over: providers with their connections, and what is known of targets.
     """
     names = (*settings.routes, *settings.aliases)
+    database = before.database if before else LazyDatabase(settings)
+    ledger = before.ledger if before else _ledger(settings, database)
     providers = create_providers(settings, _unchanged(settings, before) if before else {})
     gateway = Gateway(
         providers,
@@ -93,15 +97,20 @@ def build(settings: Settings, before: Application | None = None) -> Application:
         policies={name: _policy(settings, name) for name in names},
         shares={name: settings.shares(name) for name in names},
         prices=price_book(settings),
+        books=None if ledger is None else ledger.books,
     )
-    database = before.database if before else LazyDatabase(settings)
     watch = before.callers.watch if before else KeyWatch(database)
     callers = Callers(settings.keys, watch, may_open=not is_exposed(settings.server.host))
     if before is not None:
         gateway.take_over(before.gateway)
         callers = before.callers if settings.keys == before.settings.keys else callers
-    stores = stores_of(settings, before)
-    return Application(settings, RoutedAIService(gateway), gateway, callers, stores, database, providers)
+    stores = stores_of(settings, before, database)
+    return Application(settings, RoutedAIService(gateway), gateway, callers, stores, database, ledger, providers)
+
+
+def _ledger(settings: Settings, database: LazyDatabase) -> Ledger | None:
+    """One over all reloads: what is configured of it counts from the start."""
+    return Ledger(settings, database, price_book(settings)) if settings.ledger.enabled else None
 
 
 def _unchanged(settings: Settings, before: Application) -> dict[str, Provider]:
@@ -118,8 +127,8 @@ def _reads_a_file(provider: ProviderSettings) -> bool:
     return any(getattr(provider, key, None) is not None for key in ("api_key_file", "credentials_file"))
 
 
-def stores_of(settings: Settings, before: Application | None = None) -> Stores:
-    """What a process with these settings keeps from one request to another.
+def stores_of(settings: Settings, before: Application | None = None, database: LazyDatabase | None = None) -> Stores:
+    """What a process with these settings keeps from one request to another, some of it in the database if there is one.
 
     All that was kept before stays, but for the answers of routes that have changed.
     """
@@ -129,36 +138,29 @@ def stores_of(settings: Settings, before: Application | None = None) -> Stores:
     if before is not None:
         return replace(before.stores, caches=_caches(settings, before), provider_storage=storing)
     server = settings.server
-    database = DatabaseThreads(lambda: _database(settings)) if settings.ledger.enabled else None
+    threads = DatabaseThreads(database.open) if database is not None and settings.ledger.enabled else None
+    idempotency = _idempotency(server)
     return Stores(
-        idempotency=_idempotency(server),
+        idempotency=idempotency,
         streams=_streams(server),
         signatures=SignatureStore(MOST_SIGNED_CALLS, SIGNED_CALLS_BYTES),
         caches=_caches(settings),
         stories=StoryBook(server.explain_records),
-        responses=None if database is None else _responses(settings.ledger, database),
+        answers=None if threads is None or idempotency is None else _answers(server, threads),
+        responses=None if threads is None else _responses(settings.ledger, threads),
         provider_storage=storing,
-        database=database,
+        threads=threads,
     )
 
 
-def _database(settings: Settings) -> Database:
-    """Opened when a request first needs it, so that the start does not wait for SQLAlchemy."""
-    from waypost.store.database import Database, database_url
-    from waypost.store.tables import metadata
-
-    configured = settings.database_url
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    database = Database(database_url(configured.get_secret_value() if configured else None, settings.data_dir))
-    with database.write() as connection:
-        metadata.create_all(connection)
-    return database
+def _answers(server: ServerSettings, threads: DatabaseThreads) -> DurableAnswers:
+    return DurableAnswers(threads, server.idempotency_ttl_s, server.idempotency_buffer_bytes)
 
 
-def _responses(ledger: LedgerSettings, database: DatabaseThreads) -> StoredResponses | None:
+def _responses(ledger: LedgerSettings, threads: DatabaseThreads) -> StoredResponses | None:
     if ledger.store_responses == "never":
         return None
-    return StoredResponses(database, ledger.responses_days, by_default=ledger.store_responses == "default")
+    return StoredResponses(threads, ledger.responses_days, by_default=ledger.store_responses == "default")
 
 
 def _idempotency(server: ServerSettings) -> IdempotencyStore | None:

@@ -8,6 +8,7 @@
     │   ├── AuthenticationRequired  401
     │   ├── OriginRefused           403  a page on another site, or a foreign Host
     │   ├── NotAllowed              403  the key is good, but not for this
+    │   ├── PriceUnknown            403  a call without a known price, where a price is asked for
     │   ├── UnknownModel            404
     │   ├── UnknownPath             404
     │   ├── UnknownRequest          404  no story of such a request of this caller's
@@ -23,6 +24,8 @@
     │   ├── UnsupportedMediaType    415
     │   ├── IdempotencyConflict     422  a key that came before, with another body
     │   ├── TooManyFailedKeys       429  wrong keys in a row from one address
+    │   ├── LimitExceeded           429  too many requests or tokens of a key or project
+    │   │   └── BudgetExceeded      429  the money of a key, a project or an end user is spent or reserved
     │   └── UnsupportedFeature      422  valid, but this provider or build cannot do it
     ├── ServerBusy                  503  shutting down or overloaded
     │   ├── DatabaseUnavailable     503  away, full, read-only or damaged
@@ -129,6 +132,14 @@ class NotAllowed(RequestError):
 
     code = "not_allowed"
     http_status = 403
+
+
+class PriceUnknown(RequestError):
+    """The key, its project or its end user has a budget, or asks for prices, and the call's price is not known."""
+
+    code = "price_unknown"
+    http_status = 403
+    advice = "Ask for a model whose price is known, or have a price set for this one in the settings."
 
 
 class UnknownModel(RequestError):
@@ -256,6 +267,45 @@ class TooManyFailedKeys(RequestError):
         self.retry_after_s = retry_after_s
 
 
+Whose: TypeAlias = Literal["key", "project", "end_user"]
+"""Who is limited."""
+Limited: TypeAlias = Literal[
+    "requests_per_minute", "tokens_per_minute", "concurrent_requests", "daily_budget", "monthly_budget"
+]
+"""What is limited: as the settings of keys and projects name it. Budgets count micro-dollars."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """A limit as it stood when it refused. `resets_at_s` is in Unix seconds; None: it does not, as of slots."""
+
+    whose: Whose
+    name: str
+    what: Limited
+    limit: int
+    used: int
+    reserved: int
+    resets_at_s: float | None
+
+
+class LimitExceeded(RequestError):
+    """A limit of the key or its project. `retry_after_s` None: the request alone is too large, no wait helps."""
+
+    code = "rate_limit_exceeded"
+    http_status = 429
+
+    def __init__(self, message: str, shortage: Shortage, *, hint: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.shortage = shortage
+        self.retry_after_s = retry_after_s
+
+
+class BudgetExceeded(LimitExceeded):
+    """What is left of a budget does not cover what the call may cost: it is spent, or reserved by calls under way."""
+
+    code = "budget_exceeded"
+
+
 class UnsupportedFeature(RequestError):
     """A valid wish that cannot be met here, for instance a wire format that cannot carry it."""
 
@@ -282,7 +332,7 @@ class DatabaseUnavailable(ServerBusy):
 
 
 class JournalFull(ServerBusy):
-    """A call cannot be written down before it is made, so it is not made: the disk or the journal's limit is reached."""
+    """A call cannot be written down before it is made, so it is not: the disk or the journal's limit is reached."""
 
     code = "journal_full"
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from waypost.cli.models import DEFAULT_MODEL, _lines
+from waypost.cli.models import DEFAULT_MODEL, _sizes
 from waypost.cli.output import size_text
+from waypost.cli.progress import lines
 from waypost.local.catalogue import CATALOGUE
 
 Waypost = Callable[..., Result]
@@ -68,7 +69,7 @@ def test_remove_says_what_it_freed(waypost: Waypost, folder: Path) -> None:
 
 
 def test_progress_without_a_terminal_is_a_line_at_every_tenth(capsys: pytest.CaptureFixture[str]) -> None:
-    report = _lines("m")
+    report = lines("Fetching m", _sizes)
     for done_bytes in (0, 0, 50_000, 90_000, 450_000, 999_999, 1_000_000):
         report(done_bytes, 1_000_000)
     captured = capsys.readouterr()

@@ -93,6 +93,8 @@ USAGES: list[tuple[dict[str, Any], Usage]] = [
     ),
     ({"service_tier": "standard", "speed": "standard"}, Usage(service_tier="standard")),
     ({"service_tier": "standard", "speed": "fast"}, Usage(service_tier="fast")),
+    ({"speed": "fast"}, Usage(service_tier="fast")),
+    ({"service_tier": "priority", "speed": "fast"}, Usage(service_tier="priority")),
 ]
 
 

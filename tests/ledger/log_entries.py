@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from waypost.ledger.tag_slots import note_tags
+from waypost.ledger.tag_slots import note_slot, slots_of
 from waypost.store.database import Database
 from waypost.store.tables import attempts, bodies, requests
 
@@ -69,7 +69,9 @@ def write(database: Database, *rows: Mapping[str, Any]) -> None:
     """Write requests as the drainer does, the slots of their tags in the same transaction."""
     with database.write() as connection:
         connection.execute(requests.insert(), list(rows))
-        note_tags(connection, database, [(row["started_at_ms"], row["tags"]) for row in rows])
+        slots = slots_of((row["started_at_ms"], row["tags"]) for row in rows)
+        if slots:
+            connection.execute(note_slot(database), slots)
 
 
 def write_attempts(database: Database, *rows: Mapping[str, Any]) -> None:

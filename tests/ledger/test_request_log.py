@@ -6,12 +6,15 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from tests.ledger.log_entries import DAY_MS, NOW_MS, a_request, an_attempt, write, write_attempts, write_body
 
 from waypost.errors import InvalidRequest
 from waypost.ledger import log_search
 from waypost.ledger.log_filters import Filters
+from waypost.ledger.posting import Posting, post
+from waypost.ledger.records import AttemptClosed, AttemptOpened, Counts, RequestEnded
 from waypost.ledger.request_log import Page, count, every, find, page
 from waypost.ledger.tag_slots import SLOT_MS
 from waypost.store.database import Database
@@ -241,3 +244,34 @@ def test_a_tag_is_found_although_its_slot_has_other_requests(database: Database)
     write(database, *(a_request(number, tags={"n": str(number % 3)}) for number in range(9)))
     told = page(database, Filters(tags={"n": "1"})).rows
     assert [row["request_id"] for row in told] == ["req_7", "req_4", "req_1"]
+
+
+def test_what_the_drainer_posts_is_in_the_log_and_found_by_its_tag(database: Database) -> None:
+    """Also a request whose process died before its end."""
+    begun = AttemptOpened(
+        *("a.1", "a", "req_a", 1, NOW_MS + 5, NOW_MS, "proj_1", "key_1", "ann", "/v1/messages", "default", "default"),
+        *(True, {"team": "search"}, "first", "anthropic", "one", 10, 500),
+    )
+    closed = AttemptClosed(
+        *("a.1", NOW_MS + 900, "answered", None, "one-mini", Counts(12, output_tokens=30), 420, "reported", "list"),
+        *(70, None, None),
+    )
+    ended = RequestEnded(
+        *("a", "req_a", NOW_MS, "proj_1", "key_1", "ann", "/v1/messages", "default", "default", True),
+        *({"team": "search"}, "first", "one-mini", "answered", 200, None, 1, 75, 905, None),
+    )
+    lost = msgspec.structs.replace(begun, attempt_id="b.1", entry_id="b", request_id="req_b")
+    with database.write() as connection:
+        post(connection, database, [begun, closed, ended], "holder")
+        Posting(connection, database).post({"holder": [lost]}, {"b": lost})
+    by_tag = page(database, Filters(tags={"team": "search"})).rows
+    assert [(row["id"], row["end_state"], row["cost_micro_usd"]) for row in by_tag] == [
+        ("b", "unknown", None),
+        ("a", "answered", 420),
+    ]
+    whole = find(database, "req_a")
+    assert whole is not None
+    assert (whole.row["model"], whole.row["input_tokens"], whole.row["tags"]) == ("one-mini", 12, {"team": "search"})
+    assert [(call["provider"], call["outcome"], call["duration_ms"]) for call in whole.attempts] == [
+        ("first", "answered", 895)
+    ]

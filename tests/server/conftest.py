@@ -97,6 +97,7 @@ class Served:
     callers: Callers = field(default_factory=lambda: Callers({}))
     stores: Stores = field(init=False)
     database: LazyDatabase = field(init=False)
+    ledger: None = None
     closed: int = 0
 
     def __post_init__(self) -> None:

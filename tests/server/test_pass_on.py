@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from waypost.ledger.account import configured_account
 from waypost.server.api import WaypostApi, create_app
 from waypost.server.callers import Caller, Callers, caller_of, set_caller
 from waypost.server.ids import new_request_id
@@ -101,7 +102,8 @@ async def first_worker(serve: Callable[..., Any], tmp_path: Path) -> AsyncIterat
 
     async def with_caller(scope: Any, receive: Any, send: Any) -> None:
         scope["app"] = app
-        set_caller(scope, Caller(dict(scope["headers"]).get(b"x-name", b"ann").decode()))
+        name = dict(scope["headers"]).get(b"x-name", b"ann").decode()
+        set_caller(scope, Caller(name, account=configured_account(name, is_admin=True, routes=None)))
         await chain(scope, receive, send)
 
     async with second_worker(app, neighbourhood(2, tmp_path)):
@@ -141,20 +143,20 @@ async def test_the_stream_of_a_worker_that_is_not_there_is_unknown(first_worker:
     assert (reply.status_code, reply.json()["error"]["code"]) == (404, "unknown_stream")
 
 
-async def test_a_key_belongs_to_one_worker_by_caller_and_path(first_worker: httpx.AsyncClient, tmp_path: Path) -> None:
+async def test_a_key_belongs_to_one_worker_by_project_and_path(first_worker: httpx.AsyncClient, tmp_path: Path) -> None:
     """Each of the three has some; a worker that is not there is told as 503, with the wait."""
     seen = {}
     for number in range(24):
         headers = {"idempotency-key": f"k{number}"}
         reply = await first_worker.post("/v1/other", json={}, headers=headers)
-        owner = neighbourhood(1, tmp_path).owner_of("ann", "/v1/other", f"k{number}")
+        owner = neighbourhood(1, tmp_path).owner_of("config:ann", "/v1/other", f"k{number}")
         if reply.status_code == 503:
             assert (owner, reply.headers["retry-after"]) == (3, "1")
         else:
             assert reply.json()["worker"] == owner
         seen[number] = owner
     assert set(seen.values()) == {1, 2, 3}
-    others = {number: neighbourhood(2, tmp_path).owner_of("bob", "/v1/other", f"k{number}") for number in seen}
+    others = {number: neighbourhood(2, tmp_path).owner_of("config:bob", "/v1/other", f"k{number}") for number in seen}
     assert others != seen
 
 

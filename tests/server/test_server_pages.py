@@ -47,6 +47,7 @@ def test_ready_needs_one_provider_of_the_default_route(client: Client, scripted:
             "second": {"status": "unavailable", "detail": "Set OPENAI_API_KEY.", "default_route": False},
         },
         "keys": {"status": "ready", "detail": ""},
+        "ledger": {"status": "off", "detail": ""},
     }
 
 

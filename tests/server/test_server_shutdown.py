@@ -45,6 +45,7 @@ class Served:
     settings: Settings
     manager: AIServiceManager
     callers = Callers({})
+    ledger = None
 
     def __post_init__(self):
         self.stores = stores_of(self.settings)

@@ -319,6 +319,15 @@ aliases: {quick: g, top: all}
     assert settings.shares("o/y") == {Target("o", "y"): 1.0}
 
 
+def test_a_target_of_weight_0_has_no_share_and_neither_has_what_it_leads_to() -> None:
+    routes = {
+        "all": {"targets": ["local/a", {"target": "others", "weight": 0}]},
+        "others": {"targets": ["local/b", "local/a"]},
+    }
+    settings = Settings.model_validate({"routes": routes})
+    assert settings.shares("all") == {Target("local", "a"): 1.0, Target("local", "b"): 0.0}
+
+
 def test_shares_over_ever_forking_routes_are_found_in_no_time() -> None:
     """Each of 60 routes names the next one twice: 2^60 ways, one target."""
     routes = {f"r{level}": {"targets": [f"r{level + 1}", f"r{level + 1}"]} for level in range(60)}

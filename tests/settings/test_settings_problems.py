@@ -218,6 +218,10 @@ ROWS: list[tuple[str, str]] = [
     ),
     (OPENAI + "routes: {r: {targets: [{weight: 2}]}}", "line 2: routes.r.targets[0].target is missing"),
     (
+        OPENAI + "routes: {r: {targets: [{target: o, weight: 0}]}}",
+        "line 2: routes.r has targets of weight 0 only; one must have more",
+    ),
+    (
         OPENAI + "routes: {r: {targets: [o, {target: p, weight: 2}]}}",
         'line 2: routes.r.targets[1] names the unknown provider, route or alias "p"; the providers are o',
     ),

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select, text
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
 from tests.databases import PostgresServer
 
 from waypost.errors import DatabaseUnavailable, ServerBusy
@@ -211,10 +212,16 @@ def test_connections_that_are_all_in_use(database: Database, few_seconds: None) 
 def test_what_was_being_written_is_in_no_message(database: Database, caplog: pytest.LogCaptureFixture) -> None:
     """SQLAlchemy would add the row to its own message, and to the log."""
     caplog.set_level(logging.DEBUG)
-    with pytest.raises(DatabaseUnavailable) as caught, explained(database), database.write() as connection:
-        connection.execute(insert(revisions).values(name=PASSWORD * 20, number="not a number"))
+    with pytest.raises(DBAPIError) as caught, database.write() as connection:
         connection.execute(text("SELECT * FROM nowhere WHERE name = :name"), {"name": PASSWORD})
     assert PASSWORD not in "".join(traceback.format_exception(caught.value)) + caplog.text
+
+
+def test_a_mistake_in_the_code_keeps_its_own_error(database: Database) -> None:
+    """Nobody is sent to look at a database that is well."""
+    for statement in ("SELEKT 1", "SELECT * FROM nowhere", "INSERT INTO revisions VALUES (NULL, 1)"):
+        with pytest.raises(DBAPIError), explained(database), database.write() as connection:
+            connection.execute(text(statement))
 
 
 def test_whoever_sent_a_request_is_told_to_come_again() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from waypost.cli.exit_codes import FAILED
 from waypost.cli.options import config_option, json_option
 from waypost.cli.output import print_json
 from waypost.errors import ConfigurationError
@@ -113,6 +114,54 @@ def init(file: Path) -> None:
     except OSError as error:
         raise ConfigurationError(f"{error.filename or file} cannot be written: {error.strerror}.") from error
     click.echo(f"Wrote {file} and {schema_file}. Check them with: waypost config check --config {file}")
+
+
+@config.command("import")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    default="waypost.yaml",
+    show_default=True,
+    help="File to write; - prints it.",
+)
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@json_option("what became of everything")
+def import_(file: Path, out: Path, force: bool, as_json: bool) -> None:
+    """Take over FILE, the configuration of a LiteLLM proxy, and say what could not be. Exit code 1 if nothing could."""
+    from waypost.cli.importing import imported_text, printed_account, told_account
+    from waypost.litellm import import_config
+
+    imported = import_config(file)
+    printed = str(out) == "-"
+    if not imported.is_empty:
+        text = imported_text(imported, file, out)
+        if printed:
+            click.echo(text, nl=False)
+        else:
+            write_settings(out, text, force=force)
+    if as_json and not printed:
+        print_json(told_account(imported, out))
+    else:
+        click.echo("\n".join(printed_account(imported, out)), err=printed)
+    if imported.is_empty:
+        raise click.exceptions.Exit(FAILED)
+
+
+def write_settings(path: Path, text: str, *, force: bool) -> None:
+    """Write it whole. Raises ConfigurationError if there is a file already, unless `force`."""
+    try:
+        if not force:
+            _write_new(path, text)
+            return
+        draft = path.with_name(f".{path.name}.new")
+        draft.unlink(missing_ok=True)
+        _write_new(draft, text)
+        draft.replace(path)
+    except FileExistsError:
+        raise ConfigurationError(f"{path} exists already.", hint="Name another by --out, or add --force.") from None
+    except OSError as error:
+        raise ConfigurationError(f"{error.filename or path} cannot be written: {error.strerror}.") from error
 
 
 def _write_new(path: Path, text: str) -> None:

@@ -206,6 +206,39 @@ def _data_folder(loaded: LoadedSettings) -> Iterator[Check]:
     yield Check("data folder", "warn" if low else "ok", told, "Make room on that disk." if low else "")
 
 
+def _keys(loaded: LoadedSettings) -> Iterator[Check]:
+    from waypost.settings.server import is_exposed
+
+    settings = loaded.settings
+    if is_exposed(settings.server.host) and not settings.keys:
+        told = f"server.host is {settings.server.host}, and the settings have no keys"
+        yield Check("keys", "warn", told, "It starts if the database has one: waypost keys create --admin")
+
+
+def _database(loaded: LoadedSettings) -> Iterator[Check]:
+    from waypost.cli.db import standing
+    from waypost.errors import DatabaseUnavailable
+    from waypost.store.address import shown
+    from waypost.store.database import open_database
+    from waypost.store.migrate import check
+    from waypost.store.troubles import explained
+
+    try:
+        database = open_database(loaded.settings)
+        where = shown(database.url)
+        try:
+            with explained(database):
+                state = check(database)
+        finally:
+            database.close()
+        state.refuse(where)
+    except (ConfigurationError, DatabaseUnavailable) as error:
+        yield Check("database", "fail", error.message, error.hint)
+        return
+    mend = f"Install Waypost {state.written_by} or later here, too." if state.status == "ahead" else ""
+    yield Check("database", "warn" if mend else "ok", f"{where} {standing(state)}", mend)
+
+
 def _port(loaded: LoadedSettings) -> Iterator[Check]:
     server = loaded.settings.server
     if server.port == 0 or is_free(server.host, server.port):
@@ -247,5 +280,7 @@ PARTS: tuple[Callable[[LoadedSettings], Iterator[Check]], ...] = (
     _local,
     _prices,
     _data_folder,
+    _keys,
+    _database,
     _port,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from waypost.errors import AllTargetsFailed, ConfigurationError, ModelError, WaypostError
+from waypost.errors import AllTargetsFailed, ConfigurationError, DatabaseUnavailable, ModelError, WaypostError
 
 OK = 0
 FAILED = 1
@@ -12,6 +12,7 @@ USAGE = 2
 CONFIGURATION = 3
 LOCAL_MODEL = 4
 ADDRESS = 5
+DATABASE = 6
 INTERRUPTED = 130
 
 MEANINGS: Mapping[int, str] = {
@@ -21,6 +22,7 @@ MEANINGS: Mapping[int, str] = {
     CONFIGURATION: "the settings cannot be used",
     LOCAL_MODEL: "a local model is missing or damaged, or cannot be fetched or run",
     ADDRESS: "the address or port cannot be listened on",
+    DATABASE: "the database cannot be reached, or is full, read-only or damaged",
     INTERRUPTED: "interrupted with Ctrl-C",
 }
 
@@ -32,6 +34,7 @@ class AddressUnavailable(ConfigurationError):
 BY_ERROR: Mapping[type[WaypostError], int] = {
     AddressUnavailable: ADDRESS,
     ConfigurationError: CONFIGURATION,
+    DatabaseUnavailable: DATABASE,
     ModelError: LOCAL_MODEL,
     WaypostError: FAILED,
 }

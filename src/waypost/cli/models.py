@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,13 +10,13 @@ import click
 from waypost.cli.local_models import store_of
 from waypost.cli.options import config_option, json_option
 from waypost.cli.output import print_json, print_table, size_text
+from waypost.cli.progress import progress
 from waypost.errors import ModelError
 
 if TYPE_CHECKING:
     from waypost.local.store import ModelStore
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
-STEP_PERCENT = 10
 
 
 @click.group()
@@ -64,8 +61,8 @@ def pull(name: str, force: bool, if_missing: bool, config_file: Path | None) -> 
     store = _store(config_file)
     if if_missing and not force and _is_here(store, name):
         return
-    with _progress(name) as progress:
-        path = store.pull(name, progress, force=force)
+    with progress(f"Fetching {name}", _sizes) as report:
+        path = store.pull(name, report, force=force)
     click.echo(f"{name} is here: {path} ({size_text(path.stat().st_size)})")
 
 
@@ -105,32 +102,5 @@ def _is_here(store: ModelStore, name: str) -> bool:
     return True
 
 
-@contextmanager
-def _progress(name: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal, a line at every tenth elsewhere; both on standard error."""
-    if not sys.stderr.isatty():
-        yield _lines(name)
-        return
-    # The length is known at the first report; until then the bar stands at its start.
-    with click.progressbar(length=1, label=f"Fetching {name}", file=sys.stderr, show_eta=True) as bar:
-
-        def report(done_bytes: int, total_bytes: int) -> None:
-            bar.length = total_bytes
-            bar.label = f"Fetching {name}, {size_text(done_bytes)} of {size_text(total_bytes)}"
-            bar.update(done_bytes - bar.pos)
-
-        yield report
-
-
-def _lines(name: str) -> Callable[[int, int], None]:
-    told = -1
-
-    def report(done_bytes: int, total_bytes: int) -> None:
-        nonlocal told
-        tenth = 100 * done_bytes // max(total_bytes, 1) // STEP_PERCENT * STEP_PERCENT
-        if tenth > told:
-            told = tenth
-            sizes = f"{size_text(done_bytes)} of {size_text(total_bytes)}"
-            click.echo(f"Fetching {name}: {tenth} % ({sizes})", err=True)
-
-    return report
+def _sizes(done_bytes: int, total_bytes: int) -> str:
+    return f"{size_text(done_bytes)} of {size_text(total_bytes)}"

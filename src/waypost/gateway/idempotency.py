@@ -1,11 +1,13 @@
 """The same idempotency key gives the same answer: what the first request was answered, kept in this process's memory.
 
+Where there is a database, `ledger.durable_answers` keeps the same for all processes, and this is what stands before it.
+
 A second request with the key and the same body joins the first while it runs, and replays it afterwards. The
 invariant: within `ttl_s` a key that is still known leads to no second call that may be billed. So an answer that was
 dropped, or was too large to keep, leaves its key behind, and whoever asks again is told so instead of being charged.
 
 Not remembered are errors that another try may mend (`RETRIABLE`, and all of 500 and more), unless a provider had begun
-to answer. This is not a lock between several processes, and nothing is written to disk.
+to answer. By itself this is not a lock between several processes, and nothing here is written to disk.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from types import TracebackType
 from typing import Final
 
 from waypost.errors import AnswerNotKept, IdempotencyConflict, InvalidRequest, ServerBusy
-from waypost.gateway.kept_answers import Answer, Chunk, Entry, Headers, Shelf
+from waypost.gateway.kept_answers import Answer, Chunk, Entry, Shelf
+from waypost.ledger.durable_answers import Ending, Headers, KeptAnswer
 
 KEY_HEADER: Final = "idempotency-key"
 REPLAYED: Final = (b"idempotent-replayed", b"true")
@@ -52,6 +55,7 @@ class Fresh:
     def __init__(self, shelf: Shelf, entry: Entry) -> None:
         self._shelf = shelf
         self._entry = entry
+        self._answer: Answer | None = None
 
     def __enter__(self) -> Fresh:
         return self
@@ -59,7 +63,25 @@ class Fresh:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._shelf.end(self._entry, whole=False)
+        self._end(whole=False)
+
+    @property
+    def ending(self) -> Ending:
+        """What became of it. Only after `finish`, or after the block."""
+        fate, answer = self._entry.fate, self._answer
+        if fate is None:
+            raise RuntimeError("the answer has not ended")
+        if fate != "kept" or answer is None or answer.status is None:
+            return Ending(fate)
+        body = b"".join(chunk.data for chunk in answer.chunks)
+        return Ending(fate, KeptAnswer(answer.status, answer.headers, body))
+
+    def fill(self, kept: KeptAnswer) -> Replay:
+        """The first request was answered before, elsewhere, with this: for whoever asks here too."""
+        self.start(kept.status, kept.headers)
+        self.append(kept.body)
+        self.finish()
+        return replay_of(kept)
 
     def start(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """The head of the reply. A status under 300 says that a provider has answered."""
@@ -71,7 +93,13 @@ class Fresh:
 
     def finish(self) -> None:
         """The reply has ended as replies do; so has a stream that broke, with its error event."""
-        self._shelf.end(self._entry, whole=True)
+        self._end(whole=True)
+
+    def _end(self, *, whole: bool) -> None:
+        if self._answer is None:
+            # Held on to: what is kept may be dropped at once, for want of room.
+            self._answer = self._entry.answer
+            self._shelf.end(self._entry, whole=whole)
 
     def note_billed(self) -> None:
         """A provider has begun to answer: whatever comes of it, another call would be a second charge."""
@@ -171,6 +199,11 @@ class Replay:
         """The body, in the pieces in which it first came."""
         for chunk in self._answer.chunks:
             yield chunk.data
+
+
+def replay_of(kept: KeptAnswer) -> Replay:
+    """The first request was answered with this, which is not in this memory."""
+    return Replay(Answer(kept.status, kept.headers, [Chunk(kept.body, 0.0)], whole=True))
 
 
 class IdempotencyStore:

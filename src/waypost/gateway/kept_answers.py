@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
 from waypost.gateway.bell import Bell
+from waypost.ledger.durable_answers import Fate, Headers
 
-Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 Slot: TypeAlias = tuple[str, str, str]
 """Tenant, path, key."""
 
@@ -56,6 +56,8 @@ class Entry:
     size_bytes: int = _ENTRY_BYTES
     too_large: bool = False
     billed: bool = False
+    fate: Fate | None = None
+    """What became of it; None while it runs."""
     first_is_gone: bool = False
     readers: int = 0
     bell: Bell = field(default_factory=Bell)
@@ -116,10 +118,13 @@ class Shelf:
         answer = entry.answer
         answer.whole = whole and not entry.too_large and answer.status is not None
         if answer.whole and (entry.billed or _is_final(answer.status)):
+            entry.fate = "kept"
             self._kept[entry.slot] = entry
         elif entry.billed:
+            entry.fate = "bare"
             self._bare_it(entry)
         else:
+            entry.fate = "free"
             self._forget(entry)
         self._make_room()
         entry.bell.ring()

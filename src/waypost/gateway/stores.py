@@ -14,6 +14,7 @@ from waypost.gateway.response_cache import ResponseCache
 from waypost.gateway.resume import ResumeBuffers
 from waypost.gateway.signature_store import SignatureStore
 from waypost.gateway.story import StoryBook
+from waypost.ledger.durable_answers import DurableAnswers
 from waypost.ledger.stored_responses import StoredResponses
 from waypost.ledger.threads import DatabaseThreads
 
@@ -38,15 +39,19 @@ class Stores:
     """By the names that lead to a route with a cache: its own and its aliases."""
     stories: StoryBook = field(default_factory=StoryBook)
     """What became of the last requests."""
+    answers: DurableAnswers | None = None
+    """By idempotency key, for all processes; `idempotency` is this one's memory of them."""
     responses: StoredResponses | None = None
     provider_storage: frozenset[str] = frozenset()
     """The names that lead to a route whose provider may store what is stored here."""
-    database: DatabaseThreads | None = None
+    threads: DatabaseThreads | None = None
     """Through which requests reach what is in the database."""
 
     def close(self) -> None:
         """Stop what goes on without a caller."""
         if self.streams is not None:
             self.streams.close()
-        if self.database is not None:
-            self.database.close()
+        if self.answers is not None:
+            self.answers.close()
+        if self.threads is not None:
+            self.threads.close()

@@ -7,15 +7,16 @@ or the journal shows it open and whoever reads that after a crash closes it.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from random import getrandbits
 from typing import Protocol
 
 from waypost.catalogue import PriceBook
 from waypost.chat import Usage
 from waypost.ledger.account import Account
+from waypost.ledger.allowances import Admission, Reservation
 from waypost.ledger.billing import FREE, Bill, Guess, bill_cut, bill_whole
 from waypost.ledger.records import (
     AttemptClosed,
@@ -27,6 +28,7 @@ from waypost.ledger.records import (
     Record,
     RequestEnded,
 )
+from waypost.ledger.spending import Spending
 
 
 class RecordSink(Protocol):
@@ -36,36 +38,6 @@ class RecordSink(Protocol):
         """Write it down; it survives the process. Raises JournalFull for a call that is not begun yet."""
 
 
-class Admission(Protocol):
-    """A request that was let in."""
-
-    def settle(self, tokens: int) -> None:
-        """It is over, and came to so many tokens."""
-
-
-class Reservation(Protocol):
-    """Money that is held for a call."""
-
-    def settle(self, micro_usd: int | None) -> None:
-        """The call cost so much; None: it is not known."""
-
-    def release(self) -> None:
-        """The call was not made."""
-
-
-class Allowances(Protocol):
-    """Budgets and limits."""
-
-    def limits_money(self, account: Account) -> bool:
-        """Must money be reserved, or a price be known, for calls of this account?"""
-
-    async def admit(self, account: Account, tokens: int, end_user: str | None) -> Admission:
-        """Let a request in. Raises LimitExceeded."""
-
-    async def reserve(self, account: Account, micro_usd: int | None, end_user: str | None) -> Reservation:
-        """Hold money for a call. Raises BudgetExceeded, PriceUnknown."""
-
-
 def now_ms() -> int:
     """Unix milliseconds."""
     return time.time_ns() // 1_000_000
@@ -73,7 +45,7 @@ def now_ms() -> int:
 
 def new_entry_id() -> str:
     """Ids that sort by time: 12 hexadecimal digits of it, and 20 random ones."""
-    return f"{now_ms():012x}{os.urandom(10).hex()}"
+    return f"{now_ms():012x}{getrandbits(80):020x}"
 
 
 @dataclass(slots=True)
@@ -103,7 +75,7 @@ class Entry:
             self.admission = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Called:
     """Whom a call asks, how long the prompt is about, and the most that it can cost (None: not known)."""
 
@@ -116,7 +88,7 @@ class Called:
     """Asked only if money is limited: it takes reading the request."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ending:
     """How a call ended. `served` False: it cannot have cost anything."""
 
@@ -245,7 +217,7 @@ class Line:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestOutcome:
     """How a request ended for its caller."""
 
@@ -260,23 +232,23 @@ class RequestOutcome:
 
 
 class Books:
-    """What this process writes down. `allowances` None: nothing is limited."""
+    """What this process writes down. `spending` None: nothing is limited."""
 
-    def __init__(self, sink: RecordSink, allowances: Allowances | None = None) -> None:
+    def __init__(self, sink: RecordSink, spending: Spending | None = None) -> None:
         self.sink = sink
-        self.allowances = allowances
+        self.spending = spending
 
     async def admit(self, entry: Entry, tokens: int) -> None:
         """Let the request in, as far as its key's limits go. Raises LimitExceeded."""
-        if self.allowances is not None and entry.admission is None:
-            entry.admission = await self.allowances.admit(entry.account, tokens, entry.end_user)
+        if self.spending is not None and entry.admission is None:
+            entry.admission = await self.spending.admit(entry.account, tokens, entry.end_user)
 
     async def open(self, entry: Entry, called: Called) -> Line:
         """Write down that a call begins; then it may be sent. Raises BudgetExceeded, PriceUnknown, JournalFull."""
         worst, reservation = None, None
-        if self.allowances is not None and self.allowances.limits_money(entry.account):
+        if self.spending is not None and self.spending.limits_money(entry.account):
             worst = called.worst_micro_usd()
-            reservation = await self.allowances.reserve(entry.account, worst, entry.end_user)
+            reservation = await self.spending.reserve(entry.account, worst, entry.end_user)
         line = Line(self, entry, called, reservation)
         try:
             self.sink.append(line.opened(worst, now_ms()))

@@ -28,6 +28,7 @@ from waypost.store.tables import (
     projects,
     requests,
     spend,
+    stored_items,
     stored_responses,
     unfinished_attempts,
 )
@@ -138,7 +139,16 @@ def _add_totals_to_nobody_s(database: Database, project_ids: Ids) -> None:
 ERASED: Final[Mapping[Table, Eraser]] = {
     **{
         table: _by_project(table)
-        for table in (keys, requests, attempts, unfinished_attempts, bodies, stored_responses, idempotency_answers)
+        for table in (
+            keys,
+            requests,
+            attempts,
+            unfinished_attempts,
+            bodies,
+            stored_items,
+            stored_responses,
+            idempotency_answers,
+        )
     },
     daily_totals: _add_totals_to_nobody_s,
     spend: _by_subject(spend),

@@ -122,6 +122,14 @@ def find_keys(
     return _keys(connection, connection.execute(query).mappings().all())
 
 
+def keys_named(connection: Connection, name: str, project_id: str | None = None) -> list[Key]:
+    """The keys of that name, in one project or in any."""
+    query = select(keys).where(keys.c.name == name).order_by(keys.c.id)
+    if project_id is not None:
+        query = query.where(keys.c.project_id == project_id)
+    return _keys(connection, connection.execute(query).mappings().all())
+
+
 def _in_state(state: State, now_ms: int) -> ColumnElement[bool]:
     if state == "revoked":
         return keys.c.revoked_at_ms.is_not(None)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import Column, ColumnElement, func, literal_column
 
-from waypost.errors import InvalidRequest
+from waypost.ledger.definitions import UnusableField
 from waypost.store.tables import requests
 
 TAG_NAME: Final = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
@@ -43,7 +43,7 @@ SPARSE: Final[Mapping[str, ColumnElement[bool]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which requests; None asks nothing. Times are Unix ms, `until_ms` itself is out. Raises InvalidRequest."""
+    """Which requests; None asks nothing. Times are Unix ms, `until_ms` itself is out. Raises UnusableField."""
 
     since_ms: int | None = None
     until_ms: int | None = None
@@ -69,12 +69,12 @@ class Filters:
                 _check_text(name, value)
         for name, value in self.tags.items():
             if not TAG_NAME.fullmatch(name):
-                raise InvalidRequest(
+                raise UnusableField(
                     "A tag's name is 1 to 64 letters, digits, or . _ : / -", hint="Write name=value.", param="tag"
                 )
             _check_text("tag", value, may_be_empty=True)
         if self.end_state is not None and self.end_state not in END_STATES:
-            raise InvalidRequest(f"end_state must be one of {', '.join(END_STATES)}.", param="end_state")
+            raise UnusableField(f"end_state must be one of {', '.join(END_STATES)}.", param="end_state")
 
     def conditions(self) -> list[Condition]:
         """All but the time, which every search walks along."""
@@ -95,7 +95,7 @@ class Filters:
 def _check_text(name: str, value: str, *, may_be_empty: bool = False) -> None:
     # PostgreSQL takes no NUL and no half of a pair in a text; nothing that is stored has other control characters.
     if len(value) > LONGEST or not value.isprintable() or not (value or may_be_empty):
-        raise InvalidRequest(
+        raise UnusableField(
             f"{name} must be a text of {0 if may_be_empty else 1} to {LONGEST} characters that can be shown.",
             param=name,
         )

@@ -29,7 +29,7 @@ from waypost.ledger.rows import (
     unknown_end_row,
 )
 from waypost.ledger.subjects import Spend
-from waypost.ledger.tag_slots import note_tags
+from waypost.ledger.tag_slots import note_slot, slots_of
 from waypost.ledger.totals import Totals, daily_rows, spend_rows
 from waypost.store.database import Database
 from waypost.store.tables import attempts, requests, unfinished_attempts
@@ -192,7 +192,7 @@ class Posting:
         self._over.update((row["id"], row["route"]) for row in rows)
         tagged = [(each.started_at_ms, each.tags) for each in self._ended.values()]
         tagged += [(each.request_started_at_ms, each.tags) for each in abandoned.values()]
-        note_tags(self._connection, self._many.database, tagged)
+        self._many.run(note_slot, slots_of(tagged))
 
     def _stored_attempts(self, entries: Collection[str]) -> dict[str, list[Row]]:
         found: dict[str, list[Row]] = defaultdict(list)

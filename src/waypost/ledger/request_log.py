@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Column, Connection, Table, select, text
 
-from waypost.errors import InvalidRequest
+from waypost.ledger.definitions import UnusableField
 from waypost.ledger.log_filters import Filters
 from waypost.ledger.log_search import BUDGET_S, Found, Order, Place, Row, Search
 from waypost.store.database import Database
@@ -58,7 +58,7 @@ def page(
 ) -> Page:
     """At most `limit` requests after the cursor. `budget_s` None: looks until the page is full, however long it takes.
 
-    Raises InvalidRequest for a cursor that is none of this order's, and DatabaseError.
+    Raises UnusableField for a cursor that is none of this order's, and DatabaseError.
     """
     order, after = Order(newest_first), None if cursor is None else _place(cursor, newest_first=newest_first)
     with database.read() as connection:
@@ -108,18 +108,20 @@ def find(database: Database, an_id: str, *, with_body: bool = False) -> WholeReq
 
 def add_names(connection: Connection, rows: Sequence[Row]) -> None:
     """Add `project` and `key`, what people call them; None where they are in the settings or gone."""
-    of_projects = _names(connection, projects, {row["project_id"] for row in rows})
-    of_keys = _names(connection, keys, {row["key_id"] for row in rows})
+    of_projects = names_of(connection, projects, {row["project_id"] for row in rows})
+    of_keys = names_of(connection, keys, {row["key_id"] for row in rows})
     for row in rows:
         row["project"], row["key"] = of_projects.get(row["project_id"]), of_keys.get(row["key_id"])
 
 
-def _names(connection: Connection, table: Table, ids: set[str | None]) -> dict[str | None, str]:
-    known = [each for each in ids if each is not None]
-    if not known:
-        return {}
-    found = connection.execute(select(table.c.id, table.c.name).where(table.c.id.in_(known)))
-    return {row.id: row.name for row in found}
+def names_of(connection: Connection, table: Table, ids: Iterable[str | None]) -> dict[str, str]:
+    """The names of projects or keys by their ids."""
+    known, found = [each for each in ids if each is not None], {}
+    # Databases have a limit on the values of one statement.
+    for at in range(0, len(known), MOST_ROWS):
+        query = select(table.c.id, table.c.name).where(table.c.id.in_(known[at : at + MOST_ROWS]))
+        found.update({row.id: row.name for row in connection.execute(query)})
+    return found
 
 
 def _plan_each_time(connection: Connection, database: Database) -> None:
@@ -143,9 +145,9 @@ def _place(cursor: str, *, newest_first: bool) -> Place:
     except (binascii.Error, UnicodeError, ValueError):
         place, order = Place(-1), ""
     if place.started_at_ms < 0 or place.started_at_ms > 2**53 or not place.id.isprintable() or order not in ("n", "o"):
-        raise InvalidRequest("The cursor is none of this log's.", hint="Begin without one.", param="cursor")
+        raise UnusableField("The cursor is none of this log's.", hint="Begin without one.", param="cursor")
     if (order == "n") is not newest_first:
-        raise InvalidRequest(
+        raise UnusableField(
             "The cursor was given for the other order.", hint="Keep the order from page to page.", param="cursor"
         )
     return place

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from waypost.ledger.response_rows import Link
+    from waypost.store.database import Database
 
 MOST_TURNS: Final = 1_000
 """Of one conversation."""
@@ -64,26 +65,36 @@ class StoredResponses:
         return now_ms + self._days * DAY_MS
 
     async def keep(self, stored: StoredResponse, item_ids: Collection[str]) -> None:
-        """Keep an answer; `item_ids` are those of its input and output. Raises DatabaseUnavailable: it is not kept then."""
-        from waypost.ledger import response_rows as rows
+        """Keep an answer; `item_ids` are those of its input and output. Raises DatabaseUnavailable: it is not kept."""
 
-        await self._threads.write(lambda connection, _: rows.insert(connection, stored, item_ids))
+        def insert(connection: Connection, _: Database) -> None:
+            from waypost.ledger import response_rows as rows
+
+            rows.insert(connection, stored, item_ids)
+
+        await self._threads.write(insert)
 
     async def find(self, project_id: str, response_id: str) -> StoredResponse | None:
         """The answer; None if it is not there. Raises DatabaseUnavailable."""
-        from waypost.ledger import response_rows as rows
-
         now_ms = self.now_ms
-        return await self._threads.read(
-            lambda connection, _: next(iter(rows.find(connection, project_id, [response_id], now_ms)), None)
-        )
+
+        def find(connection: Connection, _: Database) -> StoredResponse | None:
+            from waypost.ledger import response_rows as rows
+
+            return next(iter(rows.find(connection, project_id, [response_id], now_ms)), None)
+
+        return await self._threads.read(find)
 
     async def delete(self, project_id: str, response_id: str) -> bool:
         """Delete the answer. Was it there? Raises DatabaseUnavailable."""
-        from waypost.ledger import response_rows as rows
-
         now_ms = self.now_ms
-        return await self._threads.write(lambda connection, _: rows.delete(connection, project_id, response_id, now_ms))
+
+        def delete(connection: Connection, _: Database) -> bool:
+            from waypost.ledger import response_rows as rows
+
+            return rows.delete(connection, project_id, response_id, now_ms)
+
+        return await self._threads.write(delete)
 
     async def conversation(
         self, project_id: str, response_id: str, max_bytes: int, *, whole: bool = True
@@ -101,10 +112,14 @@ class StoredResponses:
 
     async def with_items(self, project_id: str, item_ids: Collection[str]) -> Sequence[StoredResponse]:
         """The answers in whose input or output these items are. Raises DatabaseUnavailable."""
-        from waypost.ledger import response_rows as rows
-
         now_ms = self.now_ms
-        return await self._threads.read(lambda connection, _: rows.with_items(connection, project_id, item_ids, now_ms))
+
+        def find(connection: Connection, _: Database) -> Sequence[StoredResponse]:
+            from waypost.ledger import response_rows as rows
+
+            return rows.with_items(connection, project_id, item_ids, now_ms)
+
+        return await self._threads.read(find)
 
 
 def _conversation(

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Insert
 
 from waypost.store.database import Database
 from waypost.store.tables import tag_slots
@@ -23,15 +23,17 @@ def tag_hash(name: str, value: str) -> int:
     return int.from_bytes(sha256(f"{name}={value}".encode()).digest()[:8], "big", signed=True)
 
 
-def note_tags(
-    connection: Connection, database: Database, tagged: Iterable[tuple[int, Mapping[str, str] | None]]
-) -> None:
-    """Write down the slots of requests that are written in this transaction: (started_at_ms, tags) of each."""
+def slots_of(tagged: Iterable[tuple[int, Mapping[str, str] | None]]) -> list[dict[str, int]]:
+    """The rows of tag_slots for requests: (started_at_ms, tags) of each. Sorted, so that no two writers clash."""
     found = {
         (tag_hash(name, value), started_at_ms // SLOT_MS)
         for started_at_ms, tags in tagged
         for name, value in (tags or {}).items()
     }
-    if found:
-        rows = [{"tag": tag, "slot": slot} for tag, slot in sorted(found)]
-        connection.execute(database.upsert(tag_slots).on_conflict_do_nothing(), rows)
+    return [{"tag": tag, "slot": slot} for tag, slot in sorted(found)]
+
+
+def note_slot(database: Database) -> Insert:
+    """The statement that writes one of them down, unless it is there."""
+    statement: Insert = database.upsert(tag_slots).on_conflict_do_nothing()
+    return statement

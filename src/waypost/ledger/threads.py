@@ -17,10 +17,11 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
-from waypost.errors import DatabaseUnavailable, WaypostError
+from waypost.errors import DatabaseUnavailable, RequestError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+    from sqlalchemy.exc import SQLAlchemyError
 
     from waypost.store.database import Database
 
@@ -39,7 +40,7 @@ logger = logging.getLogger("waypost.server")
 
 
 class DatabaseThreads:
-    """Threads around one database, which is opened when it is first needed. `clock` is in seconds."""
+    """Threads around one database. `open_database` is called for each transaction, in a thread. `clock`: seconds."""
 
     def __init__(
         self,
@@ -51,13 +52,15 @@ class DatabaseThreads:
         self._open = open_database
         self._within_s = within_s
         self._clock = clock
-        self._opening = threading.Lock()
-        self._database: Database | None = None
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._waiting = 0
         self._away_until_s = float("-inf")
         self._closed = False
+
+    def was_away(self, within_s: float) -> bool:
+        """Did the database not answer at some time within the last so many seconds?"""
+        return self._clock() < self._away_until_s + within_s
 
     async def read(self, work: Work[ResultT]) -> ResultT:
         """What `work` gives, in one snapshot. Raises DatabaseUnavailable, and whatever of ours `work` raises."""
@@ -85,8 +88,6 @@ class DatabaseThreads:
         self._closed = True
         for _ in self._threads:
             self._jobs.put(None)
-        if self._database is not None:
-            self._database.close()
 
     async def _run(self, transact: Callable[[Database, _Ticket], ResultT]) -> ResultT:
         if self._closed or self._waiting >= MOST_WAITING or self._clock() < self._away_until_s:
@@ -117,40 +118,36 @@ class DatabaseThreads:
         if ticket.given_up:
             done.cancel()
             return
+        database: Database | None = None
         try:
-            result = transact(self._opened(), ticket)
+            database = self._open()
+            result = transact(database, ticket)
         except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
-            failure = self._told(error)
+            failure = self._told(error, database)
             with suppress(Exception):
                 done.set_exception(failure)
         else:
             with suppress(Exception):
                 done.set_result(result)
 
-    def _opened(self) -> Database:
-        with self._opening:
-            if self._database is None:
-                self._database = self._open()
-            return self._database
-
-    def _told(self, error: BaseException) -> BaseException:
-        """The error as whoever waits gets it."""
+    def _told(self, error: BaseException, database: Database | None) -> BaseException:
+        """The error as whoever waits gets it: what is wrong with the database is no fault of his."""
         from sqlalchemy import exc
 
-        if isinstance(error, WaypostError) or not isinstance(error, exc.SQLAlchemyError | _GivenUp):
+        if isinstance(error, RequestError):
             return error
         if isinstance(error, exc.OperationalError | exc.InterfaceError | exc.TimeoutError):
-            self._note_away(type(error).__name__)
-        elif isinstance(error, exc.SQLAlchemyError):
-            # Not the text, which repeats what was to be written.
-            logger.error("the database refused a statement: %s", type(error).__name__)
+            self._note_away(_words(error, database))
+        elif not isinstance(error, _GivenUp):
+            # SQLAlchemy's own text hides what was to be written.
+            logger.error("a transaction failed", exc_info=error)
         told = _away()
         told.__cause__ = error
         return told
 
     def _note_away(self, why: str) -> None:
         if self._clock() >= self._away_until_s:
-            logger.warning("the database is away: %s", why)
+            logger.warning("the database does not answer requests: %s", why)
         self._away_until_s = self._clock() + REST_S
 
     def _start_threads(self) -> None:
@@ -195,6 +192,13 @@ class _Ticket:
 
 def _away() -> DatabaseUnavailable:
     return DatabaseUnavailable("The database does not answer now.")
+
+
+def _words(error: SQLAlchemyError, database: Database | None) -> str:
+    """What is wrong, for the log."""
+    from waypost.store.troubles import trouble
+
+    return type(error).__name__ if database is None else str(trouble(error, database.url))
 
 
 def _look_at(future: asyncio.Future[Any]) -> None:

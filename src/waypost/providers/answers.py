@@ -57,11 +57,12 @@ class Answer:
 class Batch:
     """The events that one read of the network completed. `raw` is what to pass on; None: only canonical events.
 
-    `token`: is there content among them? `decode` gives the events of bytes of this stream, in their order and each
-    once: of this batch's, or of those of several batches together.
+    `ends`: are they the stream's last, as far as its reader can tell? `token`: is there content among them? `decode`
+    gives the events of bytes of this stream, in their order and each once: of this batch's, or of those of several
+    batches together.
     """
 
-    __slots__ = ("_events", "decode", "raw", "token")
+    __slots__ = ("_events", "decode", "ends", "raw", "token")
 
     def __init__(
         self,
@@ -70,8 +71,10 @@ class Batch:
         token: bool = False,
         events: Sequence[Event] | None = None,
         decode: Callable[[bytes], Sequence[Event]] | None = None,
+        ends: bool = False,
     ) -> None:
         self.raw = raw
+        self.ends = ends
         self.token = token
         self.decode = decode
         self._events = events

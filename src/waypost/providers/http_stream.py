@@ -179,7 +179,7 @@ class PassedStream(WireStream):
             self._said_bytes += len(raw)
             if len(self._sample) < SAMPLE_BYTES:
                 self._sample = (self._sample + raw)[:SAMPLE_BYTES]
-        return Batch(raw=raw, token=token, decode=self._decoded)
+        return Batch(raw=raw, token=token, decode=self._decoded, ends=self._ended)
 
     def _see(self, frames: Sequence[Frame], passed: list[bytes]) -> None:
         try:

@@ -7,9 +7,12 @@ of a request before it is known that an administrator sent it.
 from __future__ import annotations
 
 import logging
+import math
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 from fastapi import Depends
@@ -20,6 +23,7 @@ from starlette.responses import Response
 from waypost.errors import (
     AuthenticationRequired,
     Conflict,
+    DatabaseUnavailable,
     InvalidRequest,
     NotAllowed,
     OriginRefused,
@@ -28,7 +32,7 @@ from waypost.errors import (
     UnsupportedMediaType,
     WaypostError,
 )
-from waypost.ledger.definitions import TAG_NAME, UnusableField, unix_ms
+from waypost.ledger.definitions import MICRO, TAG_NAME, UnusableField, unix_ms
 from waypost.server.application import served_by
 from waypost.server.body import read_body
 from waypost.server.callers import Callers, caller_of
@@ -48,6 +52,7 @@ EXAMPLE: Final = '{"name": "…"}'
 PAGE: Final = 50
 LONGEST_PAGE: Final = 200
 LONGEST_TEXT: Final = 200
+MOST_NUMBER: Final = 2**53
 RETRY_AFTER_S: Final = 5.0
 
 
@@ -69,14 +74,14 @@ class Administrator:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """One snapshot of the database. Raises ServerBusy if it does not answer."""
-        with _answering(), self.database.open().read() as connection:
+        """One snapshot of the database. Raises DatabaseUnavailable."""
+        with _answering(self.database), self.database.open().read() as connection:
             yield connection
 
     @contextmanager
     def changing(self) -> Iterator[Change]:
         """One transaction with its line in the audit log; this server knows what it did when the block is left."""
-        with _answering():
+        with _answering(self.database):
             from waypost.ledger.audit import changing
 
             with changing(self.database.open(), self.actor) as change:
@@ -84,8 +89,8 @@ class Administrator:
         self.look()
 
     def delete_project(self, project_id: str) -> None:
-        """With all that it has. Raises UnknownObject; ServerBusy if the database does not answer."""
-        with _answering():
+        """With all that it has. Raises UnknownObject, DatabaseUnavailable."""
+        with _answering(self.database):
             from waypost.ledger.erasure import delete_project
 
             delete_project(self.database.open(), self.actor, project_id)
@@ -94,7 +99,7 @@ class Administrator:
     def look(self) -> None:
         """Others see a change within a second; who made it may use it at once."""
         if self.callers.watch is not None:
-            self.callers.watch.look()
+            self.callers.watch.look_soon()
 
 
 async def administrator(request: Request) -> Administrator:
@@ -120,31 +125,35 @@ def body_of(model: type[ModelT]) -> Callable[..., Awaitable[ModelT]]:
 
 
 @contextmanager
-def _answering() -> Iterator[None]:
+def _answering(database: LazyDatabase) -> Iterator[None]:
     from waypost.store.database import DatabaseError
+    from waypost.store.troubles import trouble
 
     try:
         yield
     except DatabaseError as error:
-        what, *_ = str(error).splitlines() or [""]
-        logger.error("the database failed an administrator (%s: %s)", type(error).__name__, what)  # noqa: TRY400
-        raise ServerBusy(
-            "The database does not answer.", hint="Nothing was changed. Try again.", retry_after_s=RETRY_AFTER_S
-        ) from error
+        logger.error("an administrator's request failed: %s", trouble(error, database.url))  # noqa: TRY400
+        raise DatabaseUnavailable("The database does not answer now.", retry_after_s=RETRY_AFTER_S) from error
 
 
 class Query:
-    """A request's query. Raises UnusableField for a parameter that is unknown, is there twice, or makes no sense."""
+    """A request's query. Raises UnusableField for a parameter that is unknown, is there twice, or makes no sense.
 
-    def __init__(self, request: Request, *known: str) -> None:
+    Tags may be several; `is_paged` False: there are no pages.
+    """
+
+    def __init__(self, request: Request, *known: str, is_paged: bool = True, many_tags: bool = False) -> None:
         self._given: dict[str, str] = {}
+        self._tags: list[str] = []
+        known = (*known, *PAGE_PARAMETERS) if is_paged else known
         for name, text in request.query_params.multi_items():
-            if name not in (*known, *PAGE_PARAMETERS):
-                listed = ", ".join((*known, *PAGE_PARAMETERS))
-                raise UnusableField(f'There is no parameter "{name[:60]}".', hint=f"There are {listed}.")
-            if name in self._given:
+            if name not in known:
+                raise UnusableField(f'There is no parameter "{name[:60]}".', hint=f"There are {', '.join(known)}.")
+            if name in self._given and not (many_tags and name == "tag"):
                 raise UnusableField(f"{name} is there twice.", param=name)
             self._given[name] = text
+            if name == "tag":
+                self._tags.append(text)
 
     @property
     def limit(self) -> int:
@@ -180,13 +189,34 @@ class Query:
 
     def tag(self) -> tuple[str, str] | None:
         """`tag=team=search`: a tag's name and value."""
-        text = self.text("tag")
+        return next(iter(self.tags().items()), None)
+
+    def tags(self) -> dict[str, str]:
+        """All of them."""
+        found: dict[str, str] = {}
+        for text in self._tags:
+            name, equals, value = text.partition("=")
+            if not equals or not TAG_NAME.fullmatch(name) or len(text) > LONGEST_TEXT or not text.isprintable():
+                raise UnusableField("tag must be a name, an equals sign and a value: tag=team=search.", param="tag")
+            if found.setdefault(name, value) != value:
+                raise UnusableField(f"tag asks for two values of {name}.", param="tag")
+        return found
+
+    def number(self, name: str, *, most: int = MOST_NUMBER) -> int | None:
+        """A whole number from 0 on."""
+        text = self._given.get(name)
+        if text is not None and not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= most):
+            raise UnusableField(f"{name} must be a whole number from 0 to {most}.", param=name)
+        return None if text is None else int(text)
+
+    def micro_usd(self, name: str) -> int | None:
+        """An amount of US dollars, in micro-dollars, rounded up."""
+        text = self._given.get(name)
         if text is None:
             return None
-        name, colon, value = text.partition("=")
-        if not colon or not TAG_NAME.fullmatch(name):
-            raise UnusableField("tag must be a name, an equals sign and a value: tag=team=search.", param="tag")
-        return name, value
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,12})?", text, re.ASCII):
+            raise UnusableField(f"{name} must be an amount of US dollars such as 0.05.", param=name)
+        return math.ceil(Decimal(text) * MICRO)
 
     def moment_ms(self, name: str) -> int | None:
         """A time, as Unix milliseconds."""
@@ -243,7 +273,7 @@ def path_of(name: str, description: str) -> dict[str, Any]:
     return {"parameters": [parameter]}
 
 
-def parameters_of(*places: tuple[str, str, Mapping[str, Any]]) -> dict[str, Any]:
+def parameters_of(*places: tuple[str, str, Mapping[str, Any]], is_paged: bool = True) -> dict[str, Any]:
     """The document's part about a query: name, description and schema of each parameter."""
     pages = (
         ("limit", "Entries a page.", {"type": "integer", "minimum": 1, "maximum": LONGEST_PAGE, "default": PAGE}),
@@ -252,6 +282,6 @@ def parameters_of(*places: tuple[str, str, Mapping[str, Any]]) -> dict[str, Any]
     return {
         "parameters": [
             {"name": name, "in": "query", "required": False, "description": description, "schema": dict(schema)}
-            for name, description, schema in (*places, *pages)
+            for name, description, schema in (*places, *(pages if is_paged else ()))
         ]
     }

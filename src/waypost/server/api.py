@@ -133,6 +133,8 @@ def create_app(application: ServedApplication | Serving, peers: Peers | None = N
         # Built now, so that wrong settings stop the start and not the first request.
         _built = served.manager
         served.callers.start()
+        if served.ledger is not None:
+            await served.ledger.start()
         meter = LagMeter(admission)
         meter.start()
         try:

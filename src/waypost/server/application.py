@@ -9,6 +9,7 @@ from starlette.types import Scope
 
 from waypost.gateway.gateway import Gateway
 from waypost.gateway.stores import Stores
+from waypost.ledger.ledger import Ledger
 from waypost.manager.service import StreamingAIService
 from waypost.server.callers import Callers
 from waypost.server.lifecycle import Lifecycle
@@ -45,6 +46,10 @@ class ServedApplication(Protocol):
     @property
     def stores(self) -> Stores:
         """What is kept in memory from one request to another."""
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """What is written down of requests; None: nothing is."""
 
     async def close(self) -> None:
         """Let go of connections and child processes."""

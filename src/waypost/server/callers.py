@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Final, cast
 
 from starlette.types import Scope
 
-from waypost.errors import AuthenticationRequired, ConfigurationError, NotAllowed, ServerBusy, TooManyFailedKeys
+from waypost.errors import (
+    AuthenticationRequired,
+    ConfigurationError,
+    DatabaseUnavailable,
+    NotAllowed,
+    TooManyFailedKeys,
+)
 from waypost.ledger.account import LOCAL as LOCAL_ACCOUNT
 from waypost.ledger.account import Account, configured_account
 from waypost.server.middleware.headers import header_value
@@ -168,8 +174,8 @@ class Callers:
     def identify(self, scope: Scope) -> Caller:
         """The caller, by the key that the request shows.
 
-        Raises AuthenticationRequired; TooManyFailedKeys when one address has shown too many wrong keys; ServerBusy if
-        it cannot be known yet whether the key is good.
+        Raises AuthenticationRequired; TooManyFailedKeys when one address has shown too many wrong keys;
+        DatabaseUnavailable if it cannot be known yet whether the key is good.
         """
         if self.open_to_all:
             return ANYBODY
@@ -178,11 +184,7 @@ class Callers:
         if caller is not None and _is_good(caller):
             return caller
         if not self.are_read and (key or not self._configured):
-            raise ServerBusy(
-                "Keys cannot be looked up now: the database does not answer.",
-                hint="Try again in a moment.",
-                retry_after_s=1.0,
-            )
+            raise DatabaseUnavailable("Keys cannot be looked up now: the database does not answer.")
         if not key:
             raise AuthenticationRequired(
                 "This server asks for a key.",

@@ -55,7 +55,8 @@ async def health(request: Request) -> Response:
     responses={
         200: {"description": "It can.", "content": json_of(ReadyModel)},
         503: {
-            "description": "No provider of the default route can answer, no key can be looked up, or it drains.",
+            "description": "No provider of the default route can answer, no key can be looked up, no call can be "
+            "written down, or it drains.",
             "content": json_of(ReadyModel),
         },
         **PAGE_RESPONSES,
@@ -71,8 +72,10 @@ async def ready(request: Request, service: Annotated[AIService, Depends(get_ai_s
         name: {"status": state.status, "detail": state.detail, "default_route": name in default}
         for name, state in states.items()
     }
-    objection = _objection(states, default, callers, draining=lifecycle_of(request).draining)
-    known = {"providers": providers, "keys": callers.state}
+    ledger = served_by(request).ledger
+    refusal = None if ledger is None else ledger.refusal
+    objection = _objection(states, default, callers, refusal, draining=lifecycle_of(request).draining)
+    known = {"providers": providers, "keys": callers.state, "ledger": _ledger_state(request)}
     if objection is None:
         return JSONResponse({"status": "ready", **known}, headers=NO_STORE)
     status, error = objection
@@ -86,8 +89,25 @@ def default_route(request: Request) -> frozenset[str]:
     return frozenset(target.provider for target in settings.targets()) if settings.routes else frozenset()
 
 
+def _ledger_state(request: Request) -> dict[str, str]:
+    """In the words of LedgerModel."""
+    ledger = served_by(request).ledger
+    if ledger is None:
+        return {"status": "off", "detail": ""}
+    if (refusal := ledger.refusal) is not None:
+        return {"status": "refusing", "detail": refusal}
+    if (trouble := ledger.trouble) is not None:
+        return {"status": "behind", "detail": trouble}
+    return {"status": "ready", "detail": ""}
+
+
 def _objection(
-    states: Mapping[str, ProviderState], default: frozenset[str], callers: Callers, *, draining: bool
+    states: Mapping[str, ProviderState],
+    default: frozenset[str],
+    callers: Callers,
+    refusal: str | None,
+    *,
+    draining: bool,
 ) -> tuple[str, ServerBusy] | None:
     if draining:
         return "draining", ServerBusy("The server is shutting down.", retry_after_s=RETRY_AFTER_S)
@@ -95,6 +115,12 @@ def _objection(
         return "unavailable", ServerBusy(
             "Nobody can be let in now: keys are only in the database, and it does not answer.",
             hint="See to the database; the server asks it again by itself.",
+            retry_after_s=RETRY_AFTER_S,
+        )
+    if refusal is not None:
+        return "unavailable", ServerBusy(
+            f"Calls cannot be written down, so none is made: {refusal}.",
+            hint="See to the disk and the database; what was written down before goes into it by itself.",
             retry_after_s=RETRY_AFTER_S,
         )
     asked = [state for name, state in states.items() if name in default]

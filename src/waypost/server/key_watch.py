@@ -13,9 +13,11 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
+from waypost.errors import WaypostError
 from waypost.ledger.books import now_ms
 from waypost.server.callers import Caller
 from waypost.store.lazy import LazyDatabase
@@ -57,13 +59,15 @@ class KeyWatch:
         self._database = database
         self._interval_s = interval_s
         self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
         self._end = threading.Event()
         self._turn = threading.Lock()
+        self._wanted = threading.Event()
         self._first: Future[None] = Future()
-        self._looked_at = float("-inf")
-        self._is_looking = False
+        self._next: Future[None] = Future()
+        """Done when the next look is over that has not begun yet."""
+        self._began_at: float | None = None
         self._failed = False
-        self._asking = asyncio.Lock()
 
     @property
     def is_read(self) -> bool:
@@ -85,14 +89,16 @@ class KeyWatch:
 
     def start(self) -> None:
         """Begin to watch, if it has not begun."""
-        if self._thread is None or not self._thread.is_alive():
-            self._end = threading.Event()
-            self._thread = threading.Thread(target=self._watch, args=(self._end,), name="keys", daemon=True)
-            self._thread.start()
+        with self._starting:
+            if self._thread is None or not self._thread.is_alive():
+                self._end = threading.Event()
+                self._thread = threading.Thread(target=self._watch, args=(self._end,), name="keys", daemon=True)
+                self._thread.start()
 
     async def stop(self) -> None:
         """End the watch; a database that hangs is not waited for."""
         self._end.set()
+        self._wanted.set()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, 1.0)
 
@@ -100,45 +106,55 @@ class KeyWatch:
         """Wait for the first reading, or for its failure."""
         if not self.is_read:
             self.start()
-            first = asyncio.wrap_future(self._first)
-            await asyncio.wait([first], timeout=LONGEST_WAIT_S)
+            await asyncio.wait([asyncio.wrap_future(self._first)], timeout=LONGEST_WAIT_S)
 
     async def look_again(self) -> bool:
-        """Look now, for somebody who shows a key that is not known. True: there is something new.
+        """Have the watch look now, for somebody who shows a key that is not known. True: there is something new.
 
         All who ask at once share one look; one that began before they asked would not do.
         """
-        before, asked_at = self.known, time.monotonic()
-        async with self._asking:
-            if self._looked_at < asked_at and not self._is_slow():
-                await asyncio.sleep(self._looked_at + SOONEST_S - time.monotonic())
-                await asyncio.to_thread(self.look, SLOW_S)
+        if self.status == "stale":
+            return False
+        before = self.known
+        await asyncio.wait([asyncio.wrap_future(self._want())], timeout=SLOW_S)
         return self.known is not before
 
-    def look(self, patience_s: float = -1) -> None:
-        """Read the keys anew if they have changed; if that fails what is known stays, and the log says why.
+    def look_soon(self) -> None:
+        """Have the watch look now, and wait for that in a thread, though not for ever."""
+        with suppress(TimeoutError):
+            self._want().result(SLOW_S)
 
-        `patience_s`: how long to wait for a look that is under way; -1: until it is over.
-        """
-        if not self._turn.acquire(timeout=patience_s):
-            return
-        self._looked_at, self._is_looking = time.monotonic(), True
-        try:
-            self.known = self._read()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the watch goes on with what is known
-            self._note_failure(error)
-        else:
-            self._note_success()
-        finally:
-            self._is_looking = False
-            self._turn.release()
-            if not self._first.done():
-                self._first.set_result(None)
+    def look(self) -> None:
+        """Read the keys anew if they have changed; if that fails what is known stays, and the log says why. Blocks."""
+        with self._turn:
+            over, self._next = self._next, Future()
+            self._began_at = time.monotonic()
+            try:
+                self.known = self._read()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the watch goes on with what is known
+                self._note_failure(error)
+            else:
+                self._note_success()
+            finally:
+                self._began_at = None
+                for done in (over, self._first):
+                    if not done.done():
+                        done.set_result(None)
+
+    def _want(self) -> Future[None]:
+        """The end of a look that has not begun yet."""
+        self.start()
+        over = self._next
+        self._wanted.set()
+        return over
 
     def _watch(self, end: threading.Event) -> None:
-        self.look()
-        while not end.wait(self._interval_s):
+        while not end.is_set():
+            self._wanted.clear()
             self.look()
+            # However many ask, they wait for the same few looks.
+            if not end.wait(SOONEST_S):
+                self._wanted.wait(self._interval_s - SOONEST_S)
 
     def _read(self) -> KnownKeys:
         if not self._database.is_there():
@@ -159,13 +175,21 @@ class KeyWatch:
         return KnownKeys(number, any_made, callers, {caller.name: caller for caller in callers.values()})
 
     def _is_slow(self) -> bool:
-        return self._is_looking and time.monotonic() - self._looked_at > SLOW_S
+        began_at = self._began_at
+        return began_at is not None and time.monotonic() - began_at > SLOW_S
 
     def _note_failure(self, error: Exception) -> None:
         if not self._failed:
             self._failed = True
-            what, *_ = str(error).splitlines() or [""]
-            logger.error("%s (%s: %s)", self.detail, type(error).__name__, what)
+            logger.error("%s %s", self.detail, self._words(error))
+
+    def _words(self, error: Exception) -> str:
+        from waypost.store.database import DatabaseError
+        from waypost.store.troubles import trouble
+
+        if isinstance(error, DatabaseError):
+            return str(trouble(error, self._database.url))
+        return str(error) if isinstance(error, WaypostError) else f"{type(error).__name__}: {error}".partition("\n")[0]
 
     def _note_success(self) -> None:
         if self._failed:

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from waypost.codecs.sse import encode_comment
 from waypost.errors import WaypostError
@@ -26,6 +26,8 @@ logger = logging.getLogger("waypost.server")
 KEEP_ALIVE_S = 15.0
 """Longest silence on the wire: proxies give up on quiet connections, often after 30 or 60 s."""
 COMMENT = encode_comment()
+ENDS = "waypost.ends"
+"""In a message that is not the last one: with it the answer is whole, and nothing of it comes any more."""
 HEADERS: Mapping[str, str] = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 
@@ -45,15 +47,18 @@ class Wire:
         self._timer = self._loop.call_later(keep_alive_s, self._look)
         self._beats: set[asyncio.Task[None]] = set()
 
-    async def send(self, body: bytes, *, last: bool = False) -> None:
-        """Send whole events in one write; the last ends the reply."""
+    async def send(self, body: bytes, *, last: bool = False, ends: bool = False) -> None:
+        """Send whole events in one write; the last ends the reply. `ends`: the answer is whole with them."""
         if body or last:
             self._sent_at = self._loop.time()
             if not self.started:
                 self.started = True
                 await self._send({"type": "http.response.start", "status": 200, "headers": self.headers})
             self._ended = last
-            await self._send({"type": "http.response.body", "body": body, "more_body": not last})
+            message: Message = {"type": "http.response.body", "body": body, "more_body": not last}
+            if ends:
+                message[ENDS] = True
+            await self._send(message)
 
     def close(self) -> None:
         """Nothing more is sent."""

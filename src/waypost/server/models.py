@@ -251,8 +251,17 @@ class KeysModel(Wire):
     """What that means, if all is not well."""
 
 
+class LedgerModel(Wire):
+    """How calls are written down."""
+
+    status: Literal["ready", "behind", "refusing", "off"]
+    """behind: they wait in the journal, because the database is away; refusing: the journal is full, or the disk."""
+    detail: str
+    """What it means, empty if all is well."""
+
+
 class ReadyModel(Wire):
-    """Can requests be served? Only if a provider of the default route is not unavailable, and keys can be looked up."""
+    """Can requests be served? A provider of the default route must not be unavailable, keys and ledger must work."""
 
     status: Literal["ready", "unavailable", "draining"]
     """draining: the server is shutting down."""
@@ -260,5 +269,7 @@ class ReadyModel(Wire):
     """Each provider, by its configured name."""
     keys: KeysModel
     """The keys of callers."""
+    ledger: LedgerModel
+    """The ledger."""
     error: ErrorBody | None = None
     """Set if the status is not ready."""

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from waypost.errors import ConfigurationError
 from waypost.gateway.gateway import Gateway
 from waypost.gateway.stores import Stores
+from waypost.ledger.ledger import Ledger
 from waypost.manager.service import StreamingAIService
 from waypost.server.application import ServedApplication
 from waypost.server.callers import Callers
@@ -144,6 +145,11 @@ class Serving:
     def stores(self) -> Stores:
         """What is kept from one request to another, over reloads too."""
         return (self._current or self.current).stores
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """What is written down of requests."""
+        return (self._current or self.current).ledger
 
     async def reload(self, *, dry_run: bool = False) -> Reloaded:
         """Read the settings anew and serve by them; `dry_run` only looks. Raises SettingsRefused; nothing changed then.

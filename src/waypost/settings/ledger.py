@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from waypost.settings.fields import GIBIBYTE, Part, SizeBytes, refuse_boolean, web_address
+from waypost.settings.fields import GIBIBYTE, KIBIBYTE, MEBIBYTE, Part, SizeBytes, refuse_boolean, web_address
 
 Days: TypeAlias = Annotated[int, Field(ge=1, le=36_500), BeforeValidator(refuse_boolean)]
 
@@ -29,6 +29,8 @@ class LedgerSettings(Part):
     """Days that requests and their attempts stay in the log; daily totals stay."""
     bodies_days: Days = 7
     """Days that bodies stay, of those routes and projects that store them."""
+    body_max_bytes: Annotated[SizeBytes, Field(ge=KIBIBYTE, le=MEBIBYTE)] = 64 * KIBIBYTE
+    """Most that is stored of a request's body, and of its answer's, once secrets and media are taken out; in bytes."""
     store_responses: Literal["default", "asked", "never"] = "default"
     """Which answers of /v1/responses are stored: all but where store is false (default), where it is true, or none."""
     responses_days: Days = 30

@@ -64,8 +64,8 @@ class TargetSettings(Part):
 
     target: Name
     """Where requests go: provider/model, a provider (its default model), a route or an alias."""
-    weight: Annotated[int, Field(ge=1, le=1000), BeforeValidator(refuse_boolean)] = 1
-    """Its share beside the other targets' weights, where the policy's balance is weighted."""
+    weight: Annotated[int, Field(ge=0, le=1000), BeforeValidator(refuse_boolean)] = 1
+    """Its share beside the others' weights, where the policy's balance is weighted; 0: asked after all others only."""
 
 
 class CacheSettings(Part):
@@ -95,8 +95,16 @@ class RouteSettings(Part):
     """How hard it tries."""
     cache: CacheSettings | None = None
     """Answers that are given again to an equal request of the same caller; null keeps none."""
+    store_bodies: bool = False
+    """Whether requests and answers are stored for the request log, without secrets and media; projects may ask too."""
     provider_storage: bool = False
     """Whether OpenAI, too, may store the answers of /v1/responses that Waypost stores."""
+
+    @model_validator(mode="after")
+    def _somebody_is_asked(self) -> RouteSettings:
+        if not any(weight for _, weight in self.weights):
+            raise ValueError("has targets of weight 0 only; one must have more")
+        return self
 
     @property
     def weights(self) -> tuple[tuple[str, int], ...]:

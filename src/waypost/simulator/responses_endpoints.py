@@ -27,6 +27,7 @@ async def respond(exchange: Exchange) -> web.StreamResponse:
     asked = decoded(exchange, body)
     content = json_in(body)
     content = content if isinstance(content, Mapping) else {}
+    _refuse_unknown_thoughts(exchange, content)
     request = _continued(exchange, asked.request, content.get("previous_response_id"))
 
     def keep(response: Response, encoded: bytes) -> None:
@@ -36,6 +37,19 @@ async def respond(exchange: Exchange) -> web.StreamResponse:
             exchange.stored.keep(response.id, Stored(encoded, (*spoken, said)))
 
     return await converse(exchange, replace(asked, request=request), body, keep)
+
+
+def _refuse_unknown_thoughts(exchange: Exchange, content: Mapping[str, Json]) -> None:
+    """Reasoning that is not encrypted must be stored here. Raises Refused."""
+    items = content.get("input")
+    for item in items if isinstance(items, list) else ():
+        is_thought = isinstance(item, Mapping) and item.get("type") == "reasoning" and not item.get("encrypted_content")
+        if is_thought and not exchange.stored.knows_item(str(item.get("id"))):
+            message = (
+                f"Item with id '{item.get('id')}' not found. Items are not persisted when `store` is set to false. "
+                "Try again with `store` set to true, or remove this item from your input."
+            )
+            raise Refused(WireError(404, _REQUEST, message, param="input"))
 
 
 def _continued(exchange: Exchange, request: Request, previous: Json) -> Request:

@@ -34,6 +34,11 @@ class ResponseStore:
         """The answer, None if it is not kept."""
         return self._kept.get(response_id)
 
+    def knows_item(self, item_id: str) -> bool:
+        """Is it one of the answers' items?"""
+        needle = item_id.encode()
+        return any(needle in stored.body for stored in self._kept.values())
+
     def forget(self, response_id: str) -> bool:
         """Delete the answer. Was it kept?"""
         return self._kept.pop(response_id, None) is not None

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Table, create_engine
+import msgspec
+from sqlalchemy import Connection, Engine, Table, create_engine, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from waypost.settings import Settings
 from waypost.store import postgresql_session, sqlite_session
 from waypost.store.address import database_url as database_url
+from waypost.store.types import to_json
 
 DatabaseError = SQLAlchemyError
 """What a query raises when the database is away, full or refuses. `store.troubles` has words for it."""
@@ -45,7 +47,13 @@ class Database:
         arguments = session.arguments(url, BUSY_S)
         # SQLAlchemy's messages would hold the rows that were being written, with all that callers said.
         self.engine: Engine = create_engine(
-            url, pool_size=pool_size, pool_timeout=BUSY_S, hide_parameters=True, **arguments
+            url,
+            pool_size=pool_size,
+            pool_timeout=BUSY_S,
+            hide_parameters=True,
+            json_serializer=to_json,
+            json_deserializer=msgspec.json.decode,
+            **arguments,
         )
         session.prepare(self.engine, BUSY_S, durable=durable)
 
@@ -55,8 +63,7 @@ class Database:
 
         `patient`: for exports and the like, which may take as long as they want.
         """
-        with self.engine.connect() as connection:
-            self._begin(connection, read_only=True, patient=patient)
+        with self._begun(read_only=True, patient=patient) as connection:
             yield connection
 
     @contextmanager
@@ -66,8 +73,14 @@ class Database:
         On SQLite it is the only writer from its begin on: one that began by reading could not always become one later.
         `patient`: it waits for others as long as it must, and may take as long as it wants.
         """
-        with self.engine.connect() as connection:
-            self._begin(connection, read_only=False, patient=patient)
+        with self._begun(patient=patient) as connection:
+            yield connection
+            connection.commit()
+
+    @contextmanager
+    def change_schema(self) -> Iterator[Connection]:
+        """As `write`, patient, for who makes, alters and drops tables: rows that refer to theirs stay what they are."""
+        with self._begun(patient=True, schema=True) as connection:
             yield connection
             connection.commit()
 
@@ -75,10 +88,21 @@ class Database:
         """An INSERT that may get `on_conflict_do_update` or `on_conflict_do_nothing`, alike in both databases."""
         return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
 
+    def size_bytes(self) -> int:
+        """How much room all of it takes. Raises DatabaseError."""
+        statement = "SELECT pg_database_size(current_database())"
+        if self.is_sqlite:
+            statement = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+        with self.read() as connection:
+            return int(connection.execute(text(statement)).scalar_one())
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
 
-    def _begin(self, connection: Connection, *, read_only: bool, patient: bool) -> None:
+    @contextmanager
+    def _begun(self, *, read_only: bool = False, patient: bool = False, schema: bool = False) -> Iterator[Connection]:
         session = sqlite_session if self.is_sqlite else postgresql_session
-        session.begin(connection, BUSY_S, read_only=read_only, patient=patient)
+        with self.engine.connect() as connection:
+            session.begin(connection, BUSY_S, read_only=read_only, patient=patient, schema=schema)
+            yield connection

@@ -13,6 +13,8 @@ from waypost.settings import Settings
 from waypost.store import SQLITE_FILE
 
 if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
     from waypost.store.database import Database
 
 
@@ -24,6 +26,11 @@ class LazyDatabase:
         self._database: Database | None = None
         self._is_ready = False
         self._turn = threading.Lock()
+
+    @property
+    def url(self) -> URL:
+        """Where it is. Raises ConfigurationError."""
+        return self._made().url
 
     def is_there(self) -> bool:
         """Is there one, so that opening it makes nothing? Only an SQLite file may be missing."""

@@ -20,13 +20,15 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from waypost import __version__
 from waypost.errors import ConfigurationError
+from waypost.store import migrations
 from waypost.store.address import shown
 from waypost.store.database import Database, DatabaseError
-from waypost.store.migrations import VERSIONS
 from waypost.store.tables import metadata, schema_version
 
 logger = logging.getLogger("waypost.store")
 
+Folders: TypeAlias = Sequence[Path] | None
+"""Where the steps are; None: where this version has them."""
 Status: TypeAlias = Literal["empty", "behind", "current", "ahead", "too_new", "foreign"]
 
 _LOCK: Final = 0x57617970
@@ -57,36 +59,44 @@ class State:
             return "current" if self.version == self.known else "behind"
         return "ahead" if self.known >= self.oldest_code else "too_new"
 
-    def refuse(self, where: str) -> None:
-        """Raise ConfigurationError if this code must keep its hands off that database."""
+    def refuse_foreign(self, where: str) -> None:
+        """Raise ConfigurationError if the database is another program's."""
         if self.status == "foreign":
             raise ConfigurationError(
                 f"The database {where} has a table {self.strangers[0]} that Waypost did not make.",
                 hint="Name a database of Waypost's own in database_url.",
             )
+
+    def refuse(self, where: str) -> None:
+        """Raise ConfigurationError if this code must keep its hands off that database."""
+        self.refuse_foreign(where)
         if self.status == "too_new":
             raise ConfigurationError(
                 f"The database {where} has schema {self.version}, made by Waypost {self.written_by}, and wants code "
                 f"of schema {self.oldest_code} or later; this is Waypost {__version__}, of schema {self.known}.",
-                hint=f"Install Waypost {self.written_by} or later, or go back with: "
-                "waypost db restore --replace and a backup from before the upgrade.",
+                hint=f"Install Waypost {self.written_by} or later, or go back to a backup from before the upgrade: "
+                "waypost db restore --replace FILE",
             )
 
 
-def newest(folders: Sequence[Path] = (VERSIONS,)) -> int:
+def newest(folders: Folders = None) -> int:
     """The number of the newest schema that these folders lead to."""
-    names = (_FILE_NAME.fullmatch(file.name) for folder in folders for file in folder.iterdir())
+    names = (_FILE_NAME.fullmatch(file.name) for folder in _folders(folders) for file in folder.iterdir())
     return max(int(name[1]) for name in names if name)
 
 
-def check(database: Database, folders: Sequence[Path] = (VERSIONS,)) -> State:
+def _folders(folders: Folders) -> Sequence[Path]:
+    return (migrations.VERSIONS,) if folders is None else folders
+
+
+def check(database: Database, folders: Folders = None) -> State:
     """How the database's schema stands to the code's; nothing is changed or made. Raises DatabaseError."""
     known = newest(folders)
     if database.is_sqlite and not Path(str(database.url.database)).exists():
         return State(known)
     try:
         with database.read() as connection:
-            return _state(connection, known)
+            return state_of(connection, known)
     except DatabaseError as error:
         if not isinstance(error, OperationalError if database.is_sqlite else ProgrammingError):
             raise
@@ -97,7 +107,7 @@ def check(database: Database, folders: Sequence[Path] = (VERSIONS,)) -> State:
         return State(known, strangers=_ours(names))
 
 
-def upgrade(database: Database, folders: Sequence[Path] = (VERSIONS,), *, to: int | None = None) -> State:
+def upgrade(database: Database, folders: Folders = None, *, to: int | None = None) -> State:
     """Bring the database to the newest schema, and say how it was before. With nothing to do this is one query.
 
     Of several processes one does it, and the others wait for it. All of it happens or nothing. `to` stops at an
@@ -108,30 +118,40 @@ def upgrade(database: Database, folders: Sequence[Path] = (VERSIONS,), *, to: in
     if before.status in ("current", "ahead"):
         return before
     if database.is_sqlite:
-        _make_file(Path(str(database.url.database)))
-    with database.write(patient=True) as connection:
-        if not database.is_sqlite:
-            connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+        make_file(Path(str(database.url.database)))
+    with database.change_schema() as connection:
+        lock(connection)
         return migrate(connection, folders, to=to)
 
 
-def migrate(connection: Connection, folders: Sequence[Path] = (VERSIONS,), *, to: int | None = None) -> State:
+def lock(connection: Connection) -> None:
+    """Wait until no other process changes the schema, and keep others waiting to the transaction's end.
+
+    On SQLite there is only one writer anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+
+
+def migrate(connection: Connection, folders: Folders = None, *, to: int | None = None) -> State:
     """Take the missing steps in the transaction of `connection`, which is the only one that migrates."""
     known = newest(folders)
     names = inspect(connection).get_table_names()
     has_schema = schema_version.name in names
-    before = _state(connection, known) if has_schema else State(known, strangers=_ours(names))
+    before = state_of(connection, known) if has_schema else State(known, strangers=_ours(names))
     before.refuse(shown(connection.engine.url))
     if before.status in ("empty", "behind"):
         _run_alembic(connection, folders, before, known if to is None else to)
         made = set(inspect(connection).get_table_names()) - set(names)
-        after = _state(connection, known)
+        after = state_of(connection, known)
         _record(connection, after, [*before.tables, *made])
         logger.info("The database has schema %s now; it had %s.", after.version, before.version or "none")
     return before
 
 
-def _state(connection: Connection, known: int) -> State:
+def state_of(connection: Connection, known: int | None = None) -> State:
+    """As `check`, in a transaction, of a database with a schema. `known` None is this code's newest."""
+    known = newest() if known is None else known
     row = connection.execute(select(schema_version)).first()
     if row is None:
         return State(known, strangers=(schema_version.name,))
@@ -155,7 +175,7 @@ def _record(connection: Connection, state: State, tables: Sequence[str]) -> None
     )
 
 
-def _run_alembic(connection: Connection, folders: Sequence[Path], before: State, version: int) -> None:
+def _run_alembic(connection: Connection, folders: Folders, before: State, version: int) -> None:
     from alembic import command
     from alembic.config import Config
 
@@ -169,20 +189,21 @@ def _run_alembic(connection: Connection, folders: Sequence[Path], before: State,
 
     config = Config()
     # A percent sign would begin one of the configuration's own references.
-    config.set_main_option("script_location", str(VERSIONS.parent).replace("%", "%%"))
-    config.set_main_option("version_locations", os.pathsep.join(map(str, folders)).replace("%", "%%"))
+    config.set_main_option("script_location", str(migrations.FOLDER).replace("%", "%%"))
+    config.set_main_option("version_locations", os.pathsep.join(map(str, _folders(folders))).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes.update(connection=connection, on_version_apply=note)
     command.upgrade(config, f"{version:04}")
 
 
-def _make_file(file: Path) -> None:
+def make_file(file: Path) -> None:
     """The empty file, for its owner only: SQLite would let others read it, and makes its companions alike."""
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
     except OSError as error:
+        reason = "its folder is a file" if isinstance(error, FileExistsError) else error.strerror
         raise ConfigurationError(
-            f"The database {file} cannot be made: {error.strerror}.",
+            f"The database {file} cannot be made: {reason}.",
             hint="Give this user the right to write there, or set data_dir (WAYPOST_DATA_DIR) or database_url.",
         ) from error

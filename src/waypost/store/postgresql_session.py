@@ -47,7 +47,7 @@ def prepare(engine: Engine, busy_s: float, *, durable: bool) -> None:  # noqa: A
         connection.autocommit = False
 
 
-def begin(connection: Connection, _busy_s: float, *, read_only: bool, patient: bool) -> None:
+def begin(connection: Connection, _busy_s: float, *, read_only: bool, patient: bool, schema: bool) -> None:  # noqa: ARG001
     """Begin a transaction; one that only reads sees one state of the database throughout."""
     if read_only:
         connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL
@@ -13,6 +13,15 @@ PATIENT_S: Final = 3600.0
 LOG_BYTES: Final = 64 * 1024 * 1024
 """To what size the write-ahead log is cut after it had to grow, as it does while somebody reads for long."""
 _OPTION: Final = "waypost_begin"
+
+
+class _Way(NamedTuple):
+    """How a transaction begins."""
+
+    statement: str
+    wait_s: float
+    read_only: bool = False
+    foreign_keys: bool = True
 
 
 def arguments(_url: URL, busy_s: float) -> dict[str, Any]:
@@ -27,6 +36,9 @@ def prepare(engine: Engine, busy_s: float, *, durable: bool) -> None:
     def _set_up(connection: sqlite3.Connection, _record: object) -> None:
         # The driver's own habit of when to begin a transaction is switched off.
         connection.isolation_level = None
+        if not connection.execute("PRAGMA page_count").fetchone()[0]:
+            # Only a file that is new takes it: pages that are free can then be given back in steps.
+            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
         _use_write_ahead_log(connection, busy_s)
         connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         connection.execute("PRAGMA temp_store=MEMORY")
@@ -34,18 +46,24 @@ def prepare(engine: Engine, busy_s: float, *, durable: bool) -> None:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        statement, read_only, wait_s = connection.get_execution_options().get(_OPTION, ("BEGIN", False, busy_s))
+        way = connection.get_execution_options().get(_OPTION, _Way("BEGIN", wait_s=busy_s))
         driver: Any = connection.connection.driver_connection
         # They stay with the connection for whoever has it next, so each transaction sets them.
-        driver.execute(f"PRAGMA query_only={int(read_only)}")
-        driver.execute(f"PRAGMA busy_timeout={int(wait_s * 1000)}")
-        connection.exec_driver_sql(statement)
+        driver.execute(f"PRAGMA query_only={int(way.read_only)}")
+        driver.execute(f"PRAGMA busy_timeout={int(way.wait_s * 1000)}")
+        driver.execute(f"PRAGMA foreign_keys={int(way.foreign_keys)}")
+        connection.exec_driver_sql(way.statement)
 
 
-def begin(connection: Connection, busy_s: float, *, read_only: bool, patient: bool) -> None:
-    """Begin a transaction."""
-    statement = "BEGIN" if read_only else "BEGIN IMMEDIATE"
-    connection.execution_options(**{_OPTION: (statement, read_only, PATIENT_S if patient else busy_s)})
+def begin(connection: Connection, busy_s: float, *, read_only: bool, patient: bool, schema: bool) -> None:
+    """Begin a transaction. `schema`: tables may be dropped without a row that refers to theirs going along."""
+    way = _Way(
+        "BEGIN" if read_only else "BEGIN IMMEDIATE",
+        PATIENT_S if patient else busy_s,
+        read_only,
+        foreign_keys=not schema,
+    )
+    connection.execution_options(**{_OPTION: way})
     connection.begin()
 
 

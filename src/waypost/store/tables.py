@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     Boolean,
     Column,
@@ -18,12 +17,11 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
-    String,
     Table,
-    Text,
     text,
 )
-from sqlalchemy.dialects import postgresql
+
+from waypost.store.types import AnyText, Document
 
 metadata: Final = MetaData(
     naming_convention={
@@ -32,15 +30,14 @@ metadata: Final = MetaData(
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
     },
 )
-_JSON: Final = JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
 
 
 def _id(name: str = "id") -> Column[str]:
-    return Column(name, String(64), primary_key=True)
+    return Column(name, AnyText(64), primary_key=True)
 
 
 def _text(name: str, length: int = 200, *, needed: bool = False, **more: Any) -> Column[str]:
-    return Column(name, String(length), nullable=not needed, **more)
+    return Column(name, AnyText(length), nullable=not needed, **more)
 
 
 def _number(name: str, *, needed: bool = False, **more: Any) -> Column[int]:
@@ -50,8 +47,8 @@ def _number(name: str, *, needed: bool = False, **more: Any) -> Column[int]:
 def _limits() -> list[Column[Any]]:
     """What a project and a key have alike: what they may use, and how much of it. NULL: no limit."""
     return [
-        Column("tags", _JSON),
-        Column("routes", _JSON),
+        Column("tags", Document),
+        Column("routes", Document),
         _number("requests_per_minute"),
         _number("tokens_per_minute"),
         _number("concurrent_requests"),
@@ -59,7 +56,7 @@ def _limits() -> list[Column[Any]]:
         _number("monthly_budget_micro_usd"),
         _number("user_daily_budget_micro_usd"),
         _number("user_monthly_budget_micro_usd"),
-        Column("warn_at", _JSON),
+        Column("warn_at", Document),
         Column("require_pricing", Boolean, nullable=False),
     ]
 
@@ -89,7 +86,7 @@ schema_version: Final = Table(
     Column("oldest_code", Integer, nullable=False),
     _text("written_by", 64, needed=True),
     _number("migrated_at_ms", needed=True),
-    Column("tables", _JSON, nullable=False),
+    Column("tables", Document, nullable=False),
 )
 """One row: the schema that the database has, the schema that code must know at least to use it, the version of Waypost
 that made it so, and the names of all tables that are Waypost's."""
@@ -159,7 +156,7 @@ requests: Final = Table(
     _number("first_token_ms"),
     _number("total_ms"),
     _text("cache", 16),
-    Column("tags", _JSON),
+    Column("tags", Document),
     _by_time("project_id"),
     _by_time("key_id"),
     _by_time("end_user", "end_user IS NOT NULL"),
@@ -204,7 +201,7 @@ attempts: Final = Table(
     _text("outcome", 16, needed=True),
     _text("error_code", 64),
     *_counts(),
-    Column("usage", _JSON),
+    Column("usage", Document),
     _number("reserved_micro_usd"),
     _number("cost_micro_usd"),
     _text("cost_basis", 16, needed=True),
@@ -226,8 +223,8 @@ bodies: Final = Table(
     _id("entry_id"),
     _text("project_id", 64),
     _number("stored_at_ms", needed=True, index=True),
-    Column("request", Text),
-    Column("response", Text),
+    Column("request", AnyText()),
+    Column("response", AnyText()),
 )
 """What was asked and answered, redacted, of requests whose route or project wants it kept."""
 
@@ -271,11 +268,16 @@ grants: Final = Table(
     _text("subject", needed=True, primary_key=True),
     _text("window", 32, needed=True, primary_key=True),
     _text("unit", 16, needed=True, primary_key=True),
-    _text("holder", 64, needed=True, primary_key=True),
+    _text("holder", 64, needed=True, primary_key=True, index=True),
     _number("amount", needed=True),
-    _number("expires_at_ms", needed=True),
+    _number("granted", needed=True),
+    _number("expires_at_ms", needed=True, index=True),
 )
-"""Slices of a budget or a limit that a process holds and spends in memory. What is granted counts as gone."""
+"""Slices of a budget or a limit that a process holds and spends in memory. What is granted counts as gone.
+
+`granted` is all that the holder ever got of it, less what it gave back; `amount` is what of that is not in `spend`. A
+row of no holder, with a unit such as `warned 0.8`, says that somebody has been warned.
+"""
 
 journal_files: Final = Table(
     "journal_files",
@@ -308,8 +310,8 @@ audit: Final = Table(
     _text("action", 64, needed=True),
     _text("object_kind", 32, needed=True),
     _text("object_id", needed=True),
-    Column("before", _JSON),
-    Column("after", _JSON),
+    Column("before", Document),
+    Column("after", Document),
 )
 """Each change of what is administered: who, what, as it was, as it is."""
 
@@ -321,7 +323,7 @@ upkeep: Final = Table(
     _number("held_until_ms"),
     _number("started_at_ms"),
     _number("ended_at_ms"),
-    Column("report", _JSON),
+    Column("report", Document),
 )
 """Tasks that one process at a time does, such as "retention": who does it now and until when, and how it went last."""
 
@@ -333,8 +335,8 @@ stored_responses: Final = Table(
     _text("previous_response_id", 64),
     _number("created_at_ms", needed=True),
     _number("expires_at_ms", needed=True, index=True),
-    Column("request", Text, nullable=False),
-    Column("response", Text, nullable=False),
+    Column("request", AnyText(), nullable=False),
+    Column("response", AnyText(), nullable=False),
 )
 """Answers of /v1/responses that are kept. `request` holds the input items of this turn and how it was asked, `response`
 the answer as its caller got it, with the encrypted reasoning that he may not have asked for."""
@@ -346,7 +348,7 @@ stored_items: Final = Table(
     _text("item_id", 128, needed=True, primary_key=True),
     Column(
         "response_id",
-        String(64),
+        AnyText(64),
         ForeignKey("stored_responses.id", name="fk_stored_items_response_id", ondelete="CASCADE"),
         primary_key=True,
         index=True,
@@ -364,7 +366,7 @@ idempotency_answers: Final = Table(
     _number("lease_until_ms"),
     Column("billed", Boolean, nullable=False),
     Column("status", Integer),
-    Column("headers", _JSON),
+    Column("headers", Document),
     Column("body", LargeBinary),
     _number("created_at_ms", needed=True),
     _number("expires_at_ms", needed=True, index=True),

@@ -46,6 +46,8 @@ _SQLITE: Final[Mapping[int, Trouble]] = {
         "the file cannot be opened", "See that its folder is there, and that this user may write to both."
     ),
     sqlite3.SQLITE_IOERR: Trouble("the disk reports an error", "Look at the system's log and at the disk."),
+    sqlite3.SQLITE_PROTOCOL: _BUSY,
+    sqlite3.SQLITE_NOMEM: Trouble("memory is short", "Stop what takes so much of it."),
     sqlite3.SQLITE_CORRUPT: _DAMAGED,
     sqlite3.SQLITE_NOTADB: _DAMAGED,
 }
@@ -64,40 +66,60 @@ _POSTGRESQL: Final[Mapping[str, Trouble]] = {
     "57P02": Trouble("the server crashed", "Look at its log."),
     "57P03": Trouble("the server is not ready yet", "Try again in a moment."),
 }
+_SERVERS_FAULT: Final = ("08", "53", "57", "58", "XX")
+"""Classes of PostgreSQL's codes that are about the connection, its resources, operators, its system and defects."""
 _UNREACHED: Final = "See that it runs and lets this machine in, and check database_url (or WAYPOST_DATABASE_URL)."
 _POOL: Final = Trouble(f"every connection has been in use for over {BUSY_S:.0f} s", "Try again later.")
 
 
 def trouble(error: SQLAlchemyError, url: URL) -> DatabaseUnavailable:
     """The error for the operator: the database, the reason, and what to do."""
-    reason, mend = _trouble(error)
+    found = _trouble(error) or Trouble(_first_line(error), "")
     password = str(url.password or "")
-    reason = reason.replace(password, "***") if password else reason
-    return DatabaseUnavailable(f"The database {shown(url)} cannot be used: {reason}.", hint=mend)
+    reason = found.reason.replace(password, "***") if password else found.reason
+    return DatabaseUnavailable(f"The database {shown(url)} cannot be used: {reason}.", hint=found.mend)
 
 
 @contextmanager
 def explained(database: Database) -> Iterator[None]:
-    """Turn what leaves the block, if it is the database's, into DatabaseUnavailable."""
+    """Turn what leaves the block, if the database is to blame, into DatabaseUnavailable."""
     try:
         yield
     except SQLAlchemyError as error:
+        # Otherwise it is a mistake of the code's, which keeps its own error.
+        if _trouble(error) is None:
+            raise
         raise trouble(error, database.url) from error
 
 
-def _trouble(error: SQLAlchemyError) -> Trouble:
+def sqlite_reason(error: sqlite3.Error) -> str:
+    """What is wrong with an SQLite file."""
+    found = _of_sqlite(error)
+    return found.reason if found else _first_line(error)
+
+
+def _trouble(error: SQLAlchemyError) -> Trouble | None:
     if isinstance(error, TimeoutError):
         return _POOL
     cause = error.orig if isinstance(error, DBAPIError) else None
     if isinstance(cause, sqlite3.Error):
-        # The lower byte is the kind, the rest says more precisely which.
-        return _SQLITE.get((getattr(cause, "sqlite_errorcode", None) or 0) & 0xFF, _as_told(cause))
-    if isinstance(cause, psycopg.Error):
-        return _POSTGRESQL.get(cause.sqlstate or "", _as_told(cause, "" if cause.sqlstate else _UNREACHED))
-    return _as_told(error)
+        return _of_sqlite(cause)
+    return _of_postgresql(cause) if isinstance(cause, psycopg.Error) else None
 
 
-def _as_told(error: Exception, mend: str = "") -> Trouble:
-    """The first line; where one of several addresses was tried after another, the rest says it again for each."""
-    line = str(error).strip().partition("\n")[0].strip()
-    return Trouble(line.removesuffix(".") or type(error).__name__, mend)
+def _of_sqlite(error: sqlite3.Error) -> Trouble | None:
+    # The lower byte is the kind, the rest says more precisely which.
+    return _SQLITE.get((getattr(error, "sqlite_errorcode", None) or 0) & 0xFF)
+
+
+def _of_postgresql(error: psycopg.Error) -> Trouble | None:
+    if error.sqlstate:
+        ours = error.sqlstate[:2] not in _SERVERS_FAULT
+        return _POSTGRESQL.get(error.sqlstate, None if ours else Trouble(_first_line(error), ""))
+    # Without a code it is about the connection, or about a value that cannot be sent.
+    return None if isinstance(error, psycopg.DataError) else Trouble(_first_line(error), _UNREACHED)
+
+
+def _first_line(error: Exception) -> str:
+    """Where one of several addresses was tried after another, the rest says it again for each."""
+    return str(error).strip().partition("\n")[0].strip().removesuffix(".") or type(error).__name__

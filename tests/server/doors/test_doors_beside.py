@@ -14,7 +14,7 @@ ASKED: dict[str, Any] = {
     "input": "get_weather",
     "instructions": "Be brief.",
     "temperature": 0.5,
-    "store": True,
+    "store": False,
     "service_tier": "priority",
     "reasoning": {"effort": "low"},
     "tools": [{"type": "function", "name": "get_weather", "parameters": {"type": "object", "properties": {}}}],
@@ -26,7 +26,7 @@ async def test_a_response_repeats_the_requests_settings_and_defaults_for_the_oth
     assert (told["instructions"], told["temperature"], told["top_p"]) == ("Be brief.", 0.5, 1.0)
     assert told["reasoning"] == {"effort": "low", "summary": None}
     assert told["tools"] == [{"description": None, "strict": None, **ASKED["tools"][0]}]
-    assert told["store"] is False, "nothing is stored here, whatever was wished"
+    assert (told["store"], told["previous_response_id"], told["background"]) == (False, None, False)
     assert told["service_tier"] == "default", "the tier that was asked for need not be the one that served"
 
 

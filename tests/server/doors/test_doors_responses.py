@@ -61,25 +61,6 @@ async def test_parallel_tool_calls_and_their_results(gpt: AsyncOpenAI, route: st
     assert second.output_text == "The tools answered: 21 degrees; noon."
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("previous_response_id", "resp_1"),
-        ("conversation", "conv_1"),
-        ("background", True),
-        ("item_reference", None),
-    ],
-)
-async def test_what_needs_storage_is_refused_by_name(gpt: AsyncOpenAI, house: Any, field: str, value: Any) -> None:
-    asked: dict[str, Any] = {"model": "to-gpt", "input": "x", field: value}
-    if field == "item_reference":
-        asked = {"model": "to-gpt", "input": [{"type": "item_reference", "id": "msg_1"}]}
-    with pytest.raises(openai.UnprocessableEntityError, match="stored") as caught:
-        await gpt.responses.create(**asked)
-    assert caught.value.param == field
-    assert house.simulator.requests == ()
-
-
 @ROUTES
 async def test_a_stream_that_breaks_is_an_error_and_never_completed(
     gpt: AsyncOpenAI, http: httpx.AsyncClient, house: Any, route: str, model: str

@@ -57,8 +57,12 @@ def decode_usage(wire: Mapping[str, Json], path: str) -> Usage:
 
 
 def _decode_tier(wire: Mapping[str, Json], path: str) -> str | None:
-    is_fast = optional(wire, "speed", str, path) == _FAST
-    return _FAST if is_fast else optional(wire, "service_tier", str, path)
+    return _FAST if _is_fast(wire) else optional(wire, "service_tier", str, path)
+
+
+def _is_fast(wire: Mapping[str, Json]) -> bool:
+    """At another tier its price is that tier's, whatever the speed."""
+    return wire.get("speed") == _FAST and wire.get("service_tier") in (None, "standard")
 
 
 def _decode_calls(wire: dict[str, Any], path: str) -> dict[str, int]:
@@ -73,7 +77,7 @@ def _decode_calls(wire: dict[str, Any], path: str) -> dict[str, int]:
 
 def usage_extras(wire: Mapping[str, Json]) -> dict[str, Json]:
     """Members of a usage object that are no counts (inference_geo, speed, …)."""
-    return rest(wire, *KNOWN, "speed") if wire.get("speed") == _FAST else rest(wire, *KNOWN)
+    return rest(wire, *KNOWN, "speed") if _is_fast(wire) else rest(wire, *KNOWN)
 
 
 def encode_usage(usage: Usage, losses: Losses, extras: Mapping[str, Json]) -> dict[str, Json]:

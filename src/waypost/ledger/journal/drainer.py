@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from waypost.catalogue import PriceBook
 from waypost.errors import WaypostError
 from waypost.ledger.journal.backlog import word_of
-from waypost.ledger.journal.election import Election
+from waypost.ledger.journal.election import Election, Overtaken
 from waypost.ledger.journal.frames import HEADER_BYTES
 from waypost.ledger.journal.names import listing
 
@@ -58,7 +58,8 @@ class DrainerStatus:
 class Drainer:
     """`start` begins the thread; `database` is called in it, and what it gives is closed at its end.
 
-    `followers` are told in the same transaction what was posted: so allowances learn what is spent for good.
+    `followers`, made when it begins, are told in the same transaction what was posted: so allowances learn what is
+    spent for good.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Drainer:
         database: Callable[[], Database],
         prices: PriceBook,
         *,
-        followers: Sequence[Follower] = (),
+        followers: Callable[[], Sequence[Follower]] = tuple,
         interval_s: float = INTERVAL_S,
     ) -> None:
         self._folder = folder
@@ -143,8 +144,6 @@ class Drainer:
 
     def _take_turn(self) -> float:
         """Drain all that is there, if it is this process's office. Gives the time to wait then."""
-        from waypost.ledger.journal.offsets import Overtaken
-
         try:
             if not self._stand():
                 return CANDIDACY_S
@@ -172,7 +171,7 @@ class Drainer:
         from waypost.ledger.journal.draining import Draining
 
         self._database = self._database or self._open_database()
-        self._draining = Draining(self._folder, self._database, self._prices, self._followers, pause)
+        self._draining = Draining(self._folder, self._database, self._prices, self._followers(), pause)
         return self._draining
 
     def _note(self, error: Exception) -> float:

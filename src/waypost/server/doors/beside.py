@@ -36,7 +36,7 @@ _RESPONSES_DEFAULTS: Final[Mapping[str, Json]] = {
     "truncation": "disabled",
 }
 _NOT_STORED: Final[Mapping[str, Json]] = {"background": False, "previous_response_id": None, "store": False}
-"""Whatever the caller wished: nothing is stored here."""
+"""What nobody stores. An answer that is stored is told so by `keeping`."""
 _FUNCTION: Final[Mapping[str, Json]] = {"description": None, "parameters": None, "strict": None}
 
 ANTHROPIC_FIELDS: Final[ProviderFields] = {

@@ -11,6 +11,7 @@ from typing import Final
 from starlette.types import Message, Send
 
 from waypost.codecs.sse import SseDecoder
+from waypost.server.live_reply import ENDS
 
 BETWEEN: Final = b",\r\n"
 KEEP_ALIVE: Final = b"\n"
@@ -33,6 +34,8 @@ class JsonArraySend:
             message = {**message, "headers": headers}
         elif message["type"] == "http.response.body":
             message = {**message, "body": self._written(message)}
+            # The array's own end comes after the answer's.
+            message.pop(ENDS, None)
         await self._send(message)
 
     def _written(self, message: Message) -> bytes:

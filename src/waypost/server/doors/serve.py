@@ -136,6 +136,7 @@ class DoorStream(LiveReply):
         self._unseen = b""
         """The last of them, which the encoder has not seen."""
         self._finished = False
+        self._held = b""
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         """Send it. Raises what went wrong before the first bytes."""
@@ -151,14 +152,18 @@ class DoorStream(LiveReply):
                     written = self._unseen = batch.raw
                 else:
                     written = self._translated(batch, served)
+                    if self._finished:
+                        # Told together with the stream's end, which most often has come already.
+                        self._held += written
+                        continue
                 if written and not wire.started:
                     wire.headers += self._told_by(served, passed=batch.raw is not None)
-                await wire.send(written)
-            end = b""
+                await wire.send(self._taken() + written if self._held else written, ends=batch.ends)
+            end = self._taken()
             if not self._passed:
                 if not self._finished:
                     raise IncompleteStream("The stream ended before the provider said that it was finished.")
-                end = self._encoder.finish()
+                end += self._encoder.finish()
             if not wire.started:
                 wire.headers += self._told_by(served, passed=self._passed)
             await wire.send(end, last=True)
@@ -173,7 +178,12 @@ class DoorStream(LiveReply):
         self._catch_up()
         # Decoders promise a ProviderError in Failed; encoders write any error of ours, such as the shutdown's.
         event = self._encoder.encode(Failed(cast("ProviderError", told)))
-        return self._door.error_after(event, self._unseen) if self._unseen else event
+        return self._taken() + (self._door.error_after(event, self._unseen) if self._unseen else event)
+
+    def _taken(self) -> bytes:
+        """What was held back, once."""
+        held, self._held = self._held, b""
+        return held
 
     def _translated(self, batch: Batch, served: ServedStream) -> bytes:
         self._catch_up()

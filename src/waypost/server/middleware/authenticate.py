@@ -6,7 +6,7 @@ from typing import Final
 
 from starlette.types import Scope
 
-from waypost.errors import AuthenticationRequired, ServerBusy, TooManyFailedKeys
+from waypost.errors import AuthenticationRequired, DatabaseUnavailable, TooManyFailedKeys
 from waypost.server.application import ServedApplication
 from waypost.server.callers import set_caller
 
@@ -26,7 +26,7 @@ class Authenticate:
     def __init__(self, served: ServedApplication) -> None:
         self._served = served
 
-    def refusal(self, scope: Scope) -> AuthenticationRequired | TooManyFailedKeys | ServerBusy | None:
+    def refusal(self, scope: Scope) -> AuthenticationRequired | TooManyFailedKeys | DatabaseUnavailable | None:
         """None: the request may come in."""
         callers = self._served.callers
         # A browser's preflight can carry no key; it is answered before any handler.
@@ -34,6 +34,6 @@ class Authenticate:
             return None
         try:
             set_caller(scope, callers.identify(scope))
-        except (AuthenticationRequired, TooManyFailedKeys, ServerBusy) as error:
+        except (AuthenticationRequired, TooManyFailedKeys, DatabaseUnavailable) as error:
             return error
         return None

@@ -131,8 +131,9 @@ class Front:
         """For the ledger: whose request this is, and what he calls it."""
         record = current_record()
         if record is not None:
-            record.account = caller_of(scope).account
-            record.tags = tags_in(header_value(scope, TAGS))
+            record.account = account = caller_of(scope).account
+            named = tags_in(header_value(scope, TAGS))
+            record.tags = {**account.tags, **(named or {})} if account.tags else named
 
 
 def _refusal(rules: Sequence[Rule], scope: Scope) -> WaypostError | None:

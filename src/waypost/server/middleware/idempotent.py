@@ -1,12 +1,14 @@
 """Requests with an Idempotency-Key: the first one's answer is recorded, and told to whoever sends the key again.
 
-The invariant is the store's (see `gateway.idempotency`): a key leads to no second call that may be billed. A request
-without the header, and one that generates nothing, passes untouched. Errors here are told in the caller's dialect, as
-everywhere.
+The invariant is the stores' (see `gateway.idempotency` for this process, `ledger.durable_answers` for all of them): a
+key leads to no second call that may be billed. So a key that cannot be looked up, since the database is away, is
+refused. A request without the header, and one that generates nothing, passes untouched. Errors here are told in the
+caller's dialect, as everywhere.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 from typing import Final, cast
 
@@ -15,10 +17,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from waypost.chat import Failed
 from waypost.codecs.sse import encode_event
-from waypost.errors import ProviderError, WaypostError
+from waypost.errors import AnswerNotKept, ProviderError, WaypostError
 from waypost.gateway.call_record import note_failure, note_kept_answer, on_answer
-from waypost.gateway.idempotency import KEY_HEADER, Fresh, IdempotencyStore, Pending, Replay, body_digest
-from waypost.gateway.kept_answers import Headers
+from waypost.gateway.idempotency import (
+    KEY_HEADER,
+    Fresh,
+    IdempotencyStore,
+    Pending,
+    Replay,
+    body_digest,
+    replay_of,
+)
+from waypost.ledger.durable_answers import Claim, DurableAnswers, Headers, KeptAnswer
 from waypost.server.application import ServedApplication
 from waypost.server.body import off_loop_if_large, read_whole
 from waypost.server.callers import caller_of
@@ -28,6 +38,7 @@ from waypost.server.doors.table import door_at
 from waypost.server.envelope import envelope
 from waypost.server.jsonwire import json_bytes
 from waypost.server.lifecycle import Lifecycle
+from waypost.server.live_reply import ENDS
 from waypost.server.middleware.access_log import NO_REPLY
 from waypost.server.middleware.boundary import Boundary
 from waypost.server.middleware.headers import header_value
@@ -61,12 +72,58 @@ class Idempotent:
             body = await read_whole(receive)
         except ClientDisconnect:
             return
-        found = await _begin(store, scope, key, body)
+        digest = await off_loop_if_large(len(body), lambda: body_digest(body, scope["query_string"]))
+        asked = _Asked(scope, key, digest, self._served.stores.answers)
+        found = await asked.begin(store)
         with found:
             if isinstance(found, Fresh):
-                await self._recorded(*_recorded(found, scope, body, receive, send))
+                await self._first(asked, found, body, receive, send)
             else:
                 await _tell_again(found, scope, receive, send)
+
+    async def _first(self, asked: _Asked, fresh: Fresh, body: bytes, receive: Receive, send: Send) -> None:
+        """In this process it is the first request with its key; it may have been answered by another."""
+        claim = None if asked.answers is None else await asked.claim()
+        if isinstance(claim, KeptAnswer):
+            await _tell_again(fresh.fill(claim), asked.scope, receive, send)
+            return
+        recording = _Recording(fresh, claim, body, receive, send)
+        on_answer(recording.note_billed)
+        try:
+            with fresh:
+                await self._recorded(recording.scope(asked.scope), recording.receive, recording.send)
+        finally:
+            await asyncio.shield(recording.settle())
+
+
+class _Asked:
+    """One request with a key. `answers` None: this process's memory is all there is."""
+
+    def __init__(self, scope: Scope, key: str, digest: bytes, answers: DurableAnswers | None) -> None:
+        self.scope = scope
+        self.answers = answers
+        self._project_id = caller_of(scope).account.project_id
+        self._key = key
+        self._digest = digest
+
+    async def begin(self, store: IdempotencyStore) -> Fresh | Pending | Replay:
+        """What this process's memory says; what is not there any more may be in the database."""
+        path = self.scope["path"]
+        try:
+            return store.begin(self._project_id, path, self._key, self._digest)
+        except AnswerNotKept:
+            if self.answers is None:
+                raise
+            kept = await self.answers.find(self._project_id, path, self._key, self._digest)
+            if kept is None:
+                raise
+            return replay_of(kept)
+
+    async def claim(self) -> Claim | KeptAnswer | None:
+        """Raises what is wrong with the key, and DatabaseUnavailable."""
+        if self.answers is None:
+            return None
+        return await self.answers.claim(self._project_id, self.scope["path"], self._key, self._digest)
 
 
 def idempotency_key(scope: Scope) -> str | None:
@@ -77,43 +134,57 @@ def idempotency_key(scope: Scope) -> str | None:
     return key if key is not None and (scope["path"] == GENERATE or door_at(scope)) else None
 
 
-async def _begin(store: IdempotencyStore, scope: Scope, key: str, body: bytes) -> Fresh | Pending | Replay:
-    digest = await off_loop_if_large(len(body), lambda: body_digest(body, scope["query_string"]))
-    return store.begin(caller_of(scope).name, scope["path"], key, digest)
-
-
-def _recorded(fresh: Fresh, scope: Scope, body: bytes, receive: Receive, send: Send) -> tuple[Scope, Receive, Send]:
+class _Recording:
     """The first request as the application sees it: its caller stays while others wait for the answer too."""
-    on_answer(fresh.note_billed)
-    message: Message | None = {"type": "http.request", "body": body, "more_body": False}
-    recording = True
 
-    async def receive_or_deserted() -> Message:
-        nonlocal message
-        if message is not None:
-            first, message = message, None
+    def __init__(self, fresh: Fresh, claim: Claim | None, body: bytes, receive: Receive, send: Send) -> None:
+        self._fresh = fresh
+        self._claim = claim
+        self._request: Message | None = {"type": "http.request", "body": body, "more_body": False}
+        self._receive = receive
+        self._send = send
+        self._is_on = True
+
+    def scope(self, scope: Scope) -> Scope:
+        """The connection itself would say at once that the caller has gone."""
+        extensions = {name: value for name, value in (scope.get("extensions") or {}).items() if name != CONNECTION}
+        return {**scope, "extensions": extensions}
+
+    def note_billed(self) -> None:
+        """Somebody has begun to answer."""
+        self._fresh.note_billed()
+        if self._claim is not None:
+            self._claim.note_billed()
+
+    async def receive(self) -> Message:
+        """The body, then that the caller has left and nobody else waits."""
+        if self._request is not None:
+            first, self._request = self._request, None
             return first
-        gone = await receive()
-        fresh.leave()
-        await fresh.deserted()
+        gone = await self._receive()
+        self._fresh.leave()
+        await self._fresh.deserted()
         return gone
 
-    async def record_and_send(message: Message) -> None:
-        nonlocal recording
+    async def send(self, message: Message) -> None:
+        """Record it and send it. The end waits until it is written down: whoever has seen it gets the same again."""
         if message["type"] == "http.response.start":
             # That status is for the log: nobody was there to get an answer.
-            recording = message["status"] != NO_REPLY
-            if recording:
-                fresh.start(message["status"], message.get("headers", ()))
-        elif recording:
-            fresh.append(message.get("body", b""))
-            if not message.get("more_body", False):
-                fresh.finish()
-        await send(message)
+            self._is_on = message["status"] != NO_REPLY
+            if self._is_on:
+                self._fresh.start(message["status"], message.get("headers", ()))
+        elif self._is_on:
+            self._fresh.append(message.get("body", b""))
+            if message.get(ENDS) or not message.get("more_body", False):
+                self._is_on = False
+                self._fresh.finish()
+                await self.settle()
+        await self._send(message)
 
-    # The connection itself would say at once that the caller has gone.
-    extensions = {name: value for name, value in (scope.get("extensions") or {}).items() if name != CONNECTION}
-    return {**scope, "extensions": extensions}, receive_or_deserted, record_and_send
+    async def settle(self) -> None:
+        """Write down what became of it, where others can see it."""
+        if self._claim is not None:
+            await self._claim.settle(self._fresh.ending)
 
 
 async def _tell_again(found: Pending | Replay, scope: Scope, receive: Receive, send: Send) -> None:

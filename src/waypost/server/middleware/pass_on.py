@@ -43,7 +43,8 @@ class PassOn:
         elif stream := _id_in(scope["path"], STREAMS):
             await self._ask_owner(worker_of(stream), _stream_gone, scope, receive, send)
         elif (key := idempotency_key(scope)) is not None:
-            owner = self._peers.neighbourhood.owner_of(caller_of(scope).name, scope["path"], key)
+            project_id = caller_of(scope).account.project_id
+            owner = self._peers.neighbourhood.owner_of(project_id, scope["path"], key)
             await self._ask_owner(owner, _keeper_gone, scope, receive, send)
         else:
             await self.app(scope, receive, send)

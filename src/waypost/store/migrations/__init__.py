@@ -24,4 +24,5 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-VERSIONS: Final = Path(__file__).parent / "versions"
+FOLDER: Final = Path(__file__).parent
+VERSIONS: Final = FOLDER / "versions"

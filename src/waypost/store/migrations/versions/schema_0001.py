@@ -215,9 +215,12 @@ def _spend() -> None:
         sa.Column("unit", sa.String(16), nullable=False),
         sa.Column("holder", sa.String(64), nullable=False),
         sa.Column("amount", sa.BigInteger, nullable=False),
+        sa.Column("granted", sa.BigInteger, nullable=False),
         sa.Column("expires_at_ms", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("subject", "window", "unit", "holder", name="pk_grants"),
     )
+    op.create_index("ix_grants_holder", "grants", ["holder"])
+    op.create_index("ix_grants_expires_at_ms", "grants", ["expires_at_ms"])
     op.create_table(
         "journal_files",
         sa.Column("name", sa.String(128), nullable=False),
@@ -257,15 +260,29 @@ def _kept_for_callers() -> None:
     )
     op.create_index("ix_stored_responses_expires_at_ms", "stored_responses", ["expires_at_ms"])
     op.create_table(
+        "stored_items",
+        sa.Column("project_id", sa.String(64), nullable=False),
+        sa.Column("item_id", sa.String(128), nullable=False),
+        sa.Column("response_id", sa.String(64), nullable=False),
+        sa.PrimaryKeyConstraint("project_id", "item_id", "response_id", name="pk_stored_items"),
+        sa.ForeignKeyConstraint(
+            ["response_id"], ["stored_responses.id"], name="fk_stored_items_response_id", ondelete="CASCADE"
+        ),
+    )
+    op.create_index("ix_stored_items_response_id", "stored_items", ["response_id"])
+    op.create_table(
         "idempotency_answers",
         sa.Column("project_id", sa.String(64), nullable=False),
-        sa.Column("key", sa.String(255), nullable=False),
+        sa.Column("slot", sa.LargeBinary(32), nullable=False),
         sa.Column("fingerprint", sa.LargeBinary(32), nullable=False),
+        sa.Column("holder", sa.String(64), nullable=False),
+        sa.Column("lease_until_ms", sa.BigInteger),
+        sa.Column("billed", sa.Boolean, nullable=False),
         sa.Column("status", sa.Integer),
         sa.Column("headers", JSON),
         sa.Column("body", sa.LargeBinary),
         sa.Column("created_at_ms", sa.BigInteger, nullable=False),
         sa.Column("expires_at_ms", sa.BigInteger, nullable=False),
-        sa.PrimaryKeyConstraint("project_id", "key", name="pk_idempotency_answers"),
+        sa.PrimaryKeyConstraint("project_id", "slot", name="pk_idempotency_answers"),
     )
     op.create_index("ix_idempotency_answers_expires_at_ms", "idempotency_answers", ["expires_at_ms"])

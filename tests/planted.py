@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from textwrap import dedent, indent
+
+import pytest
 
 from waypost.store.database import Database
 from waypost.store.migrate import newest
@@ -40,8 +43,21 @@ class Planted:
         (self.folder / f"schema_{number:04}.py").write_text(text + indent(dedent(body).strip(), "    ") + "\n")
         return number
 
+    def be_the_code(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have this process be of the version that knows them: its folder of versions holds them too."""
+        everything = self.folder.with_name("versions")
+        shutil.copytree(VERSIONS, everything, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(self.folder, everything, dirs_exist_ok=True)
+        monkeypatch.setattr("waypost.store.migrations.VERSIONS", everything)
+
     def start(self, database: Database) -> subprocess.Popen[str]:
         """A process that upgrades the database and ends."""
         url = database.url.render_as_string(hide_password=False)
         command = [sys.executable, "-c", _UPGRADE, url, *map(str, self.folders)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Planted:
+    """Code of a later version, which knows more schemas."""
+    return Planted(tmp_path / "later")

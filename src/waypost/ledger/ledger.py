@@ -1,0 +1,97 @@
+"""All of the ledger that one process has: its journal, its books, and the threads that bring them into the database.
+
+Nothing is opened before `start`, or before the first call that is written down: a process may be forked before that.
+The invariant: requests never wait for the database, and a database that is away stops nothing but what costs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from waypost.catalogue import PriceBook
+from waypost.ledger.books import Books
+from waypost.ledger.journal import Drainer, Journal
+from waypost.ledger.records import Record
+from waypost.ledger.spending import Spending
+from waypost.settings import Settings
+from waypost.store.lazy import LazyDatabase
+
+if TYPE_CHECKING:
+    from waypost.ledger.journal.draining import Follower
+
+logger = logging.getLogger("waypost.ledger")
+FOLDER: Final = "journal"
+"""In the data folder."""
+
+
+class Ledger:
+    """One process's, in one event loop."""
+
+    def __init__(self, settings: Settings, database: LazyDatabase, prices: PriceBook) -> None:
+        self._settings = settings
+        self._folder = settings.data_dir / FOLDER
+        self._journal: Journal | None = None
+        self._drainer: Drainer | None = None
+        self._database = database
+        self._prices = prices
+        webhook = settings.ledger.warning_webhook
+        alone = settings.server.workers == 1
+        self._spending = Spending(database, lambda: self.journal.holder, self._drain, alone=alone, webhook=webhook)
+        self.books = Books(self, self._spending)
+
+    def append(self, record: Record) -> None:
+        """Write it down; see `Journal`."""
+        (self._journal or self.journal).append(record)
+
+    @property
+    def journal(self) -> Journal:
+        """This process's journal, opened now if it is not."""
+        if self._journal is None:
+            ledger = self._settings.ledger
+            self._journal = Journal(self._folder, max_bytes=ledger.journal_max_bytes, fsync=ledger.fsync)
+            self._start_drainer()
+        return self._journal
+
+    @property
+    def refusal(self) -> str | None:
+        """Why calls that cost are refused now; None: they are not."""
+        return None if self._journal is None else self._journal.state().refusal
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps the journal from going into the database; None: nothing does."""
+        return None if self._drainer is None else self._drainer.status().trouble
+
+    async def start(self) -> None:
+        """Begin to drain, in a thread: what earlier processes left, too. A database that is away is tried again."""
+        self._start_drainer()
+
+    async def close(self) -> None:
+        """Bring what is left into the database, if it is there, and let go of everything."""
+        await self._spending.close()
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+        if self._drainer is not None:
+            self._drainer.stop()
+
+    def _drain(self) -> bool:
+        self._start_drainer()
+        return self._drainer is not None and self._drainer.drain_now()
+
+    def _start_drainer(self) -> None:
+        if self._drainer is None:
+            self._drainer = Drainer(self._folder, self._database.open, self._prices, followers=_followers)
+            self._drainer.start()
+
+
+def _followers() -> Sequence[Follower]:
+    """Who learns what was posted; late, as they bring SQLAlchemy along."""
+    from waypost.ledger.allowances.posted import PostedGrants
+
+    return (PostedGrants(),)
