@@ -21,6 +21,7 @@ from tests.ledger.traffic import START_MS, a_body, a_closed, an_ended, an_opened
 from waypost.catalogue import PriceBook
 from waypost.chat import Usage
 from waypost.ledger import posting
+from waypost.ledger.charges import Spend
 from waypost.ledger.journal import Drainer, Journal, draining, offsets
 from waypost.ledger.journal.adoption import ANSWER_TOKENS
 from waypost.ledger.journal.encoding import encode
@@ -29,7 +30,6 @@ from waypost.ledger.journal.locks import take
 from waypost.ledger.journal.names import lock_name, new_holder
 from waypost.ledger.records import BodyStored, Counts, Record
 from waypost.ledger.rows import Row, body_row
-from waypost.ledger.subjects import Spend
 from waypost.store.database import Database
 from waypost.store.migrate import upgrade
 from waypost.store.tables import attempts, bodies, daily_totals, journal_files, requests, spend, unfinished_attempts
@@ -368,7 +368,7 @@ class Recorder:
 def test_followers_are_told_the_spend_of_each_process_and_that_it_is_gone(database: Database, folder: Path) -> None:
     follower = Recorder()
     follower.fails = 2
-    drainer = Drainer(folder, lambda: database, PRICES, followers=[follower], interval_s=0.01)
+    drainer = Drainer(folder, lambda: database, PRICES, followers=lambda: [follower], interval_s=0.01)
     holder = new_holder()
     written(folder, *RECORDS, an_opened("open", reserved_micro_usd=5), holder=holder)
     drained_empty(drainer, folder)

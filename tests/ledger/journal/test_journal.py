@@ -103,7 +103,7 @@ def test_what_no_text_can_be_is_written_all_the_same(folder: Path) -> None:
     own.append(a_closed("a", cost_micro_usd=10**40))
     own.close()
     first, second = records_in(folder)
-    assert first == an_opened("a", end_user="?ann", tags={"?": "x"})
+    assert first == an_opened("a", end_user="\ufffdann", tags={"\ufffd": "x"})
     assert second == a_closed("a", cost_micro_usd=2**63 - 1)
 
 

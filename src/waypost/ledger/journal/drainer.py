@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from waypost.catalogue import PriceBook
 from waypost.errors import WaypostError
 from waypost.ledger.journal.backlog import word_of
-from waypost.ledger.journal.election import Election
+from waypost.ledger.journal.election import Election, Overtaken
 from waypost.ledger.journal.frames import HEADER_BYTES
 from waypost.ledger.journal.names import listing
 
@@ -144,8 +144,6 @@ class Drainer:
 
     def _take_turn(self) -> float:
         """Drain all that is there, if it is this process's office. Gives the time to wait then."""
-        from waypost.ledger.journal.offsets import Overtaken
-
         try:
             if not self._stand():
                 return CANDIDACY_S

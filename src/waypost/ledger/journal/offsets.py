@@ -7,15 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from sqlalchemy import Connection, delete, select, update
 
+from waypost.ledger.journal.election import Overtaken
 from waypost.ledger.journal.reader import Slice
 from waypost.store.database import Database
 from waypost.store.tables import journal_files
 
 _SLICE = 500
-
-
-class Overtaken(Exception):
-    """Another process has drained the same file meanwhile. Nothing may be posted of what was read."""
 
 
 class Offsets:
@@ -46,8 +43,8 @@ class Offsets:
             else:
                 statement = database.upsert(journal_files).on_conflict_do_nothing()
                 statement = statement.values(name=each.name, offset=each.end, updated_at_ms=now_ms)
-            # Without being asked to, it is not told for every statement in every database.
-            if connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount != 1:
+            # Not by the count of rows, which PostgreSQL's driver does not give for every INSERT.
+            if connection.execute(statement.returning(journal_files.c.name)).first() is None:
                 raise Overtaken(each.name)
 
     def moved(self, read: Sequence[Slice]) -> None:
