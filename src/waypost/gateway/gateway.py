@@ -39,6 +39,8 @@ from waypost.gateway.schedule import Effects, Hedging, Schedule
 from waypost.gateway.served import Served, ServedStream
 from waypost.gateway.worst_cost import worst_cost_micro_usd
 from waypost.gateway.written_down import WrittenStream, begin_entry, longest_tokens, write_down, write_down_raw
+from waypost.ledger.account import Account
+from waypost.ledger.allowances import RateLimits
 from waypost.ledger.books import Books, Line
 from waypost.providers.answers import Answer, AnswerStream, Batch, StreamOpening
 from waypost.providers.asked import Asked
@@ -268,6 +270,11 @@ class Gateway:
         inquired = Inquired(answer, candidate.name, attempts, notes, self._kinds[candidate.name], self.prices)
         note_served(inquired, inquired.provider, inquired.model, inquired.notes)
         return inquired
+
+    def rate_limits(self, account: Account) -> RateLimits | None:
+        """The account's limits per minute, for telling; None: it has none."""
+        spending = None if self._books is None else self._books.spending
+        return None if spending is None else spending.rate_limits(account)
 
     async def write_down_raw(self, name: str, size_bytes: int) -> Line | None:
         """A call of this provider begins that is passed through as it is; close the line with what became of it."""

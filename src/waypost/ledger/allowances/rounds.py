@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import TypeAlias
 
 from waypost.errors import DatabaseUnavailable, ServerBusy
 from waypost.ledger.allowances.source import not_known_now
+
+logger = logging.getLogger("waypost.ledger")
 
 Excuse: TypeAlias = Callable[[], ServerBusy] | None
 """Why a round could not do its work; None: it has."""
@@ -54,5 +57,7 @@ class Rounds:
             excuse = await self._run()
         except DatabaseUnavailable:
             pass
+        except OSError as error:
+            logger.warning("budgets cannot be checked: %s", error.strerror)
         finally:
             done.set_result(excuse)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias
@@ -20,6 +20,7 @@ from waypost.gateway import story
 from waypost.gateway.call_record import CallRecord, RequestEnd
 from waypost.server.application import ServedApplication
 from waypost.server.callers import caller_of
+from waypost.server.doors.limits import Headers
 from waypost.server.envelope import FOREIGN_CODE
 from waypost.server.jsonwire import json_bytes
 from waypost.server.logs import LineHandler
@@ -45,11 +46,17 @@ OUTCOMES: Final[Mapping[Outcome, story.Outcome]] = {
 
 
 class Reply:
-    """`send` that gives the reply its id, and notes the status and whether the reply's last byte was sent."""
+    """`send` that gives the reply its id, and notes the status and whether the reply's last byte was sent.
 
-    __slots__ = ("_id_header", "_record", "_send", "complete", "kept", "status")
+    `completed` completes the reply's headers.
+    """
 
-    def __init__(self, send: Send, request_id: str, record: CallRecord) -> None:
+    __slots__ = ("_completed", "_id_header", "_record", "_send", "complete", "kept", "status")
+
+    def __init__(
+        self, send: Send, request_id: str, record: CallRecord, completed: Callable[[Headers], Headers]
+    ) -> None:
+        self._completed = completed
         self.status = NO_REPLY
         self.kept: bytearray | None = None
         """The reply's body, where it is to be kept: its beginning, if it is long."""
@@ -74,7 +81,8 @@ class Reply:
             entry = self._record.entry
             if entry is not None and entry.request_body is not None:
                 self.kept = bytearray()
-            message = {**message, "headers": [*message.get("headers", ()), self._id_header]}
+            headers = self._completed([*message.get("headers", ()), self._id_header])
+            message = {**message, "headers": headers}
         return self._send(message)
 
 
