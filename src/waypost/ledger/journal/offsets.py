@@ -46,8 +46,8 @@ class Offsets:
             else:
                 statement = database.upsert(journal_files).on_conflict_do_nothing()
                 statement = statement.values(name=each.name, offset=each.end, updated_at_ms=now_ms)
-            # Not by the count of rows, which PostgreSQL's driver does not give for every INSERT.
-            if connection.execute(statement.returning(journal_files.c.name)).first() is None:
+            # Without being asked to, it is not told for every statement in every database.
+            if connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount != 1:
                 raise Overtaken(each.name)
 
     def moved(self, read: Sequence[Slice]) -> None:

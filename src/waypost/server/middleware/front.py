@@ -67,9 +67,9 @@ class Front:
             await self._app(scope, receive, send)
             return
         request_id = give_id(scope)
-        reply = Reply(send, request_id)
         started_at = time.monotonic()
         record, token = begin_record()
+        reply = Reply(send, request_id, record)
         record.request_id, record.path = request_id, scope["path"]
         id_token = current_request_id.set(request_id)
         try:
