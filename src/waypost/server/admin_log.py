@@ -7,7 +7,7 @@ its connection breaks; half a log never looks like a whole one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 
 from waypost.errors import UnknownRequest
 from waypost.ledger.books import now_ms
-from waypost.ledger.definitions import UnusableField, told_time, usd
+from waypost.ledger.definitions import UnusableField, told_time
 from waypost.server.administering import (
     MISTAKES,
     Administrator,
@@ -30,7 +30,7 @@ from waypost.server.log_models import RequestPage, UsageSums, WholeRequestModel
 
 if TYPE_CHECKING:
     from waypost.ledger.log_filters import Filters
-    from waypost.ledger.usage import Figures, Period, Usage
+    from waypost.ledger.usage import Period
 
 router = APIRouter(tags=["Administration"])
 REQUESTS: Final = "/api/admin/requests"
@@ -201,7 +201,7 @@ def usage(request: Request, by: ByAdministrator) -> Response:
 
     A cost that is not known is no 0: beside each cost stands how many calls are not in it, and how many by an estimate.
     """
-    from waypost.ledger.usage import UsageFilter
+    from waypost.ledger.usage import UsageFilter, told_usage
     from waypost.ledger.usage import usage as sums
 
     only = ("project_id", "key_id", "route", "provider", "model")
@@ -216,31 +216,6 @@ def usage(request: Request, by: ByAdministrator) -> Response:
     with by.using() as database:
         found = sums(database, wanted, period=period, by=groups)
     return answer(told_usage(found))
-
-
-def told_usage(found: Usage) -> dict[str, Any]:
-    """As JSON data."""
-    return {
-        "since": found.since,
-        "until": found.until,
-        "period": found.period,
-        "by": list(found.by),
-        "items": [{"period": row.period, "group": dict(row.group), **_figures(row.figures)} for row in found.rows],
-        "total": _figures(found.total),
-        "names": dict(found.names),
-    }
-
-
-def _figures(figures: Figures) -> dict[str, Any]:
-    return {
-        "attempts": figures.attempts,
-        "failed_attempts": figures.failed_attempts,
-        "input_tokens": figures.input_tokens,
-        "output_tokens": figures.output_tokens,
-        "cost_usd": usd(figures.cost_micro_usd),
-        "estimated_attempts": figures.estimated_attempts,
-        "unpriced_attempts": figures.unpriced_attempts,
-    }
 
 
 def _groups(query: Query) -> list[str]:
