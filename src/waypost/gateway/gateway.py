@@ -95,6 +95,7 @@ class Gateway:
         shares: Mapping[str, Mapping[Target, float]] | None = None,
         prices: PriceBook = PUBLISHED,
         books: Books | None = None,
+        storing: frozenset[str] = frozenset(),
     ) -> None:
         self._providers = providers
         self._kinds = kinds
@@ -108,6 +109,8 @@ class Gateway:
         self._shares = shares or {}
         self.prices = prices
         self._books = books
+        self._storing = storing
+        """Names that lead to routes whose bodies are kept."""
         self._effects = Effects()
         self._candidates: dict[tuple[Target, bool], Candidate[Provider]] = {}
         self._traits: dict[tuple[str, str | None], Traits] = {}
@@ -165,7 +168,7 @@ class Gateway:
         record = current_record()
         if self._books is None or record is None:
             return
-        entry = begin_entry(self._books, record, asked)
+        entry = begin_entry(self._books, record, asked, keeps_bodies=asked.model in self._storing)
         if entry is not None:
             await self._books.admit(entry, longest_tokens(asked))
 
@@ -177,11 +180,16 @@ class Gateway:
         return answer
 
     async def _write_down(
-        self, schedule: Schedule[Provider], candidate: Candidate[Provider], asked: Asked | Inquiry[Any]
+        self,
+        schedule: Schedule[Provider],
+        candidate: Candidate[Provider],
+        asked: Asked | Inquiry[Any],
+        *,
+        costs: bool = True,
     ) -> Line | None:
         if self._books is None:
             return None
-        return await write_down(schedule, candidate, self._kinds[candidate.name], asked, self.prices)
+        return await write_down(schedule, candidate, self._kinds[candidate.name], asked, self.prices, costs=costs)
 
     def _open_stream(
         self, schedule: Schedule[Provider], asked_of: Callable[[Candidate[Provider]], Asked]
@@ -222,7 +230,7 @@ class Gateway:
         attempts: tuple[Attempt, ...] = ()
         if counting:
             try:
-                return await self._inquire(planned, inquiry, count_at)
+                return await self._inquire(planned, inquiry, count_at, costs=False)
             except AllTargetsFailed as error:
                 if len(counting) == len(candidates):
                     raise
@@ -235,12 +243,14 @@ class Gateway:
         planned: Planned,
         inquiry: Inquiry[QuestionT],
         asking: Callable[[Candidate[Provider], Inquiry[QuestionT]], Awaitable[InquiryAnswer[ResultT]]],
+        *,
+        costs: bool = True,
     ) -> Inquired[ResultT]:
         await self._admit(inquiry)
         schedule = self._schedule(planned)
 
         async def ask(candidate: Candidate[Provider]) -> InquiryAnswer[ResultT]:
-            line = await self._write_down(schedule, candidate, inquiry)
+            line = await self._write_down(schedule, candidate, inquiry, costs=costs)
             answer = await asking(candidate, inquiry)
             if line is not None:
                 line.source = answer

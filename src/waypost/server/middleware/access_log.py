@@ -31,6 +31,8 @@ failures = logging.getLogger("waypost.server")
 ID_HEADER: Final = HEADER.encode()
 LONGEST_PATH = 500
 LONGEST_NAME = 200
+MOST_KEPT_BYTES: Final = 256 * 1024
+"""Of a reply that is to be kept; what is stored of it is shorter still."""
 NO_REPLY = 499
 """Logged where the caller went away before a status was sent; nginx's custom."""
 
@@ -49,11 +51,16 @@ class Reply:
     `completed` completes the reply's headers.
     """
 
-    __slots__ = ("_completed", "_id_header", "_send", "complete", "status")
+    __slots__ = ("_completed", "_id_header", "_record", "_send", "complete", "kept", "status")
 
-    def __init__(self, send: Send, request_id: str, completed: Callable[[Headers], Headers]) -> None:
+    def __init__(
+        self, send: Send, request_id: str, record: CallRecord, completed: Callable[[Headers], Headers]
+    ) -> None:
         self._completed = completed
         self.status = NO_REPLY
+        self.kept: bytearray | None = None
+        """The reply's body, where it is to be kept: its beginning, if it is long."""
+        self._record = record
         self.complete = False
         self._send = send
         self._id_header = (ID_HEADER, request_id.encode())
@@ -67,8 +74,13 @@ class Reply:
         """Send it. No coroutine of its own: a stream comes through here with each event."""
         if message["type"] == "http.response.body":
             self.complete = not message.get("more_body", False)
+            if self.kept is not None and len(self.kept) < MOST_KEPT_BYTES:
+                self.kept += message.get("body", b"")
         elif message["type"] == "http.response.start":
             self.status = message["status"]
+            entry = self._record.entry
+            if entry is not None and entry.request_body is not None:
+                self.kept = bytearray()
             headers = self._completed([*message.get("headers", ()), self._id_header])
             message = {**message, "headers": headers}
         return self._send(message)
@@ -96,6 +108,8 @@ class AccessLog:
         status = None if reply.status == NO_REPLY else reply.status
         end = RequestEnd(request_id, OUTCOMES[_outcome(reply, record)], status, duration_ms)
         record.write_end(end)
+        if reply.kept is not None and record.entry is not None and record.books is not None:
+            record.books.keep(record.entry, bytes(reply.kept))
         self._served.stores.stories.add(request_id, caller_of(scope).name, record.settled(end))
 
 

@@ -71,7 +71,7 @@ class Front:
         request_id = give_id(scope)
         started_at = time.monotonic()
         record, token = begin_record()
-        reply = Reply(send, request_id, lambda headers: self._with_limits(headers, scope, record))
+        reply = Reply(send, request_id, record, lambda headers: self._with_limits(headers, scope, record))
         record.request_id, record.path = request_id, scope["path"]
         id_token = current_request_id.set(request_id)
         try:
