@@ -132,8 +132,12 @@ def test_what_a_command_changes_holds_at_every_server_and_worker_within_two_seco
     urls = [house.serve("--workers", "2"), house.serve()]
     assert statuses(urls, "") == {200}
     first = house.run("keys", "create", "web")
-    # A key that was made just now is good at once.
+    # A key that was made just now is good at once, also where one worker hands a request on to another.
     assert statuses(urls, first) == {200}
+    another = house.run("keys", "create", "app")
+    headers = [{"authorization": f"Bearer {another}", "idempotency-key": str(number)} for number in range(8)]
+    asked = [httpx.post(urls[0] + GENERATE, json={"prompt": "p"}, headers=each, timeout=20) for each in headers]
+    assert {reply.status_code for reply in asked} == {200}, asked[0].text
     time.sleep(SOON_S)
     assert statuses(urls, "") == {401}
     second = house.run("keys", "rotate", "web", "--grace", "1h")

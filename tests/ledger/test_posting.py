@@ -24,11 +24,11 @@ from tests.ledger.traffic import (
     stored,
 )
 
-from waypost.ledger.allowances.subjects import user_subject
 from waypost.ledger.journal.encoding import decode, encode
 from waypost.ledger.posting import post
 from waypost.ledger.records import Counts, Record
 from waypost.ledger.rows import MOST_MICRO_USD, MOST_TOKENS
+from waypost.ledger.subjects import user_subject
 from waypost.ledger.tag_slots import SLOT_MS, tag_hash
 from waypost.store.database import Database
 from waypost.store.tables import (

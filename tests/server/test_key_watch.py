@@ -294,6 +294,24 @@ def test_a_reload_keeps_the_keys_that_were_read(database: Database) -> None:
     before.database.close()
 
 
+def test_what_was_read_before_the_watch_began_lets_nobody_in(database: Database) -> None:
+    """A worker that is started anew is forked of a process that read the keys at its own start."""
+    made = key(database, project(database))
+    lazy = LazyDatabase(keyed_settings(database))
+    watch = KeyWatch(lazy)
+    watch.look()
+    assert watch.known.by_name
+    revoked(database, made.key.id)
+    with watch._turn:
+        # Nothing can be read now.
+        watch.start()
+        assert (watch.is_read, watch.known.any_made, watch.known.by_name) == (False, True, {})
+    assert becomes(lambda: watch.is_read)
+    assert watch.known.by_name == {}
+    asyncio.run(watch.stop())
+    lazy.close()
+
+
 def test_the_watch_ends_with_the_server(database: Database, live: Any) -> None:
     application = keyed(database)
     watch: Any = application.callers.watch

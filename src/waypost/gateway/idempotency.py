@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Final
 
-from waypost.errors import AnswerNotKept, IdempotencyConflict, InvalidRequest, ServerBusy
+from waypost.errors import AnswerNotKept, IdempotencyConflict, InvalidRequest, ServerBusy, WaypostError
 from waypost.gateway.kept_answers import Answer, Chunk, Entry, Shelf
 from waypost.ledger.durable_answers import Ending, Headers, KeptAnswer
 
@@ -101,6 +101,11 @@ class Fresh:
             self._answer = self._entry.answer
             self._shelf.end(self._entry, whole=whole)
 
+    def refuse(self, error: WaypostError) -> None:
+        """It is not begun, and whoever waits for its answer is told why."""
+        self._entry.refusal = error
+        self._end(whole=False)
+
     def note_billed(self) -> None:
         """A provider has begun to answer: whatever comes of it, another call would be a second charge."""
         self._entry.billed = True
@@ -166,7 +171,7 @@ class Pending:
         if entry.too_large or (entry.billed and entry.ended_s is not None):
             raise _not_kept()
         if entry.ended_s is not None:
-            raise ServerBusy(
+            raise entry.refusal or ServerBusy(
                 "The first request with this Idempotency-Key ended without an answer.", hint="Send the request again."
             )
         await entry.bell.wait()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
+from waypost.errors import WaypostError
 from waypost.gateway.bell import Bell
 from waypost.ledger.durable_answers import Fate, Headers
 
@@ -58,6 +59,8 @@ class Entry:
     billed: bool = False
     fate: Fate | None = None
     """What became of it; None while it runs."""
+    refusal: WaypostError | None = None
+    """Why the first request was not begun, for those who wait for its answer."""
     first_is_gone: bool = False
     readers: int = 0
     bell: Bell = field(default_factory=Bell)

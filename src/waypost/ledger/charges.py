@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, TypeAlias
 
-from waypost.ledger.allowances.subjects import key_subject, project_subject, user_subject
+from waypost.ledger.subjects import key_subject, project_subject, user_subject
 
 Spend: TypeAlias = dict[tuple[str, str], int]
 """Micro-dollars by subject and window."""

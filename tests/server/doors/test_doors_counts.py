@@ -132,10 +132,20 @@ async def test_the_next_target_counts_or_estimates_when_the_first_is_down(simula
     assert [seen.status for seen in simulator.requests] == [503, 200, 503]
 
 
-async def test_stored_answers_are_refused(wide_http: httpx.AsyncClient) -> None:
+async def test_a_prompt_that_goes_on_from_a_stored_answer_is_counted_whole(wide_http: httpx.AsyncClient) -> None:
+    first = (await wide_http.post("/v1/responses", json={"model": "to-own", "input": "word " * 50})).json()
+    counts = []
+    for more in ({}, {"previous_response_id": first["id"]}):
+        reply = await wide_http.post("/v1/responses/input_tokens", json={"model": "to-own", "input": "x", **more})
+        counts.append(reply.json()["input_tokens"])
+    assert counts[0] < 20
+    assert counts[1] > 80
     asked = {"model": "to-own", "input": "x", "previous_response_id": "resp_1"}
     reply = await wide_http.post("/v1/responses/input_tokens", json=asked)
-    assert (reply.status_code, reply.json()["error"]["param"]) == (422, "previous_response_id")
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, "previous_response_id")
+    asked = {"model": "to-own", "input": "x", "conversation": "conv_1"}
+    reply = await wide_http.post("/v1/responses/input_tokens", json=asked)
+    assert (reply.status_code, reply.json()["error"]["param"]) == (422, "conversation")
 
 
 @pytest.mark.parametrize("door", DOORS)

@@ -65,7 +65,8 @@ class Retelling:
 
     def feed(self, raw: bytes) -> Iterator[bytes | Ending]:
         """What to tell, in order. An Ending is to be told with `ended`, once it is known whether it is stored."""
-        if self._decoder.between_events and not any(mark in raw for mark in _MARKS):
+        whole = self._decoder.between_events and raw.endswith(b"\n\n")
+        if whole and not any(mark in raw for mark in _MARKS):
             yield raw
             return
         passed: list[bytes] = []

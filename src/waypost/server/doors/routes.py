@@ -13,14 +13,14 @@ from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from waypost.server.doors.counts import COUNT_MESSAGES, COUNT_RESPONSES
+from waypost.server.doors.counts import COUNT_MESSAGES
 from waypost.server.doors.gemini import GEMINI
 from waypost.server.doors.gemini_call import GeminiCall
 from waypost.server.doors.inquiry import InquiryCall
 from waypost.server.doors.models import get_model, list_models
 from waypost.server.doors.openai_embeddings import OPENAI_EMBEDDINGS
 from waypost.server.doors.raw import METHODS, RawDoor
-from waypost.server.doors.responses_call import ResponsesCall
+from waypost.server.doors.responses_call import ResponsesCall, ResponsesCountCall
 from waypost.server.doors.responses_kept import cancel_response, delete_response, get_response, list_input_items
 from waypost.server.doors.serve import DoorCall
 from waypost.server.doors.table import CALLS
@@ -43,7 +43,7 @@ DOOR_CALLS: Final[Mapping[str, ASGIApp]] = {
 INQUIRY_CALLS: Final[Mapping[str, ASGIApp]] = {
     "/v1/embeddings": InquiryCall(OPENAI_EMBEDDINGS),
     "/v1/messages/count_tokens": InquiryCall(COUNT_MESSAGES),
-    "/v1/responses/input_tokens": InquiryCall(COUNT_RESPONSES),
+    "/v1/responses/input_tokens": ResponsesCountCall(),
 }
 PLAIN_CALLS: Final[Mapping[str, ASGIApp]] = {**DOOR_CALLS, **INQUIRY_CALLS}
 STORED: Final = f"{RESPONSES}/{{id:response}}"

@@ -83,7 +83,11 @@ class Idempotent:
 
     async def _first(self, asked: _Asked, fresh: Fresh, body: bytes, receive: Receive, send: Send) -> None:
         """In this process it is the first request with its key; it may have been answered by another."""
-        claim = None if asked.answers is None else await asked.claim()
+        try:
+            claim = await asked.claim()
+        except WaypostError as error:
+            fresh.refuse(error)
+            raise
         if isinstance(claim, KeptAnswer):
             await _tell_again(fresh.fill(claim), asked.scope, receive, send)
             return
