@@ -88,6 +88,7 @@ def shares(goal: Goal, measured: Measured) -> dict[str, float]:
 
 SAME_DIALECT = "same dialect"
 ONE_WORKER = "one worker"
+NO_LEDGER = "no ledger"
 
 WORKS: tuple[Work, ...] = (
     Work("json", "JSON, same dialect", "CPU µs a request"),
@@ -101,6 +102,7 @@ WORKS: tuple[Work, ...] = (
     Work("rss_idle", "RSS, idle", "MB"),
     Work("rss_streams", "RSS, 1,000 open streams", "MB"),
     Work("workers", "JSON, two workers", "CPU µs a request"),
+    Work("ledger", "JSON, written down in the ledger", "CPU µs a request"),
     Work("start", "start to the first healthy answer", "s", 2),
     Work("rate", "JSON on one core, 32 connections", "requests/s"),
 )
@@ -118,6 +120,7 @@ GOALS: tuple[Goal, ...] = (
     Goal("rss_idle", 80),
     Goal("rss_streams", 160),
     Goal("workers", 1.1, ONE_WORKER),
+    Goal("ledger", 1.08, NO_LEDGER),
 )
 
 

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import loads
-from benchmarks.goals import ONE_WORKER, OURS, SAME_DIALECT, Measured
+from benchmarks.goals import NO_LEDGER, ONE_WORKER, OURS, SAME_DIALECT, Measured
 from benchmarks.loads import Load, Outcome
 from benchmarks.peers import Gateway, Waypost
 from benchmarks.processes import BenchmarkError, Running, undisturbed
@@ -213,6 +213,20 @@ def workers(bench: Bench, contenders: Sequence[Contender]) -> None:
         in_turn(bench, "workers", steps, bench.effort.rounds)
 
 
+def ledger(bench: Bench, contenders: Sequence[Contender]) -> None:
+    """The same requests beside a server that writes nothing down. What brings records into the database counts too."""
+    ours = next((one for one in contenders if one.name == OURS), None)
+    if ours is None:
+        return
+    with ours.gateway.running(bench.provider.url, bench.folder, ledger=False) as server:
+        without = replace(ours, server=server)
+        steps: list[Step] = [
+            (OURS, partial(_cpu_us, bench, loads.JSON, ours)),
+            (NO_LEDGER, partial(_cpu_us, bench, loads.JSON, without)),
+        ]
+        in_turn(bench, "ledger", steps, bench.effort.rounds)
+
+
 def starts(bench: Bench, contenders: Sequence[Contender]) -> None:
     """Seconds from the command to the first healthy answer."""
     for one in contenders:
@@ -232,6 +246,7 @@ GROUPS: Mapping[str, Callable[[Bench, Sequence[Contender]], None]] = {
     "translated": translated,
     "latency": added_latency,
     "workers": workers,
+    "ledger": ledger,
     "rss": open_streams,
 }
 """What `--only` chooses from, in the order it is done."""

@@ -32,6 +32,7 @@ class Setting:
     folder: Path
     port: int
     workers: int = 1
+    ledger: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +58,12 @@ class Gateway:
     paced_connections: int | None = None
 
     @contextlib.contextmanager
-    def running(self, provider_url: str, folder: Path, *, workers: int = 1) -> Iterator[Running]:
+    def running(self, provider_url: str, folder: Path, *, workers: int = 1, ledger: bool = True) -> Iterator[Running]:
         """The gateway, started on a free port and pinned to its core; it ends with the block."""
-        own = folder / f"{self.name}-{workers}"
+        own = folder / f"{self.name}-{workers}{'' if ledger else '-without-ledger'}"
         own.mkdir(parents=True, exist_ok=True)
         port = free_port()
-        launch = self.launch(Setting(provider_url, own, port, workers))
+        launch = self.launch(Setting(provider_url, own, port, workers, ledger))
         with started(
             pinned(GATEWAY_CORE, launch.command),
             port=port,
@@ -101,6 +102,7 @@ class Waypost:
         provider = {"api_key": PROVIDER_KEY}
         settings: dict[str, object] = {
             "data_dir": str(setting.folder),
+            **({} if setting.ledger else {"ledger": {"enabled": False}}),
             "providers": {
                 "openai": {"kind": "openai", "base_url": f"{setting.provider_url}/v1", **provider},
                 "anthropic": {"kind": "anthropic", "base_url": setting.provider_url, **provider},

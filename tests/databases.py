@@ -201,7 +201,9 @@ def _runs(process: psutil.Process) -> bool:
 
 
 def _binaries() -> Path:
-    """Where PostgreSQL's programs are."""
+    """Where PostgreSQL's programs are: POSTGRESQL_BIN names another folder."""
+    if named := os.environ.get("POSTGRESQL_BIN"):
+        return Path(named)
     system = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
     if system:
         return system[-1].parent

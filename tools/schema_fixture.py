@@ -84,12 +84,12 @@ def _postgresql_dump(server: PostgresServer, url: URL) -> str:
     return "\n".join(line for line in lines if line and not line.startswith(left_out)) + "\n"
 
 
-def main() -> None:
-    """Write the folder of the newest schema, or of that which the command line names."""
-    number = int(sys.argv[1]) if len(sys.argv) > 1 else newest()
+def write(number: int, server: PostgresServer) -> Path:
+    """Write the folder of that schema."""
     folder = SCHEMAS / f"{number:04}"
     folder.mkdir(parents=True, exist_ok=True)
-    with postgres_server() as server, tempfile.TemporaryDirectory() as place:
+    rows: dict[str, list[dict[str, Any]]] = {}
+    with tempfile.TemporaryDirectory() as place:
         for url in (sqlite_url(Path(place) / "waypost.db"), server.create()):
             database = Database(url)
             upgrade(database, to=number)
@@ -99,7 +99,14 @@ def main() -> None:
             (folder / f"{url.get_backend_name()}.sql").write_text(dump, encoding="utf-8")
     told = {name: [as_json(row) for row in rows[name]] for name in sorted(rows)}
     (folder / "rows.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    sys.stdout.write(f"Wrote {folder}\n")
+    return folder
+
+
+def main() -> None:
+    """Write the folders of the schemas that the command line names, else that of the newest."""
+    with postgres_server() as server:
+        for number in [int(argument) for argument in sys.argv[1:]] or [newest()]:
+            sys.stdout.write(f"Wrote {write(number, server)}\n")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -35,6 +35,7 @@ from waypost.settings import (
     LlamaCppSettings,
     LoadedSettings,
     ProviderSettings,
+    RouteSettings,
     ServerSettings,
     Settings,
     read_settings,
@@ -98,6 +99,7 @@ def build(settings: Settings, before: Application | None = None) -> Application:
         shares={name: settings.shares(name) for name in names},
         prices=price_book(settings),
         books=None if ledger is None else ledger.books,
+        storing=_names_of(settings, lambda route: route.store_bodies),
     )
     watch = before.callers.watch if before else KeyWatch(database)
     callers = Callers(settings.keys, watch, may_open=not is_exposed(settings.server.host))
@@ -132,9 +134,7 @@ def stores_of(settings: Settings, before: Application | None = None, database: L
 
     All that was kept before stays, but for the answers of routes that have changed.
     """
-    storing = frozenset(
-        _by_route(settings, {name for name, route in settings.routes.items() if route.provider_storage})
-    )
+    storing = _names_of(settings, lambda route: route.provider_storage)
     if before is not None:
         return replace(before.stores, caches=_caches(settings, before), provider_storage=storing)
     server = settings.server
@@ -183,6 +183,11 @@ def _caches(settings: Settings, before: Application | None = None) -> dict[str, 
         if route.cache is not None:
             caches[name] = kept or RouteCache(name, route.cache.ttl_s, ResponseCache(route.cache.max_bytes))
     return {name: caches[route] for name, route in _by_route(settings, caches).items()}
+
+
+def _names_of(settings: Settings, has: Callable[[RouteSettings], bool]) -> frozenset[str]:
+    """The names that lead to routes of which this is true."""
+    return frozenset(_by_route(settings, {name for name, route in settings.routes.items() if has(route)}))
 
 
 def _by_route(settings: Settings, routes: Collection[str]) -> dict[str, str]:

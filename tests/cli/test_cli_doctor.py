@@ -26,6 +26,14 @@ ROWS: list[tuple[str, dict[str, str], str, str, str, str]] = [
         "",
     ),
     (
+        KEYED.replace("port: 0", "port: 0, host: 0.0.0.0"),
+        {},
+        "keys",
+        "warn",
+        "server.host is 0.0.0.0, and the settings have no keys",
+        "It starts if the database has one: waypost keys create --admin",
+    ),
+    (
         "providers: {a: {kind: anthropic}}",
         {},
         "provider a",

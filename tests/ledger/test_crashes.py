@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import random
+import signal
+import subprocess
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import func, select
+from tests.databases import PostgresServer
 from tests.ledger.fleet import Seen, Server, crowd
 
 from waypost.catalogue import PUBLISHED
@@ -19,6 +26,7 @@ from waypost.chat import Usage
 from waypost.simulator import SeenRequest, Simulator
 from waypost.store import tables
 from waypost.store.database import Database
+from waypost.store.migrate import upgrade
 
 MODEL = "gpt-5-mini"
 SCRIPT: Mapping[str, Any] = {
@@ -105,6 +113,7 @@ def _number(seen: SeenRequest) -> int:
     return int(body["messages"][0]["content"].removeprefix("request "))
 
 
+@pytest.mark.fault
 @pytest.mark.timeout(300)
 async def test_five_kills_under_load_lose_and_double_nothing(tmp_path: Path, database: Database) -> None:
     """2,000 requests at 100 in flight; the server is killed five times at random and started anew."""
@@ -124,6 +133,123 @@ async def test_five_kills_under_load_lose_and_double_nothing(tmp_path: Path, dat
         assert sum(each.finished for each in seen) > 200
         books = await asyncio.to_thread(read, opened(server, database))
         check(books, seen, simulator.requests)
+
+
+@pytest.mark.fault
+@pytest.mark.timeout(300)
+async def test_a_database_that_is_away_for_a_while_costs_nobody_a_call(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    """PostgreSQL is stopped for 15 s in the middle: every request is answered, and all of it is written down later."""
+    database = Database(postgres.create())
+    upgrade(database)
+    async with Simulator(SCRIPT) as simulator:
+        server = Server(tmp_path / "server", settings(simulator, database))
+        await asyncio.to_thread(server.start)
+        try:
+            load = asyncio.create_task(crowd([server.url], 2000, at_once=40, model="default"))
+            await asyncio.sleep(1)
+            await asyncio.to_thread(postgres.stop)
+            await asyncio.sleep(15)
+            ready = await asyncio.to_thread(httpx.get, f"{server.url}/ready", timeout=10)
+            assert (ready.status_code, ready.json()["ledger"]["status"]) == (200, "behind")
+            await asyncio.to_thread(postgres.start)
+            seen = await load
+            await eventually(lambda: len(read(database).requests) == len(seen))
+        finally:
+            await asyncio.to_thread(server.stop)
+        assert all(each.finished for each in seen)
+        check(await asyncio.to_thread(read, database), seen, simulator.requests)
+        database.close()
+
+
+@pytest.mark.fault
+@pytest.mark.timeout(300)
+async def test_of_two_replicas_one_is_frozen_and_woken(tmp_path: Path, postgres: PostgresServer) -> None:
+    """SIGSTOP for some seconds: the other neither takes the frozen one's calls for dead nor waits for it."""
+    database = Database(postgres.create())
+    upgrade(database)
+    async with Simulator(SCRIPT) as simulator:
+        replicas = [Server(tmp_path / name, settings(simulator, database)) for name in ("first", "second")]
+        try:
+            for replica in replicas:
+                await asyncio.to_thread(replica.start)
+            load = asyncio.create_task(crowd([each.url for each in replicas], 1000, at_once=60, model="default"))
+            await asyncio.sleep(1)
+            replicas[0].send(signal.SIGSTOP)
+            await asyncio.sleep(6)
+            replicas[0].send(signal.SIGCONT)
+            seen = await load
+        finally:
+            for replica in replicas:
+                await asyncio.to_thread(replica.stop)
+        assert sum(each.finished for each in seen) > 900
+        check(await asyncio.to_thread(read, database), seen, simulator.requests)
+        database.close()
+
+
+@pytest.mark.fault
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+@pytest.mark.timeout(300)
+async def test_on_a_full_disk_no_call_is_made_that_cannot_be_written_down(tmp_path: Path) -> None:
+    """The disk is filled in the middle, and has room again after a while."""
+    folder = tmp_path / "server" / "data"
+    folder.mkdir(parents=True)
+    await asyncio.to_thread(mount, "mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(folder))
+    try:
+        async with Simulator(SCRIPT) as simulator:
+            # Small files: of a large one the room is set aside before the disk is full.
+            small = {**settings(simulator, None), "ledger": {"journal_max_bytes": 1024 * 1024}}
+            server = Server(tmp_path / "server", small)
+            await asyncio.to_thread(server.start)
+            try:
+                load = asyncio.create_task(crowd([server.url], 2000, at_once=40, model="default"))
+                await asyncio.sleep(1.5)
+                await asyncio.to_thread(fill, folder / "ballast")
+                refused = await eventually(lambda: httpx.get(f"{server.url}/ready", timeout=10).status_code == 503)
+                assert refused, "the disk is full, and nothing says so"
+                await asyncio.sleep(2)
+                (folder / "ballast").unlink()
+                await eventually(lambda: httpx.get(f"{server.url}/ready", timeout=10).status_code == 200)
+                seen = await load
+            finally:
+                await asyncio.to_thread(server.stop)
+            assert any(each.status == 503 for each in seen)
+            assert any(each.finished for each in seen[-100:]), "it did not recover"
+            from waypost.store.database import database_url
+
+            database = Database(database_url(None, folder))
+            check(await asyncio.to_thread(read, database), seen, simulator.requests)
+            database.close()
+    finally:
+        await asyncio.to_thread(mount, "umount", str(folder))
+
+
+def mount(*command: str) -> None:
+    """Run a command of the system's."""
+    subprocess.run(command, check=True)
+
+
+def fill(file: Path) -> None:
+    """Write until there is no room left."""
+    with file.open("wb", buffering=0) as ballast:
+        for size in (1 << 20, 1 << 12, 1):
+            try:
+                while True:
+                    ballast.write(b"x" * size)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+
+
+async def eventually(claim: Callable[[], bool], within_s: float = 30) -> bool:
+    """Does it come true?"""
+    end_s = time.monotonic() + within_s
+    while not await asyncio.to_thread(claim):
+        if time.monotonic() > end_s:
+            return False
+        await asyncio.sleep(0.2)
+    return True
 
 
 def opened(server: Server, database: Database) -> Database:

@@ -152,7 +152,7 @@ def test_requests_that_are_written_between_two_pages_move_nothing(database: Data
 def test_a_cursor_that_is_none_is_refused(database: Database, cursor: str) -> None:
     with pytest.raises(InvalidRequest) as raised:
         page(database, Filters(), cursor=cursor)
-    assert raised.value.param == "cursor"
+    assert raised.value.param == "after"
 
 
 def test_a_cursor_of_the_other_order_is_refused(database: Database) -> None:

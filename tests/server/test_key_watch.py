@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 from tests.databases import PostgresServer
 from tests.ledger.administered import ACTOR, key, project
 from tests.server.keyed import bearer, keyed, keyed_settings
@@ -26,6 +27,7 @@ from waypost.settings import Settings
 from waypost.store.database import Database
 from waypost.store.lazy import LazyDatabase
 from waypost.store.migrate import upgrade
+from waypost.store.tables import requests
 
 CONFIGURED = "a-configured-key-01"
 MODELS = "/v1/models"
@@ -292,6 +294,24 @@ def test_a_reload_keeps_the_keys_that_were_read(database: Database) -> None:
     before.database.close()
 
 
+def test_what_was_read_before_the_watch_began_lets_nobody_in(database: Database) -> None:
+    """A worker that is started anew is forked of a process that read the keys at its own start."""
+    made = key(database, project(database))
+    lazy = LazyDatabase(keyed_settings(database))
+    watch = KeyWatch(lazy)
+    watch.look()
+    assert watch.known.by_name
+    revoked(database, made.key.id)
+    with watch._turn:
+        # Nothing can be read now.
+        watch.start()
+        assert (watch.is_read, watch.known.any_made, watch.known.by_name) == (False, True, {})
+    assert becomes(lambda: watch.is_read)
+    assert watch.known.by_name == {}
+    asyncio.run(watch.stop())
+    lazy.close()
+
+
 def test_the_watch_ends_with_the_server(database: Database, live: Any) -> None:
     application = keyed(database)
     watch: Any = application.callers.watch
@@ -299,3 +319,23 @@ def test_the_watch_ends_with_the_server(database: Database, live: Any) -> None:
         thread = watch._thread
         assert thread.is_alive()
     assert becomes(lambda: not thread.is_alive(), 3)
+
+
+def test_a_request_is_written_down_as_its_key_s_with_the_tags_of_project_key_and_request(
+    database: Database, live: Any, tmp_path: Path
+) -> None:
+    owner = project(database, "shop", tags={"team": "a", "where": "b", "what": "c"})
+    made = key(database, owner, tags={"where": "d", "what": "e"})
+    with live(keyed(database, data_dir=str(tmp_path))) as running:
+        headers = {**bearer(made.text), "x-waypost-tags": "what=f, also=g"}
+        # Its provider is not there: that is written down too.
+        assert httpx.post(f"{running.url}/api/ai/generate", json={"prompt": "p"}, headers=headers).status_code == 502
+
+        def row() -> Any:
+            with database.read() as connection:
+                return connection.execute(select(requests)).one_or_none()
+
+        assert becomes(lambda: row() is not None, 20)
+    written = row()
+    assert (written.key_id, written.project_id) == (made.key.id, owner.id)
+    assert written.tags == {"team": "a", "where": "d", "what": "f", "also": "g"}

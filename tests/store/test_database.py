@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
+from pathlib import Path
 
 import pytest
 from sqlalchemy import func, insert, select
 from tests.databases import PostgresServer
 
-from waypost.store.database import Database, DatabaseError
+from waypost.settings import Settings
+from waypost.store.database import Database, DatabaseError, open_database
 from waypost.store.tables import revisions
 
 
@@ -89,3 +92,56 @@ def test_a_server_that_stands_still_is_waited_for(postgres: PostgresServer) -> N
         assert connection.scalar(select(1)) == 1
         waker.join()
     database.close()
+
+
+def test_who_is_patient_is_not_cut_off_and_the_next_one_is_not_patient(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Limits are those of a transaction: the connection, used again, has the usual ones."""
+    monkeypatch.setattr("waypost.store.database.BUSY_S", 0.2)
+    monkeypatch.setattr("waypost.store.postgresql_session.IDLE_S", 0.2)
+    patient, other = Database(database.url, pool_size=1), Database(database.url)
+    with patient.read(patient=True) as connection:
+        connection.scalar(select(func.count()).select_from(revisions))
+        time.sleep(0.5)
+        assert connection.scalar(select(func.count()).select_from(revisions)) == 0
+    with pytest.raises(DatabaseError), other.write() as holder, patient.write() as connection:
+        # SQLite lets nobody in beside the holder; PostgreSQL does, until it has stood still for too long.
+        holder.execute(insert(revisions).values(name="keys", number=1))
+        time.sleep(0.5)
+        connection.execute(insert(revisions).values(name="other", number=2))
+    patient.close()
+    other.close()
+
+
+def test_a_patient_writer_waits_as_long_as_it_must(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("waypost.store.database.BUSY_S", 0.2)
+    first, second = Database(database.url), Database(database.url)
+    begun = threading.Event()
+
+    def hold() -> None:
+        with first.write() as connection:
+            connection.execute(insert(revisions).values(name="keys", number=1))
+            begun.set()
+            time.sleep(0.6)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    begun.wait(10)
+    statement = database.upsert(revisions).values(name="keys", number=2)
+    with second.write(patient=True) as connection:
+        connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"number": 2}))
+    thread.join()
+    with second.read() as connection:
+        assert connection.scalar(select(revisions.c.number)) == 2
+    first.close()
+    second.close()
+
+
+def test_what_must_survive_a_power_cut_is_waited_for(tmp_path: Path) -> None:
+    """2 is FULL, 1 is NORMAL: SQLite's words for whether a commit waits for the disk."""
+    for fsync, mode in (("off", 1), ("interval", 2), ("always", 2)):
+        database = open_database(Settings.model_validate({"data_dir": tmp_path, "ledger": {"fsync": fsync}}))
+        with database.read() as connection:
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == mode
+        database.close()

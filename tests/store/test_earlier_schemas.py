@@ -73,7 +73,7 @@ def test_the_database_that_is_kept_has_the_schema_that_it_says(
     made = Database(shared_postgres.create()) if not empty_database.is_sqlite else _beside(empty_database, tmp_path)
     upgrade(made, to=int(number))
     with made.read() as fresh, empty_database.read() as kept:
-        assert columns_of(fresh) == columns_of(kept), f"run: python -m tools.schema_fixture (schema {number})"
+        assert columns_of(fresh) == columns_of(kept), f"run: python -m tools.schema_fixture {number}"
     made.close()
 
 

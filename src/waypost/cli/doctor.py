@@ -206,6 +206,15 @@ def _data_folder(loaded: LoadedSettings) -> Iterator[Check]:
     yield Check("data folder", "warn" if low else "ok", told, "Make room on that disk." if low else "")
 
 
+def _keys(loaded: LoadedSettings) -> Iterator[Check]:
+    from waypost.settings.server import is_exposed
+
+    settings = loaded.settings
+    if is_exposed(settings.server.host) and not settings.keys:
+        told = f"server.host is {settings.server.host}, and the settings have no keys"
+        yield Check("keys", "warn", told, "It starts if the database has one: waypost keys create --admin")
+
+
 def _database(loaded: LoadedSettings) -> Iterator[Check]:
     from waypost.cli.db import standing
     from waypost.errors import DatabaseUnavailable
@@ -271,6 +280,7 @@ PARTS: tuple[Callable[[LoadedSettings], Iterator[Check]], ...] = (
     _local,
     _prices,
     _data_folder,
+    _keys,
     _database,
     _port,
 )

@@ -24,6 +24,8 @@ COMMANDS = {
     "projects": CommandPlace("waypost.cli.projects:projects", "Make, list, change and delete projects."),
     "keys": CommandPlace("waypost.cli.keys:keys", "Make, list, change, rotate and revoke keys."),
     "audit": CommandPlace("waypost.cli.audit:audit", "List what administrators changed."),
+    "requests": CommandPlace("waypost.cli.requests:requests", "List, show and export requests."),
+    "usage": CommandPlace("waypost.cli.usage:usage", "Show what was used and what it cost."),
     "models": CommandPlace("waypost.cli.models:models", "List, fetch, check and remove local models."),
     "prices": CommandPlace("waypost.cli.prices:prices", "Show, compare and update the prices of models."),
     "config": CommandPlace("waypost.cli.config:config", "Write, check and show the settings."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from waypost.cli.options import config_option
 from waypost.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from waypost.settings import LoadedSettings
+    from waypost.settings import LoadedSettings, Settings
 
 
 @click.command()
@@ -36,6 +37,8 @@ def serve(host: str | None, port: int | None, workers: int | None, config_file: 
     loaded = read_settings(config_file, options=options)
     check_address(loaded.settings.server.host, loaded.settings.server.port, "waypost serve")
 
+    refuse_newer_database(loaded.settings)
+
     # Imported only now: a wrong setting or a busy port is told in a fraction of the time.
     from waypost.app import SettingsFile
 
@@ -55,6 +58,28 @@ def serve(host: str | None, port: int | None, workers: int | None, config_file: 
         from waypost.server.serving import Serving
 
         run(Serving(source.build(loaded.settings).application, source, loaded.file), on_started=started)
+
+
+def refuse_newer_database(settings: Settings) -> None:
+    """Raise ConfigurationError if the database is no longer for this version, or another program's.
+
+    One that is away now is no reason not to start: the server tries again by itself.
+    """
+    from waypost.store.lazy import LazyDatabase
+
+    if not LazyDatabase(settings).is_there():
+        return
+    from waypost.store.address import shown
+    from waypost.store.database import DatabaseError, open_database
+    from waypost.store.migrate import check
+
+    database = open_database(settings)
+    try:
+        with suppress(DatabaseError):
+            check(database).refuse(shown(database.url))
+    finally:
+        # Workers are forked from here, and must not share a connection.
+        database.close()
 
 
 def _banner(loaded: LoadedSettings, url: str) -> list[str]:

@@ -39,6 +39,8 @@ from waypost.gateway.schedule import Effects, Hedging, Schedule
 from waypost.gateway.served import Served, ServedStream
 from waypost.gateway.worst_cost import worst_cost_micro_usd
 from waypost.gateway.written_down import WrittenStream, begin_entry, longest_tokens, write_down, write_down_raw
+from waypost.ledger.account import Account
+from waypost.ledger.allowances import RateLimits
 from waypost.ledger.books import Books, Line
 from waypost.providers.answers import Answer, AnswerStream, Batch, StreamOpening
 from waypost.providers.asked import Asked
@@ -93,6 +95,7 @@ class Gateway:
         shares: Mapping[str, Mapping[Target, float]] | None = None,
         prices: PriceBook = PUBLISHED,
         books: Books | None = None,
+        storing: frozenset[str] = frozenset(),
     ) -> None:
         self._providers = providers
         self._kinds = kinds
@@ -106,6 +109,8 @@ class Gateway:
         self._shares = shares or {}
         self.prices = prices
         self._books = books
+        self._storing = storing
+        """Names that lead to routes whose bodies are kept."""
         self._effects = Effects()
         self._candidates: dict[tuple[Target, bool], Candidate[Provider]] = {}
         self._traits: dict[tuple[str, str | None], Traits] = {}
@@ -163,7 +168,7 @@ class Gateway:
         record = current_record()
         if self._books is None or record is None:
             return
-        entry = begin_entry(self._books, record, asked)
+        entry = begin_entry(self._books, record, asked, keeps_bodies=asked.model in self._storing)
         if entry is not None:
             await self._books.admit(entry, longest_tokens(asked))
 
@@ -175,11 +180,16 @@ class Gateway:
         return answer
 
     async def _write_down(
-        self, schedule: Schedule[Provider], candidate: Candidate[Provider], asked: Asked | Inquiry[Any]
+        self,
+        schedule: Schedule[Provider],
+        candidate: Candidate[Provider],
+        asked: Asked | Inquiry[Any],
+        *,
+        costs: bool = True,
     ) -> Line | None:
         if self._books is None:
             return None
-        return await write_down(schedule, candidate, self._kinds[candidate.name], asked, self.prices)
+        return await write_down(schedule, candidate, self._kinds[candidate.name], asked, self.prices, costs=costs)
 
     def _open_stream(
         self, schedule: Schedule[Provider], asked_of: Callable[[Candidate[Provider]], Asked]
@@ -220,7 +230,7 @@ class Gateway:
         attempts: tuple[Attempt, ...] = ()
         if counting:
             try:
-                return await self._inquire(planned, inquiry, count_at)
+                return await self._inquire(planned, inquiry, count_at, costs=False)
             except AllTargetsFailed as error:
                 if len(counting) == len(candidates):
                     raise
@@ -233,12 +243,14 @@ class Gateway:
         planned: Planned,
         inquiry: Inquiry[QuestionT],
         asking: Callable[[Candidate[Provider], Inquiry[QuestionT]], Awaitable[InquiryAnswer[ResultT]]],
+        *,
+        costs: bool = True,
     ) -> Inquired[ResultT]:
         await self._admit(inquiry)
         schedule = self._schedule(planned)
 
         async def ask(candidate: Candidate[Provider]) -> InquiryAnswer[ResultT]:
-            line = await self._write_down(schedule, candidate, inquiry)
+            line = await self._write_down(schedule, candidate, inquiry, costs=costs)
             answer = await asking(candidate, inquiry)
             if line is not None:
                 line.source = answer
@@ -258,6 +270,11 @@ class Gateway:
         inquired = Inquired(answer, candidate.name, attempts, notes, self._kinds[candidate.name], self.prices)
         note_served(inquired, inquired.provider, inquired.model, inquired.notes)
         return inquired
+
+    def rate_limits(self, account: Account) -> RateLimits | None:
+        """The account's limits per minute, for telling; None: it has none."""
+        spending = None if self._books is None else self._books.spending
+        return None if spending is None else spending.rate_limits(account)
 
     async def write_down_raw(self, name: str, size_bytes: int) -> Line | None:
         """A call of this provider begins that is passed through as it is; close the line with what became of it."""

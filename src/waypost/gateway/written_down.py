@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from waypost.catalogue import PUBLISHED, PriceBook
 from waypost.chat import Json
+from waypost.codecs.jsonbytes import dump
 from waypost.gateway.call_record import CallRecord, current_record
 from waypost.gateway.candidate import Candidate
 from waypost.gateway.schedule import Schedule
@@ -29,8 +30,11 @@ _USERS: Final = ("safety_identifier", "user")
 _LONGEST_ANSWERS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
-def begin_entry(books: Books, record: CallRecord, asked: Asked | Inquiry[Any]) -> Entry | None:
-    """The request's entry, from now on in its record. None: nobody's request, as in a program that uses the library."""
+def begin_entry(books: Books, record: CallRecord, asked: Asked | Inquiry[Any], *, keeps_bodies: bool) -> Entry | None:
+    """The request's entry, from now on in its record. None: nobody's request, as in a program that uses the library.
+
+    `keeps_bodies`: does the route want what is asked and answered kept? The project may want it too.
+    """
     if record.entry is None and record.account is not None:
         record.books = books
         record.entry = Entry(
@@ -43,6 +47,8 @@ def begin_entry(books: Books, record: CallRecord, asked: Asked | Inquiry[Any]) -
             asked_model=asked.model,
             stream=isinstance(asked, Asked) and asked.stream,
         )
+        if keeps_bodies or record.account.store_bodies:
+            record.entry.request_body = _body(asked)
     return record.entry
 
 
@@ -52,6 +58,8 @@ async def write_down(
     kind: str,
     asked: Asked | Inquiry[Any],
     prices: PriceBook,
+    *,
+    costs: bool = True,
 ) -> Line | None:
     """A call of this candidate begins. Raises what the books refuse it with; then it must not be sent."""
     record = current_record()
@@ -64,7 +72,8 @@ async def write_down(
         candidate.model,
         prices,
         asked.size_bytes // BYTES_PER_TOKEN + 1,
-        lambda: _worst_micro_usd(prices, candidate, kind, asked),
+        lambda: _worst_micro_usd(prices, candidate, kind, asked) if costs else 0,
+        costs,
     )
     line = await record.books.open(record.entry, called)
     schedule.write_down(candidate, line)
@@ -144,6 +153,16 @@ def longest_tokens(asked: Asked | Inquiry[Any]) -> int:
     settings = members.get("generationConfig")
     nested = settings.get("maxOutputTokens") if isinstance(settings, Mapping) else None
     return prompt + max(_count(value) for value in (nested, *(members.get(name) for name in _LONGEST_ANSWERS)))
+
+
+def _body(asked: Asked | Inquiry[Any]) -> bytes:
+    """As the caller wrote it, or the words of a request that was never written so."""
+    if isinstance(asked, Inquiry):
+        return asked.body
+    if asked.written is not None:
+        return asked.written.body
+    messages = [{"role": message.role, "content": message.text} for message in asked.request.messages]
+    return dump({"model": asked.model, "messages": messages})[0]
 
 
 def _count(value: Json) -> int:

@@ -22,7 +22,7 @@ class Guess:
     output_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Bill:
     """What is written down: counts, the cost, and how it is known."""
 

@@ -7,10 +7,12 @@ or the journal shows it open and whoever reads that after a crash closes it.
 
 from __future__ import annotations
 
-import os
+import asyncio
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from random import getrandbits
 from typing import Protocol
 
 from waypost.catalogue import PriceBook
@@ -45,7 +47,7 @@ def now_ms() -> int:
 
 def new_entry_id() -> str:
     """Ids that sort by time: 12 hexadecimal digits of it, and 20 random ones."""
-    return f"{now_ms():012x}{os.urandom(10).hex()}"
+    return f"{now_ms():012x}{getrandbits(80):020x}"
 
 
 @dataclass(slots=True)
@@ -63,6 +65,8 @@ class Entry:
     stream: bool = False
     entry_id: str = field(default_factory=new_entry_id)
     admission: Admission | None = None
+    request_body: bytes | None = None
+    """What was asked, if that and the answer are to be kept."""
     lines: int = 0
     open_lines: int = 0
     tokens: int = 0
@@ -75,7 +79,7 @@ class Entry:
             self.admission = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Called:
     """Whom a call asks, how long the prompt is about, and the most that it can cost (None: not known)."""
 
@@ -86,9 +90,11 @@ class Called:
     input_tokens: int
     worst_micro_usd: Callable[[], int | None]
     """Asked only if money is limited: it takes reading the request."""
+    costs: bool = True
+    """May it cost anything? A count of tokens never does."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ending:
     """How a call ended. `served` False: it cannot have cost anything."""
 
@@ -185,7 +191,7 @@ class Line:
         return told or self._called.model or ""
 
     def _bill(self, ending: Ending) -> Bill:
-        if not ending.served:
+        if not (ending.served and self._called.costs):
             return FREE
         called, model, source = self._called, self._model, self.source
 
@@ -217,7 +223,7 @@ class Line:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestOutcome:
     """How a request ended for its caller."""
 
@@ -286,9 +292,20 @@ class Books:
         entry.is_over = True
         entry.settle()
 
-    def keep(self, entry: Entry, request: str | None, response: str | None) -> None:
-        """Keep what was asked and answered, redacted."""
-        self.sink.append(BodyStored(entry.entry_id, entry.account.project_id, now_ms(), request, response))
+    def keep(self, entry: Entry, response: bytes) -> None:
+        """Keep what was asked and answered, without secrets. In a thread: finding those takes its time."""
+        from waypost.ledger.redaction import redacted
+
+        request, loop = entry.request_body or b"", asyncio.get_running_loop()
+        project_id = entry.account.project_id
+
+        def redact() -> None:
+            kept = BodyStored(entry.entry_id, project_id, now_ms(), redacted(request), redacted(response))
+            # At the end of the server there may be nobody left who would write it.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(self.sink.append, kept)
+
+        loop.run_in_executor(None, redact)
 
 
 def counts_of(usage: Usage) -> Counts:

@@ -15,7 +15,9 @@ from waypost.catalogue import PriceBook
 from waypost.ledger.books import Books
 from waypost.ledger.journal import Drainer, Journal
 from waypost.ledger.records import Record
+from waypost.ledger.retention_task import RetentionTask
 from waypost.ledger.spending import Spending
+from waypost.ledger.status import LedgerStatus, StatusSource
 from waypost.settings import Settings
 from waypost.store.lazy import LazyDatabase
 
@@ -41,6 +43,14 @@ class Ledger:
         alone = settings.server.workers == 1
         self._spending = Spending(database, lambda: self.journal.holder, self._drain, alone=alone, webhook=webhook)
         self.books = Books(self, self._spending)
+        self._retention = RetentionTask(database.open, lambda: settings.ledger)
+        self.status: StatusSource = LedgerStatus(
+            settings,
+            database,
+            journal_folder=self._folder,
+            trouble=lambda: self.trouble,
+            retention=lambda: self._retention.state,
+        )
 
     def append(self, record: Record) -> None:
         """Write it down; see `Journal`."""
@@ -68,6 +78,7 @@ class Ledger:
     async def start(self) -> None:
         """Begin to drain, in a thread: what earlier processes left, too. A database that is away is tried again."""
         self._start_drainer()
+        self._retention.start()
 
     async def close(self) -> None:
         """Bring what is left into the database, if it is there, and let go of everything."""
@@ -75,6 +86,7 @@ class Ledger:
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
+        self._retention.stop()
         if self._journal is not None:
             self._journal.close()
         if self._drainer is not None:

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from waypost.ledger.definitions import told_time, usd
 from waypost.ledger.log_search import Row
-from waypost.ledger.moments import told as told_moment
 from waypost.ledger.request_log import WholeRequest
 
-MICRO: Final = 1_000_000
 COUNTS: Final = (
     "input_tokens",
     "input_cache_read_tokens",
@@ -72,11 +71,6 @@ ATTEMPT_FIELDS: Final = (
 )
 
 
-def usd(micro_usd: int | None) -> float | None:
-    """Micro-dollars as dollars; None stays None. The nearest number prints with six decimals at most."""
-    return None if micro_usd is None else micro_usd / MICRO
-
-
 def told_request(row: Row) -> dict[str, Any]:
     """REQUEST_FIELDS of a row of a page."""
     return _told(row, REQUEST_FIELDS)
@@ -91,7 +85,7 @@ def told_whole(found: WholeRequest) -> dict[str, Any]:
         "body": None
         if body is None
         else {
-            "stored_at": told_moment(body["stored_at_ms"]),
+            "stored_at": told_time(body["stored_at_ms"]),
             "request": body["request"],
             "response": body["response"],
         },
@@ -101,7 +95,7 @@ def told_whole(found: WholeRequest) -> dict[str, Any]:
 def _told(row: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     given = {
         **row,
-        "started_at": told_moment(row["started_at_ms"]),
+        "started_at": told_time(row["started_at_ms"]),
         "cost_usd": usd(row["cost_micro_usd"]),
         "reserved_usd": usd(row.get("reserved_micro_usd")),
     }

@@ -16,14 +16,14 @@ HINT: Final = "Write a day (2026-11-26), a time (2026-11-26T09:30Z) or how long 
 
 
 def moment_ms(text: str, now_ms: int, *, param: str | None = None) -> int:
-    """Unix milliseconds. What names no time zone is in UTC. Raises UnusableField."""
+    """Unix milliseconds. A day begins when it does in UTC; a time must name its zone. Raises UnusableField."""
     ago = _AGO.fullmatch(text)
     if ago:
         return max(0, now_ms - int(ago[1]) * _UNITS_MS[ago[2]])
     try:
-        moment = datetime.fromisoformat(text)
-        since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
-    except (ValueError, OverflowError):
+        moment = datetime.fromisoformat(f"{text}T00:00Z" if len(text) == len("2026-11-26") else text)
+        since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    except (ValueError, OverflowError, TypeError):
         shown = text[:40] if text.isprintable() else "…"
         raise UnusableField(f'"{shown}" is no time.', hint=HINT, param=param) from None
     if since.days < 0:
@@ -34,11 +34,3 @@ def moment_ms(text: str, now_ms: int, *, param: str | None = None) -> int:
 def day_of(at_ms: int) -> str:
     """The UTC day, as `2026-11-26`."""
     return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%d")
-
-
-def told(at_ms: int | None) -> str | None:
-    """ISO 8601 in UTC, to the millisecond; None stays None."""
-    if at_ms is None:
-        return None
-    seconds, thousandths = divmod(at_ms, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC).strftime('%Y-%m-%dT%H:%M:%S')}.{thousandths:03d}Z"

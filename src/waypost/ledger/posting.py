@@ -14,6 +14,7 @@ from typing import Final
 from sqlalchemy import Connection, delete, select
 
 from waypost.ledger import statements
+from waypost.ledger.charges import Spend
 from waypost.ledger.journal.encoding import decode, encode
 from waypost.ledger.many import Many
 from waypost.ledger.records import AttemptClosed, AttemptOpened, BodyStored, Record, RequestEnded
@@ -28,9 +29,8 @@ from waypost.ledger.rows import (
     sums,
     unknown_end_row,
 )
-from waypost.ledger.subjects import Spend
 from waypost.ledger.tag_slots import note_slot, slots_of
-from waypost.ledger.totals import Totals, daily_rows, spend_rows
+from waypost.ledger.totals import Totals, Whose, daily_rows, spend_rows
 from waypost.store.database import Database
 from waypost.store.tables import attempts, requests, unfinished_attempts
 
@@ -139,32 +139,34 @@ class Posting:
         self._rows[attempt_id] = attempt_row(opened)
         self._new[attempt_id] = opened
 
-    def _load_routes(self) -> dict[str, str | None]:
-        """By entry: the routes of what is closed now, which their rows do not hold."""
-        routes = {self._entry_of(attempt_id): opened.route for attempt_id, opened in self._new.items()}
-        routes |= self._over | {entry_id: ended.route for entry_id, ended in self._ended.items()}
-        missing = [attempt_id for attempt_id in self._closed if self._entry_of(attempt_id) not in routes]
+    def _load_whose(self) -> dict[str, Whose]:
+        """By entry: what the rows of the attempts that are closed now do not hold."""
+        told: list[AttemptOpened | RequestEnded] = [*self._new.values(), *self._ended.values()]
+        found = {each.entry_id: Whose(each.route, each.end_user) for each in told}
+        missing = [attempt_id for attempt_id in self._closed if self._entry_of(attempt_id) not in found]
         for ids in self._many.slices(sorted(missing)):
-            query = select(unfinished_attempts.c.entry_id, unfinished_attempts.c.record)
-            for row in self._connection.execute(query.where(unfinished_attempts.c.attempt_id.in_(ids))):
-                opened = decode(row.record)
-                routes[row.entry_id] = opened.route if isinstance(opened, AttemptOpened) else None
-        return routes
+            query = select(unfinished_attempts.c.record).where(unfinished_attempts.c.attempt_id.in_(ids))
+            for record in self._connection.execute(query).scalars():
+                opened = decode(record)
+                if isinstance(opened, AttemptOpened):
+                    found[opened.entry_id] = Whose(opened.route, opened.end_user)
+        return found
 
     def _close_attempts(self) -> None:
-        routes = self._load_routes()
+        whose = self._load_whose()
         for some in self._many.slices(list(self._closed.items())):
             for attempt_id, closed in some:
                 row = self._rows[attempt_id]
                 if row["outcome"] in _REOPENED and row["outcome"] != closed.outcome:
-                    self._close_attempt(row, closed, routes.get(row["entry_id"]))
+                    known = whose.get(row["entry_id"]) or Whose(self._over.get(row["entry_id"]), row["end_user"])
+                    self._close_attempt(row, closed, known)
 
-    def _close_attempt(self, row: Row, closed: AttemptClosed, route: str | None) -> None:
+    def _close_attempt(self, row: Row, closed: AttemptClosed, whose: Whose) -> None:
         totals = self._totals[self._holders[closed.attempt_id]]
         if row["outcome"] != "open":
-            totals.add(row, route, -1)
+            totals.add(row, whose, -1)
         row.update(closed_values(row, closed))
-        totals.add(row, route)
+        totals.add(row, whose)
         if closed.attempt_id not in self._new:
             self._changed[closed.attempt_id] = row
 

@@ -18,7 +18,7 @@ CostBasis: TypeAlias = Literal["reported", "estimated", "free", "unpriced"]
 unpriced: no price is known, so that the cost is None."""
 
 
-class Counts(msgspec.Struct, array_like=True, frozen=True):
+class Counts(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Token counts: the fields of `chat.Usage` in its order, without what it maps."""
 
     input_tokens: int | None = None
@@ -33,7 +33,7 @@ class Counts(msgspec.Struct, array_like=True, frozen=True):
     service_tier: str | None = None
 
 
-class AttemptOpened(msgspec.Struct, array_like=True, frozen=True, tag="o"):
+class AttemptOpened(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="o"):
     """Written before a call is sent. `entry_id` is the request's row, `request_id` what its caller is told."""
 
     attempt_id: str
@@ -59,7 +59,7 @@ class AttemptOpened(msgspec.Struct, array_like=True, frozen=True, tag="o"):
     reserved_micro_usd: int | None
 
 
-class AttemptClosed(msgspec.Struct, array_like=True, frozen=True, tag="c"):
+class AttemptClosed(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="c"):
     """Written before the caller sees the end of what this attempt gave. `model` is what the provider said it was."""
 
     attempt_id: str
@@ -76,7 +76,7 @@ class AttemptClosed(msgspec.Struct, array_like=True, frozen=True, tag="c"):
     way: str | None
 
 
-class RequestEnded(msgspec.Struct, array_like=True, frozen=True, tag="e"):
+class RequestEnded(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="e"):
     """Written when the reply is over. It says all of the request again, since a request may have had no attempt."""
 
     entry_id: str
@@ -101,7 +101,7 @@ class RequestEnded(msgspec.Struct, array_like=True, frozen=True, tag="e"):
     cache: str | None
 
 
-class BodyStored(msgspec.Struct, array_like=True, frozen=True, tag="b"):
+class BodyStored(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="b"):
     """What was asked and answered, already redacted, of a request that is to be kept."""
 
     entry_id: str

@@ -145,9 +145,9 @@ def _place(cursor: str, *, newest_first: bool) -> Place:
     except (binascii.Error, UnicodeError, ValueError):
         place, order = Place(-1), ""
     if place.started_at_ms < 0 or place.started_at_ms > 2**53 or not place.id.isprintable() or order not in ("n", "o"):
-        raise UnusableField("The cursor is none of this log's.", hint="Begin without one.", param="cursor")
+        raise UnusableField("This is no place in the log.", hint="Begin without it.", param="after")
     if (order == "n") is not newest_first:
         raise UnusableField(
-            "The cursor was given for the other order.", hint="Keep the order from page to page.", param="cursor"
+            "That place was given for the other order.", hint="Keep the order from page to page.", param="after"
         )
     return place

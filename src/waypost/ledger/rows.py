@@ -6,12 +6,13 @@ provider says keeps a row from being written. JSON is text, as drivers take it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-import msgspec
+from sqlalchemy.dialects import sqlite
 
 from waypost.ledger.records import AttemptClosed, AttemptOpened, BodyStored, Counts, RequestEnded
+from waypost.store.types import AnyText, to_json
 
 Row: TypeAlias = dict[str, Any]
 
@@ -29,24 +30,31 @@ COUNTS: Final = (
 )
 """The counts that have columns; the others are in `usage`."""
 _FURTHER: Final = ("input_audio_tokens", "output_audio_tokens", "server_tool_calls", "service_tier")
-_NUL: Final = "\0"
-_INSTEAD: Final = "\N{REPLACEMENT CHARACTER}"
+
+
+def _fitting(length: int | None) -> Callable[[str | None], str | None]:
+    """What a column of that length makes of a text, done here: rows go to the driver as they are."""
+    return AnyText(length).bind_processor(sqlite.dialect())
+
+
+text16, text64, text100, text128, text200 = (_fitting(length) for length in (16, 64, 100, 128, 200))
+any_text: Final = _fitting(None)
 
 
 def attempt_row(opened: AttemptOpened) -> Row:
     """The row of an attempt that is under way."""
     return {
-        "id": cut(opened.attempt_id, 64),
-        "entry_id": cut(opened.entry_id, 64),
+        "id": text64(opened.attempt_id),
+        "entry_id": text64(opened.entry_id),
         "number": opened.number,
         "started_at_ms": opened.started_at_ms,
-        "project_id": cut(opened.project_id, 64),
-        "key_id": cut(opened.key_id, 64),
-        "end_user": cut(opened.end_user, 200),
-        "provider": cut(opened.provider, 200),
-        "kind": cut(opened.kind, 64),
-        "asked_model": cut(opened.asked_model, 200),
-        "model": cut(opened.model, 200),
+        "project_id": text64(opened.project_id),
+        "key_id": text64(opened.key_id),
+        "end_user": text200(opened.end_user),
+        "provider": text200(opened.provider),
+        "kind": text64(opened.kind),
+        "asked_model": text200(opened.asked_model),
+        "model": text200(opened.model),
         "outcome": "open",
         "error_code": None,
         "input_tokens": None,
@@ -71,9 +79,9 @@ def closed_values(row: Mapping[str, Any], closed: AttemptClosed) -> Row:
     """What the attempt's end changes in its row."""
     cost, counts = _within(closed.cost_micro_usd, MOST_MICRO_USD), closed.counts
     return {
-        "model": cut(closed.model, 200) or row["model"],
+        "model": text200(closed.model) or row["model"],
         "outcome": closed.outcome,
-        "error_code": cut(closed.error_code, 64),
+        "error_code": text64(closed.error_code),
         "input_tokens": _within(counts.input_tokens, MOST_TOKENS),
         "input_cache_read_tokens": _within(counts.input_cache_read_tokens, MOST_TOKENS),
         "input_cache_write_5m_tokens": _within(counts.input_cache_write_5m_tokens, MOST_TOKENS),
@@ -83,12 +91,12 @@ def closed_values(row: Mapping[str, Any], closed: AttemptClosed) -> Row:
         "usage": _further(counts),
         "cost_micro_usd": cost,
         "cost_basis": "unpriced" if cost is None else closed.cost_basis,
-        "price_source": cut(closed.price_source, 100),
+        "price_source": text100(closed.price_source),
         "first_token_ms": closed.first_token_ms,
         # When a process died is not known.
         "duration_ms": None if closed.outcome == "unknown" else max(0, closed.ended_at_ms - row["started_at_ms"]),
-        "provider_key": cut(closed.provider_key, 64),
-        "way": cut(closed.way, 16),
+        "provider_key": text64(closed.provider_key),
+        "way": text16(closed.way),
     }
 
 
@@ -121,25 +129,25 @@ def stand_in(closed: AttemptClosed, ended: RequestEnded | None) -> AttemptOpened
 def ended_row(ended: RequestEnded) -> Row:
     """The row of a request, without what its attempts come to."""
     return {
-        "id": cut(ended.entry_id, 64),
-        "request_id": cut(ended.request_id, 128),
+        "id": text64(ended.entry_id),
+        "request_id": text128(ended.request_id),
         "started_at_ms": ended.started_at_ms,
-        "project_id": cut(ended.project_id, 64),
-        "key_id": cut(ended.key_id, 64),
-        "end_user": cut(ended.end_user, 200),
-        "path": cut(ended.path, 200),
-        "route": cut(ended.route, 200),
-        "asked_model": cut(ended.asked_model, 200),
+        "project_id": text64(ended.project_id),
+        "key_id": text64(ended.key_id),
+        "end_user": text200(ended.end_user),
+        "path": text200(ended.path),
+        "route": text200(ended.route),
+        "asked_model": text200(ended.asked_model),
         "stream": ended.stream,
-        "provider": cut(ended.provider, 200),
-        "model": cut(ended.model, 200),
+        "provider": text200(ended.provider),
+        "model": text200(ended.model),
         "end_state": ended.end_state,
         "status": ended.status,
-        "error_code": cut(ended.error_code, 64),
+        "error_code": text64(ended.error_code),
         "attempts": ended.attempts,
         "first_token_ms": ended.first_token_ms,
         "total_ms": ended.total_ms,
-        "cache": cut(ended.cache, 16),
+        "cache": text16(ended.cache),
         "tags": _json(ended.tags),
     }
 
@@ -148,15 +156,15 @@ def unknown_end_row(opened: AttemptOpened, rows: Sequence[Mapping[str, Any]]) ->
     """The row of a request whose process died before its end: by one of its attempts, and the rows of all."""
     answered = next((row for row in rows if row["outcome"] == "answered"), None)
     return {
-        "id": cut(opened.entry_id, 64),
-        "request_id": cut(opened.request_id, 128),
+        "id": text64(opened.entry_id),
+        "request_id": text128(opened.request_id),
         "started_at_ms": opened.request_started_at_ms,
-        "project_id": cut(opened.project_id, 64),
-        "key_id": cut(opened.key_id, 64),
-        "end_user": cut(opened.end_user, 200),
-        "path": cut(opened.path, 200),
-        "route": cut(opened.route, 200),
-        "asked_model": cut(opened.asked_model, 200),
+        "project_id": text64(opened.project_id),
+        "key_id": text64(opened.key_id),
+        "end_user": text200(opened.end_user),
+        "path": text200(opened.path),
+        "route": text200(opened.route),
+        "asked_model": text200(opened.asked_model),
         "stream": opened.stream,
         "provider": answered and answered["provider"],
         "model": answered and answered["model"],
@@ -174,11 +182,11 @@ def unknown_end_row(opened: AttemptOpened, rows: Sequence[Mapping[str, Any]]) ->
 def body_row(stored: BodyStored) -> Row:
     """The row of what was asked and answered."""
     return {
-        "entry_id": cut(stored.entry_id, 64),
-        "project_id": cut(stored.project_id, 64),
+        "entry_id": text64(stored.entry_id),
+        "project_id": text64(stored.project_id),
         "stored_at_ms": stored.stored_at_ms,
-        "request": cut(stored.request, None),
-        "response": cut(stored.response, None),
+        "request": any_text(stored.request),
+        "response": any_text(stored.response),
     }
 
 
@@ -197,15 +205,6 @@ def sums(rows: Iterable[Mapping[str, Any]]) -> Row:
     return total
 
 
-def cut(text: str | None, length: int | None) -> str | None:
-    """The text, cut to a column's length (None: any), and without NUL, which PostgreSQL takes in no text."""
-    if text is None:
-        return None
-    if _NUL in text:
-        text = text.replace(_NUL, _INSTEAD)
-    return text if length is None or len(text) <= length else text[:length]
-
-
 def _within(number: int | None, most: int) -> int | None:
     return number if number is not None and 0 <= number <= most else None
 
@@ -216,16 +215,4 @@ def _further(counts: Counts) -> str | None:
 
 
 def _json(value: Mapping[str, Any] | None) -> str | None:
-    if value is None:
-        return None
-    text = msgspec.json.encode(value).decode()
-    # So it writes a NUL, which PostgreSQL takes in no JSON either.
-    return text if "\\u0000" not in text else msgspec.json.encode(_sound(value)).decode()
-
-
-def _sound(value: Any) -> Any:
-    if isinstance(value, str):
-        return cut(value, None)
-    if isinstance(value, Mapping):
-        return {_sound(name): _sound(item) for name, item in value.items()}
-    return value
+    return None if value is None else to_json(value)

@@ -8,20 +8,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from waypost.ledger.account import Account
 from waypost.ledger.allowances import Admission, Allowances, RateLimits, Reservation
+from waypost.ledger.allowances.claims import Claims
 from waypost.ledger.allowances.held import UNLIMITED, UNRESERVED
 from waypost.ledger.allowances.plan import Plans
+from waypost.ledger.allowances.sole import SoleSource
+from waypost.ledger.allowances.source import Source
 from waypost.ledger.allowances.spending_lock import SpendingLock
-from waypost.ledger.allowances.warnings import BudgetWarnings, Claim
+from waypost.ledger.allowances.warnings import BudgetWarnings
 from waypost.ledger.allowances.webhook import Webhook
+from waypost.ledger.threads import DatabaseThreads
 from waypost.store.lazy import LazyDatabase
-
-if TYPE_CHECKING:
-    from waypost.ledger.allowances.source import Source
-    from waypost.store.database import Database
 
 
 class Spending:
@@ -48,6 +47,7 @@ class Spending:
         self._webhook = webhook
         self._plans = Plans()
         self._turn = asyncio.Lock()
+        self._threads = DatabaseThreads(database.open)
         self._lock: SpendingLock | None = None
         self._deliver: Webhook | None = None
         self._allowances: Allowances | None = None
@@ -78,6 +78,7 @@ class Spending:
             await self._allowances.close()
         if self._deliver is not None:
             await self._deliver.close()
+        self._threads.close()
         if self._lock is not None:
             self._lock.release()
 
@@ -85,24 +86,27 @@ class Spending:
         if self._allowances is None:
             async with self._turn:
                 if self._allowances is None:
-                    database = await asyncio.to_thread(self._database.open)
-                    source, claims = await asyncio.to_thread(self._source, database)
+                    # In a thread, as it brings SQLAlchemy along.
+                    source = await asyncio.to_thread(self._source)
                     self._deliver = None if self._webhook is None else Webhook(self._webhook)
-                    self._allowances = Allowances(source, BudgetWarnings(claims, self._deliver))
+                    warnings = BudgetWarnings(Claims(self._threads), self._deliver)
+                    self._allowances = Allowances(source, warnings)
         return self._allowances
 
-    def _source(self, database: Database) -> tuple[Source, Claim]:
-        # Late, as they bring SQLAlchemy along.
-        from waypost.ledger.allowances.claims import Claims
+    def _source(self) -> Source:
+        file = self._database.file()
+        ready = self._unhindered if file is None else self._only_beside(file)
+        if file is not None and self._alone:
+            return SoleSource(self._threads, ready)
         from waypost.ledger.allowances.shared import SharedSource
-        from waypost.ledger.allowances.sole import SoleSource
 
-        if not database.is_sqlite:
-            return SharedSource(database, self._holder()), Claims(database)
-        lock = self._lock = SpendingLock(Path(str(database.url.database)), alone=self._alone)
+        return SharedSource(self._threads, self._holder, ready)
 
-        def ready() -> bool:
-            return lock.take() and self._drain()
+    def _unhindered(self) -> bool:
+        """At a server everybody is granted what he spends."""
+        return True
 
-        source = SoleSource(database, ready) if self._alone else SharedSource(database, self._holder(), ready)
-        return source, Claims(database)
+    def _only_beside(self, file: Path) -> Callable[[], bool]:
+        """At a file, who spends alone must be alone, and what was spent so before must be known."""
+        lock = self._lock = SpendingLock(file, alone=self._alone)
+        return lambda: lock.take() and self._drain()

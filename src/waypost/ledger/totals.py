@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from waypost.ledger.rows import Row, cut
-from waypost.ledger.subjects import DAY_MS, Spend, charged, day_of, windows
+from waypost.ledger.charges import Spend, charged, day_of, windows
+from waypost.ledger.rows import Row, text200
 
 KEY: Final = ("day", "project_id", "key_id", "route", "provider", "model")
 FIGURES: Final = (
@@ -23,7 +23,14 @@ FIGURES: Final = (
     "unpriced_attempts",
 )
 _Key: TypeAlias = tuple[int, str, str, str, str, str]
-_LONGEST_ROUTE: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Whose:
+    """What else is needed of an attempt: as its journal says it, since a row may hold another text in its place."""
+
+    route: str | None
+    end_user: str | None
 
 
 @dataclass(slots=True)
@@ -34,7 +41,7 @@ class Totals:
     """By day, project, key, route, provider and model: FIGURES."""
     spend: Spend = field(default_factory=dict)
 
-    def add(self, attempt: Mapping[str, Any], route: str | None, sign: int = 1) -> None:
+    def add(self, attempt: Mapping[str, Any], whose: Whose, sign: int = 1) -> None:
         """Count an attempt that has ended, by its row; `sign` -1: take back what was counted of it."""
         day, cost, project_id, key_id = (
             day_of(attempt["started_at_ms"]),
@@ -43,7 +50,7 @@ class Totals:
             attempt["key_id"],
         )
         model = attempt["model"] or attempt["asked_model"] or ""
-        key = (day, project_id or "", key_id or "", cut(route, _LONGEST_ROUTE) or "", attempt["provider"], model)
+        key = (day, project_id or "", key_id or "", text200(whose.route) or "", attempt["provider"], model)
         figures = self.daily.get(key)
         if figures is None:
             figures = self.daily[key] = [0] * len(FIGURES)
@@ -57,7 +64,7 @@ class Totals:
         figures[5] += sign * (basis == "estimated")
         figures[6] += sign * (basis == "unpriced")
         if cost:
-            for charge in charged(day, project_id, key_id, attempt["end_user"]):
+            for charge in charged(day, project_id, key_id, whose.end_user):
                 self.spend[charge] = self.spend.get(charge, 0) + sign * cost
 
 
@@ -68,7 +75,7 @@ def daily_rows(totals: Iterable[Totals]) -> list[Row]:
         for key, figures in each.daily.items():
             sums[key] = [a + b for a, b in zip(sums.get(key, [0] * len(FIGURES)), figures, strict=True)]
     return [
-        dict(zip((*KEY, *FIGURES), (windows(key[0] * DAY_MS)[0], *key[1:], *figures), strict=True))
+        dict(zip((*KEY, *FIGURES), (windows(key[0])[0], *key[1:], *figures), strict=True))
         for key, figures in sorted(sums.items())
         if any(figures)
     ]

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from sqlalchemy import Connection, func, select
 
-from waypost.ledger.definitions import UnusableField
+from waypost.ledger.definitions import UnusableField, usd
 from waypost.ledger.moments import DAY_MS, day_of
 from waypost.ledger.request_log import names_of
 from waypost.store.database import Database
@@ -114,6 +114,25 @@ def usage(database: Database, wanted: UsageFilter, *, period: Period = "day", by
     total = _sum(row.figures for row in rows)
     until = (date.fromisoformat(last) + timedelta(days=1)).isoformat()
     return Usage(first, until, period, tuple(by), rows, total, names)
+
+
+def told_usage(found: Usage) -> dict[str, Any]:
+    """As JSON data."""
+    return {
+        "since": found.since,
+        "until": found.until,
+        "period": found.period,
+        "by": list(found.by),
+        "items": [{"period": row.period, "group": dict(row.group), **_told(row.figures)} for row in found.rows],
+        "total": _told(found.total),
+        "names": dict(found.names),
+    }
+
+
+def _told(figures: Figures) -> dict[str, Any]:
+    told = {name: getattr(figures, name) for name in FIGURES}
+    cost = usd(told.pop("cost_micro_usd"))
+    return {**told, "cost_usd": cost}
 
 
 def period_of(day: str, period: Period) -> str:

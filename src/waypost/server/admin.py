@@ -82,12 +82,19 @@ async def status(request: Request) -> Response:
     """What is known now: no provider is asked."""
     scope = request.scope
     caller_of(scope).demand_admin()
-    peers, file = _peers_of(scope), served_in(scope).file
+    peers, served = _peers_of(scope), served_in(scope)
     workers = [own_status(scope)]
     if peers is not None:
         workers += [await _status_of(peers, number, scope) for number in peers.others]
         workers.sort(key=lambda worker: int(worker["worker"]))
-    body = {"version": __version__, "file": None if file is None else str(file), "workers": workers}
+    file, ledger = served.file, served.ledger
+    body = {
+        "version": __version__,
+        "file": None if file is None else str(file),
+        "workers": workers,
+        # Of all processes alike: no other worker asks for it.
+        "ledger": None if ledger is None or is_from_peer(scope) else await ledger.status.ledger_status(),
+    }
     return JSONResponse(body, headers=NO_STORE)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from waypost.server.log_models import LedgerFacts
 from waypost.server.models import ErrorBody, Wire
 
 
@@ -68,3 +69,5 @@ class StatusModel(Wire):
     """The settings file in force; null: none, or it was not read by this server."""
     workers: list[WorkerModel]
     """Every process."""
+    ledger: LedgerFacts | None
+    """What is written down and kept; null: nothing is (`ledger.enabled`)."""

@@ -32,7 +32,9 @@ from waypost.errors import (
     UnsupportedMediaType,
     WaypostError,
 )
-from waypost.ledger.definitions import MICRO, TAG_NAME, UnusableField, unix_ms
+from waypost.ledger.books import now_ms
+from waypost.ledger.definitions import MICRO, TAG_NAME, UnusableField
+from waypost.ledger.moments import moment_ms
 from waypost.server.application import served_by
 from waypost.server.body import read_body
 from waypost.server.callers import Callers, caller_of
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from waypost.ledger.audit import Change
+    from waypost.store.database import Database
 
 logger = logging.getLogger("waypost.server")
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -77,6 +80,12 @@ class Administrator:
         """One snapshot of the database. Raises DatabaseUnavailable."""
         with _answering(self.database), self.database.open().read() as connection:
             yield connection
+
+    @contextmanager
+    def using(self) -> Iterator[Database]:
+        """The database, for what makes transactions of its own. Raises DatabaseUnavailable."""
+        with _answering(self.database):
+            yield self.database.open()
 
     @contextmanager
     def changing(self) -> Iterator[Change]:
@@ -219,12 +228,9 @@ class Query:
         return math.ceil(Decimal(text) * MICRO)
 
     def moment_ms(self, name: str) -> int | None:
-        """A time, as Unix milliseconds."""
+        """A time, or how long ago, as Unix milliseconds."""
         text = self.text(name)
-        try:
-            return None if text is None else unix_ms(text)
-        except (ValueError, TypeError):
-            raise UnusableField(f"{name} must be a time such as 2027-01-31T12:00:00Z.", param=name) from None
+        return None if text is None else moment_ms(text, now_ms(), param=name)
 
 
 PAGE_PARAMETERS: Final = ("limit", "after")

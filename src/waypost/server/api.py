@@ -19,6 +19,7 @@ from waypost.server import (
     admin,
     admin_audit,
     admin_keys,
+    admin_log,
     admin_projects,
     assets,
     capabilities,
@@ -58,6 +59,7 @@ MODULES = (
     admin_projects,
     admin_keys,
     admin_audit,
+    admin_log,
     home,
     assets,
 )

@@ -35,6 +35,7 @@ from waypost.server.key_models import (
     ProjectPage,
     Rotation,
 )
+from waypost.server.log_models import RequestPage, UsageSums, WholeRequestModel
 from waypost.server.models import (
     AIRequest,
     AIResponseModel,
@@ -80,6 +81,9 @@ COMPONENTS: Final[tuple[type[BaseModel], ...]] = (
     MadeKeyModel,
     KeyPage,
     AuditPage,
+    RequestPage,
+    WholeRequestModel,
+    UsageSums,
 )
 """Every model of the interface. Routes name them by reference: FastAPI would build each of them at start-up."""
 

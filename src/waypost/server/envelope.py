@@ -15,8 +15,9 @@ from typing import Any, TypeAlias
 from starlette.responses import Response
 from starlette.types import Scope
 
-from waypost.errors import Attempt, ProviderError, RequestError, WaypostError
+from waypost.errors import Attempt, BudgetExceeded, LimitExceeded, ProviderError, RequestError, WaypostError
 from waypost.gateway.call_record import note_failure
+from waypost.ledger.allowances.refusals import iso_time
 from waypost.server.jsonwire import json_bytes
 from waypost.server.middleware.request_id import request_id_of
 
@@ -84,8 +85,19 @@ def error_details(error: WaypostError) -> Mapping[str, Any]:
             "provider_request_id": error.request_id,
         }
         return _known(known)
+    if isinstance(error, LimitExceeded):
+        return {"limit": _told_limit(error)}
     findings = getattr(error, "findings", ())
     return {"findings": list(findings)} if findings else {}
+
+
+def _told_limit(error: LimitExceeded) -> dict[str, Any]:
+    told = error.shortage
+    figures = {"limit": told.limit, "used": told.used, "reserved": told.reserved}
+    if isinstance(error, BudgetExceeded):
+        figures = {f"{name}_micro_usd": figure for name, figure in figures.items()}
+    resets_at = None if told.resets_at_s is None else iso_time(told.resets_at_s)
+    return _known({"whose": told.whose, "name": told.name, "what": told.what, **figures, "resets_at": resets_at})
 
 
 def _known(fields: Mapping[str, Any]) -> dict[str, Any]:

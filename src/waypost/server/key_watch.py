@@ -91,6 +91,8 @@ class KeyWatch:
         """Begin to watch, if it has not begun."""
         with self._starting:
             if self._thread is None or not self._thread.is_alive():
+                # What was read before, maybe by the process that this one was forked of, may be long out of date.
+                self.known, self._first = KnownKeys(), Future()
                 self._end = threading.Event()
                 self._thread = threading.Thread(target=self._watch, args=(self._end,), name="keys", daemon=True)
                 self._thread.start()

@@ -41,6 +41,11 @@ class LazyDatabase:
         database = self._made()
         return not database.is_sqlite or Path(str(database.url.database)).exists()
 
+    def file(self) -> Path | None:
+        """The SQLite file that it is, or will be; None: it is a server's. Nothing is opened."""
+        database = self._made()
+        return Path(str(database.url.database)) if database.is_sqlite else None
+
     def open(self) -> Database:
         """The database, with this code's schema. Raises ConfigurationError, DatabaseError."""
         database = self._made()

@@ -36,6 +36,9 @@ def prepare(engine: Engine, busy_s: float, *, durable: bool) -> None:
     def _set_up(connection: sqlite3.Connection, _record: object) -> None:
         # The driver's own habit of when to begin a transaction is switched off.
         connection.isolation_level = None
+        if not connection.execute("PRAGMA page_count").fetchone()[0]:
+            # Only a file that is new takes it: pages that are free can then be given back in steps.
+            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
         _use_write_ahead_log(connection, busy_s)
         connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         connection.execute("PRAGMA temp_store=MEMORY")

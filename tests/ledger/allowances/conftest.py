@@ -17,6 +17,7 @@ from waypost.ledger.allowances.posted import release_grants, shrink_grants
 from waypost.ledger.allowances.shared import SharedSource
 from waypost.ledger.allowances.sole import SoleSource
 from waypost.ledger.allowances.warnings import BudgetWarnings
+from waypost.ledger.threads import DatabaseThreads
 from waypost.store.database import Database
 from waypost.store.tables import grants, spend
 
@@ -90,10 +91,15 @@ class Holder:
     allowances: Allowances
     source: SharedSource
 
-    async def tidy(self) -> None:
+    async def quiet(self) -> None:
+        """Until every slice that was asked for ahead is there, as it is when a second has passed."""
         if self.source._wanted:
-            # A slice asked for ahead comes first, as it does where a second passes between two such looks.
             await self.source._rounds.begin()
+        async with self.source._rounds.turn:
+            pass
+
+    async def tidy(self) -> None:
+        await self.quiet()
         await self.source.tidy(self.allowances._windows)
 
 
@@ -104,10 +110,16 @@ class Makers:
     database: Database
     clock: Clock
     made: list[Allowances] = field(default_factory=list)
+    opened: list[DatabaseThreads] = field(default_factory=list)
+
+    def threads(self, database: Database | None = None, within_s: float = 10.0) -> DatabaseThreads:
+        threads = DatabaseThreads(lambda: database or self.database, within_s=within_s)
+        self.opened.append(threads)
+        return threads
 
     def sole(self, warnings: BudgetWarnings | None = None, **source: Any) -> Allowances:
         arguments = {"pace": QUIET, "clock": self.clock, **source}
-        made = Allowances(SoleSource(self.database, **arguments), warnings, QUIET, self.clock)
+        made = Allowances(SoleSource(self.threads(), **arguments), warnings, QUIET, self.clock)
         self.made.append(made)
         return made
 
@@ -116,15 +128,21 @@ class Makers:
         name: str,
         warnings: BudgetWarnings | None = None,
         *,
-        database: Database | None = None,
+        threads: DatabaseThreads | None = None,
         clock: Callable[[], float] | None = None,
         **source: Any,
     ) -> Holder:
         clock = clock or self.clock
-        shared = SharedSource(database or self.database, name, clock=clock, **{"pace": QUIET, **source})
+        shared = SharedSource(threads or self.threads(), lambda: name, clock=clock, **{"pace": QUIET, **source})
         made = Allowances(shared, warnings, QUIET, clock)
         self.made.append(made)
         return Holder(name, made, shared)
+
+    async def close(self) -> None:
+        for each in self.made:
+            await each.close()
+        for threads in self.opened:
+            threads.close()
 
 
 @pytest.fixture
@@ -136,5 +154,4 @@ def clock() -> Clock:
 async def makers(database: Database, clock: Clock) -> AsyncIterator[Makers]:
     makers = Makers(database, clock)
     yield makers
-    for each in makers.made:
-        await each.close()
+    await makers.close()

@@ -24,6 +24,7 @@ from waypost.ledger.allowances import Allowances
 from waypost.ledger.allowances.pace import Pace
 from waypost.ledger.allowances.shared import SharedSource
 from waypost.ledger.allowances.windows import window_at
+from waypost.ledger.threads import DatabaseThreads
 from waypost.store.database import Database
 
 COST = 37
@@ -51,8 +52,8 @@ class Racer:
     def __init__(self, database: Database, folder: Path, limit: int) -> None:
         self.holder = f"racer-{os.getpid()}"
         self.database = database
-        self.pace = PACE
-        self.allowances = Allowances(SharedSource(database, self.holder, pace=PACE), None, PACE)
+        self.threads = DatabaseThreads(lambda: database)
+        self.allowances = Allowances(SharedSource(self.threads, lambda: self.holder, pace=PACE), None, PACE)
         self.account = racing_account(limit)
         self.journal = (folder / self.holder).open("a")
         self.paid = self.posted = 0

@@ -79,7 +79,8 @@ def test_limits_let_in_exactly_whom_a_count_by_hand_lets_in(
     limits = Limits(requests_per_minute=most_requests, tokens_per_minute=most_tokens, concurrent_requests=most_slots)
 
     async def play() -> None:
-        allowances, key = Makers(lasting, clock).sole(), account(limits, number=next(_numbers))
+        makers = Makers(lasting, clock)
+        allowances, key = makers.sole(), account(limits, number=next(_numbers))
         requests, tokens, slots = Count(most_requests), Count(most_tokens), Count(most_slots)
         under_way: list[tuple[Admission, str, int]] = []
         for what, whom, amount in script:
@@ -103,7 +104,7 @@ def test_limits_let_in_exactly_whom_a_count_by_hand_lets_in(
                     tokens.used[begun] += amount
                     admission.settle(amount)
                 admission.release()
-        await allowances.close()
+        await makers.close()
 
     asyncio.run(play())
 
@@ -129,7 +130,8 @@ def test_budgets_pay_exactly_what_a_count_by_hand_pays(
     key_limits = Limits(daily_budget_micro_usd=daily, user_daily_budget_micro_usd=each_users)
 
     async def play() -> None:
-        allowances = Makers(lasting, clock).sole()
+        makers = Makers(lasting, clock)
+        allowances = makers.sole()
         key = account(key_limits, Limits(monthly_budget_micro_usd=monthly), number=next(_numbers))
         counts: dict[str, Count] = {
             "day": Count(daily),
@@ -160,7 +162,7 @@ def test_budgets_pay_exactly_what_a_count_by_hand_pays(
                 if what == "settle":
                     reservation.settle(amount)
                 reservation.release()
-        await allowances.close()
+        await makers.close()
 
     asyncio.run(play())
 
@@ -229,6 +231,7 @@ class Shop:
     async def kill(self, whom: int, amount: int) -> None:
         """A holder dies; whoever reads its journal charges what it had under way, at most as reserved."""
         holder = self.holders.pop(whom % len(self.holders))
+        await holder.quiet()
         for each in [each for each in self.under_way if each[0] is holder]:
             self.under_way.remove(each)
             cost = min(amount, each[2])
@@ -259,8 +262,7 @@ class Shop:
             late = self.makers.holder(f"h{next(_numbers)}")
             (await late.allowances.reserve(self.key, left)).settle(left)
             assert await reserved(late.allowances, self.key, 1, None) is None
-        for each in self.makers.made:
-            await each.close()
+        await self.makers.close()
 
 
 @settings(deadline=None, max_examples=60)

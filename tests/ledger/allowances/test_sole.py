@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.ledger.allowances.conftest import DAY, MONTH, NOON, Clock, Makers, account, post
 
-from waypost.errors import BudgetExceeded, LimitExceeded, PriceUnknown, ServerBusy
+from waypost.errors import BudgetExceeded, DatabaseUnavailable, LimitExceeded, PriceUnknown, ServerBusy
 from waypost.ledger.account import LOCAL, Limits
 from waypost.ledger.allowances.held import UNLIMITED, UNRESERVED
 from waypost.ledger.allowances.pace import Pace
@@ -293,13 +293,13 @@ async def test_five_hundred_at_once_of_whom_a_hundred_can_be_paid(makers: Makers
 async def test_a_database_that_is_away_is_said_so_and_limits_without_money_hold(tmp_path: Any, clock: Clock) -> None:
     makers = Makers(Database(sqlite_url(tmp_path / "nowhere" / "waypost.db")), clock)
     allowances, key = makers.sole(), account(Limits(daily_budget_micro_usd=100, requests_per_minute=1))
-    with pytest.raises(ServerBusy) as refused:
+    with pytest.raises(DatabaseUnavailable) as refused:
         await allowances.reserve(key, 1)
     assert (refused.value.http_status, refused.value.retry_after_s) == (503, 2)
     await allowances.admit(key, 1)
     with pytest.raises(LimitExceeded):
         await allowances.admit(key, 1)
-    await allowances.close()
+    await makers.close()
 
 
 async def test_no_budget_is_touched_before_what_earlier_processes_spent_is_known(makers: Makers) -> None:

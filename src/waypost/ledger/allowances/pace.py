@@ -19,8 +19,6 @@ class Pace:
 
     tidy_s: float = 1.0
     """How often all of the below is looked after."""
-    fill_s: float = 10.0
-    """How long a request waits for the database."""
     learn_s: float = 5.0
     """How often it is looked what the database knows to be spent."""
     forget_s: float = 600.0
@@ -36,6 +34,8 @@ class Pace:
     """For so long slots stay a holder's that gives no sign of life."""
     renew_s: float = 5.0
     """How often a holder gives one."""
+    want_s: float = 3.0
+    """For so long others are asked to leave a part of what they hold to a holder that was refused."""
     clean_s: float = 60.0
     """How often rows are removed that say nothing any more."""
 

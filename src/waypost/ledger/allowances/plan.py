@@ -9,8 +9,8 @@ from typing import Final
 from waypost.errors import Limited, Whose
 from waypost.ledger.account import Account, Limits
 from waypost.ledger.allowances.pool import MONEY, Unit
-from waypost.ledger.allowances.subjects import key_subject, project_subject, user_subject
 from waypost.ledger.allowances.windows import Span
+from waypost.ledger.subjects import user_subject
 
 MOST_PLANS: Final = 10_000
 LONGEST_NAME: Final = 100
@@ -54,7 +54,7 @@ class Plan:
 
     def __init__(self, account: Account) -> None:
         self.account = account
-        key, project = key_subject(account.key_id), project_subject(account.project_id)
+        key, project = f"key:{account.key_id}", f"project:{account.project_id}"
         self.rates = (
             *_rates("key", account.key_name, key, account.key),
             *_rates("project", account.project_name, project, account.project),

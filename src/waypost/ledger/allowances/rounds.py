@@ -1,30 +1,29 @@
-"""One transaction at a time, in a thread, for all who wait for one: who comes while one runs goes along in the next."""
+"""One transaction at a time for all who wait for one: who comes while one runs goes along in the next."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
-from waypost.errors import ServerBusy
+from waypost.errors import DatabaseUnavailable, ServerBusy
 from waypost.ledger.allowances.source import not_known_now
 
-ResultT = TypeVar("ResultT")
+logger = logging.getLogger("waypost.ledger")
+
 Excuse: TypeAlias = Callable[[], ServerBusy] | None
 """Why a round could not do its work; None: it has."""
 
 
 class Rounds:
-    """`run` does one round, for everybody who asked before it began."""
+    """`run` does one round, for everybody who asked before it began. It may raise DatabaseUnavailable."""
 
     def __init__(self, run: Callable[[], Awaitable[Excuse]]) -> None:
         self._run = run
         self._next: asyncio.Future[Excuse] | None = None
         self._task: asyncio.Task[None] | None = None
-        # A thread of its own: a database that hangs takes no thread from others.
-        self._thread = ThreadPoolExecutor(1, "allowances")
         self.turn = asyncio.Lock()
         """Held by a round. Who changes what rounds change holds it too."""
 
@@ -37,22 +36,11 @@ class Rounds:
             self._task = asyncio.get_running_loop().create_task(self._work(), context=Context())
         return self._next
 
-    async def wait(self, limit_s: float) -> None:
-        """Until such a round is over. Raises ServerBusy if it could not do its work, or takes too long."""
-        try:
-            excuse = await asyncio.wait_for(asyncio.shield(self.begin()), limit_s)
-        except TimeoutError:
-            excuse = not_known_now
+    async def wait(self) -> None:
+        """Until such a round is over. Raises ServerBusy if it could not do its work."""
+        excuse = await asyncio.shield(self.begin())
         if excuse is not None:
             raise excuse()
-
-    async def in_thread(self, work: Callable[[], ResultT]) -> ResultT:
-        """What `work` gives or raises, run in the thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-
-    def close(self) -> None:
-        """Nothing more is run."""
-        self._thread.shutdown(wait=False)
 
     async def _work(self) -> None:
         try:
@@ -67,5 +55,9 @@ class Rounds:
         excuse: Excuse = not_known_now
         try:
             excuse = await self._run()
+        except DatabaseUnavailable:
+            pass
+        except OSError as error:
+            logger.warning("budgets cannot be checked: %s", error.strerror)
         finally:
             done.set_result(excuse)

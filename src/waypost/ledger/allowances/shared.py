@@ -6,27 +6,25 @@ used goes back (see `upkeep`). The invariant: this process has in mind at most w
 
 from __future__ import annotations
 
-import logging
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from math import inf
 from typing import Final
 
-from waypost.errors import ServerBusy
+from waypost.errors import DatabaseUnavailable, ServerBusy
 from waypost.ledger.allowances.grants import Grant, Wish, grant
 from waypost.ledger.allowances.pace import Pace
 from waypost.ledger.allowances.pool import MONEY, Unit
 from waypost.ledger.allowances.rounds import Excuse, Rounds
 from waypost.ledger.allowances.slice import Slice
-from waypost.ledger.allowances.source import RETRY_S, Need, not_known_now
+from waypost.ledger.allowances.source import RETRY_S, Need
 from waypost.ledger.allowances.upkeep import Upkeep, expires_at_ms
 from waypost.ledger.allowances.windows import Window, Windows
-from waypost.store.database import Database, DatabaseError
-
-logger = logging.getLogger("waypost.ledger")
+from waypost.ledger.threads import DatabaseThreads
 
 AWAY_S: Final = 1.0
-"""For so long nobody asks a database that has just failed."""
+"""For so long nothing is asked for ahead of a database that has just failed."""
 
 
 class _Wanted:
@@ -56,13 +54,13 @@ class SharedSource:
 
     def __init__(
         self,
-        database: Database,
-        holder: str,
+        threads: DatabaseThreads,
+        holder: Callable[[], str],
         ready: Callable[[], bool] = lambda: True,
         pace: Pace | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._database = database
+        self._threads = threads
         self._holder = holder
         self._ready = ready
         self._is_ready = False
@@ -70,7 +68,7 @@ class SharedSource:
         self._clock = clock
         self._wanted: dict[Slice, _Wanted] = {}
         self._rounds = Rounds(self._round)
-        self._upkeep = Upkeep(database, holder, self._rounds, self._pace, clock)
+        self._upkeep = Upkeep(threads, holder, self._rounds.turn, self._pace, clock)
         self._away_until_s = -inf
 
     def pool(self, subject: str, unit: Unit, window: Window) -> Slice:
@@ -79,11 +77,9 @@ class SharedSource:
 
     async def fill(self, needs: Sequence[Need]) -> None:
         """See Source."""
-        if self._clock() < self._away_until_s:
-            raise not_known_now()
         for need in needs:
             self._want(need, waits=True)
-        await self._rounds.wait(self._pace.fill_s)
+        await self._rounds.wait()
 
     def taken(self, needs: Sequence[Need]) -> None:
         """See Source."""
@@ -103,7 +99,6 @@ class SharedSource:
     async def close(self, windows: Windows) -> None:  # noqa: ARG002 - the upkeep knows what is held
         """See Source."""
         await self._upkeep.close()
-        self._rounds.close()
 
     def _want(self, need: Need, *, waits: bool) -> None:
         if isinstance(need.pool, Slice):
@@ -113,41 +108,39 @@ class SharedSource:
         wanted, self._wanted = self._wanted, {}
         now_s = self._clock()
         wishes = {pool: self._wish(pool, each, now_s) for pool, each in wanted.items()}
-        try:
+        if not self._is_ready:
+            self._is_ready = await asyncio.to_thread(self._ready)
             if not self._is_ready:
-                self._is_ready = await self._rounds.in_thread(self._ready)
-                if not self._is_ready:
-                    return _not_alone
-            now_ms = round(now_s * 1000)
-            granted = await self._rounds.in_thread(
-                lambda: grant(self._database, self._holder, [*wishes.values()], now_ms)
+                return _not_alone
+        holder, now_ms = self._holder(), round(now_s * 1000)
+        try:
+            granted = await self._threads.write(
+                lambda connection, database: grant(connection, database, holder, [*wishes.values()], now_ms)
             )
-        except (DatabaseError, OSError) as error:
+        except DatabaseUnavailable:
             self._away_until_s = self._clock() + AWAY_S
-            logger.warning("no slice of budgets and limits can be had: %s", type(error).__name__)
-            return not_known_now
+            raise
         for pool, wish in wishes.items():
             self._apply(pool, wish, granted[wish], now_s)
         return None
 
     def _wish(self, pool: Slice, wanted: _Wanted, now_s: float) -> Wish:
         return Wish(
-            pool.subject,
-            pool.window.name,
-            pool.unit,
+            pool.place,
             wanted.limit,
             pool.granted,
             least=max(0, (wanted.least or 0) - pool.held),
             whole=max(0, wanted.whole - pool.held),
             ahead=pool.wish_ahead(wanted.amount, now_s),
             expires_at_ms=expires_at_ms(pool.window, now_s, self._pace),
+            wants_until_ms=round((now_s + self._pace.want_s) * 1000),
         )
 
     def _apply(self, pool: Slice, wish: Wish, granted: Grant, now_s: float) -> None:
         extra = granted.granted - wish.granted
         if not extra or extra < wish.whole:
             pool.dry_until_s = self._clock() + self._pace.dry_s
-        pool.granted, pool.ahead = granted.granted, max(0, extra - wish.whole)
+        pool.granted, pool.limit, pool.ahead = granted.granted, wish.limit, max(0, extra - wish.whole)
         if pool.unit == MONEY:
             pool.others_spent = max(pool.others_spent or 0, granted.others_spent)
         pool.others_hold = granted.others_hold

@@ -21,13 +21,16 @@ class Slice(Pool):
     """Empty at first."""
 
     __slots__ = (
+        "_asked_at_s",
+        "_cap",
+        "_cap_until_s",
         "_least_held",
         "_taken",
         "ahead",
-        "asked_at_s",
         "dry_until_s",
         "granted",
         "lease_ends_at_s",
+        "limit",
         "others_hold",
     )
 
@@ -35,18 +38,32 @@ class Slice(Pool):
         super().__init__(subject, unit, window)
         self.granted = 0
         self.others_hold = 0
+        self.limit = 0
+        """That under which it was granted last."""
         self.ahead = 0
         """How much was granted last beyond what was needed."""
-        self.asked_at_s = -inf
         self.dry_until_s = -inf
         self.lease_ends_at_s = inf
+        self._asked_at_s = -inf
+        self._cap = 0
+        self._cap_until_s = -inf
         self._least_held = 0
         self._taken = 0
+
+    @property
+    def place(self) -> tuple[str, str, Unit]:
+        """Where the database has it."""
+        return self.subject, self.window.name, self.unit
 
     @property
     def held(self) -> int:
         """What is left of what was granted."""
         return self.granted - self.spent - self.reserved
+
+    @property
+    def runs_low(self) -> bool:
+        """Is it time to ask for the next slice?"""
+        return 2 * self.held < self.ahead
 
     def left(self, limit: int) -> int:
         """See Pool."""
@@ -56,11 +73,19 @@ class Slice(Pool):
         """See Pool. Another, smaller limit on the same may hold for other requests."""
         if now_s >= self.lease_ends_at_s:
             self.lapse()
-        return min(self.held, self.left(limit))
+        room = min(self.held, self.left(limit))
+        return min(room, self._cap - self.reserved) if now_s < self._cap_until_s else room
 
     def is_dry(self, amount: int, limit: int, now_s: float) -> bool:
         """See Pool. What was there a moment ago for somebody who wants less may still be there."""
-        return now_s < self.dry_until_s and self.left(limit) < amount
+        is_capped = now_s < self._cap_until_s and self.reserved + amount > self._cap
+        return is_capped or (now_s < self.dry_until_s and self.left(limit) < amount)
+
+    def take(self, amount: int, now_s: float) -> None:
+        """See Pool."""
+        super().take(amount, now_s)
+        self._taken += amount
+        self._least_held = min(self._least_held, self.held)
 
     def learn(self, all_spent: int) -> None:
         """See Pool. What others have spent since then, they held before."""
@@ -73,21 +98,10 @@ class Slice(Pool):
         self.granted = self.reserved
         self.lease_ends_at_s = inf
 
-    def take(self, amount: int, now_s: float) -> None:
-        """See Pool."""
-        super().take(amount, now_s)
-        self._taken += amount
-        self._least_held = min(self._least_held, self.held)
-
-    @property
-    def runs_low(self) -> bool:
-        """Is it time to ask for the next slice?"""
-        return 2 * self.held < self.ahead
-
     def wish_ahead(self, amount: int, now_s: float) -> int:
         """How much to ask for beyond what is needed, by how often that is."""
-        is_soon = now_s - self.asked_at_s < SOON_S
-        self.asked_at_s = now_s
+        is_soon = now_s - self._asked_at_s < SOON_S
+        self._asked_at_s = now_s
         return max(FIRST * amount, 2 * self.ahead if is_soon else self.ahead // 2)
 
     def surplus(self) -> int:
@@ -97,3 +111,10 @@ class Slice(Pool):
         surplus = max(0, min(self.held, self._least_held) - margin)
         self._least_held, self._taken = self.held - surplus, 0
         return surplus
+
+    def share_with(self, others: int, until_s: float) -> int:
+        """So many others were refused: what of the unused part is theirs. Slots in use are, once they are free."""
+        if self.unit != "slots":
+            return max(0, self.held) * others // (others + 1)
+        self._cap, self._cap_until_s = self.limit // (others + 1), until_s
+        return max(0, min(self.held, self.granted - self._cap))

@@ -5,20 +5,18 @@ The invariant: a budget is not touched before what earlier processes spent of it
 
 from __future__ import annotations
 
-import logging
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
-from waypost.errors import ServerBusy
+from waypost.errors import DatabaseUnavailable, ServerBusy
 from waypost.ledger.allowances.pace import Pace, forget, idle_pools
 from waypost.ledger.allowances.pool import MONEY, Pool, Unit
 from waypost.ledger.allowances.rounds import Excuse, Rounds
-from waypost.ledger.allowances.source import RETRY_S, Need, not_known_now
-from waypost.ledger.allowances.spent import read_spent
+from waypost.ledger.allowances.source import RETRY_S, Need
 from waypost.ledger.allowances.windows import Window, Windows
-from waypost.store.database import Database, DatabaseError
-
-logger = logging.getLogger("waypost.ledger")
+from waypost.ledger.threads import DatabaseThreads
 
 
 class SoleSource:
@@ -29,12 +27,12 @@ class SoleSource:
 
     def __init__(
         self,
-        database: Database,
+        threads: DatabaseThreads,
         ready: Callable[[], bool] = lambda: True,
         pace: Pace | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._database = database
+        self._threads = threads
         self._ready = ready
         self._is_ready = False
         self._pace = pace or Pace()
@@ -51,7 +49,7 @@ class SoleSource:
     async def fill(self, needs: Sequence[Need]) -> None:
         """See Source."""
         self._wanted.update(need.pool for need in needs)
-        await self._rounds.wait(self._pace.fill_s)
+        await self._rounds.wait()
 
     def taken(self, needs: Sequence[Need]) -> None:
         """See Source."""
@@ -67,32 +65,24 @@ class SoleSource:
         self._learnt_at_s = now_s
         used, self._used = self._used, set()
         idle = [pool for window in windows for pool in idle_pools(window, now_s, self._pace)]
-        try:
+        with suppress(DatabaseUnavailable):
             spent = await self._spent([*used, *idle])
-        except DatabaseError as error:
-            logger.warning("what was spent cannot be read: %s", type(error).__name__)
-            return
-        for pool in used:
-            pool.learn(spent.get(pool.key, 0))
-        for pool in idle:
-            if spent.get(pool.key, 0) >= pool.all_spent and not pool.reserved and pool not in self._used:
-                forget(pool)
+            for pool in used:
+                pool.learn(spent.get(pool.key, 0))
+            for pool in idle:
+                if spent.get(pool.key, 0) >= pool.all_spent and not pool.reserved and pool not in self._used:
+                    forget(pool)
 
-    async def close(self, windows: Windows) -> None:  # noqa: ARG002 - there is nothing to give back
-        """See Source."""
-        self._rounds.close()
+    async def close(self, windows: Windows) -> None:
+        """See Source. There is nothing to give back."""
 
     async def _read(self) -> Excuse:
         pools, self._wanted = self._wanted, set()
-        try:
+        if not self._is_ready:
+            self._is_ready = await asyncio.to_thread(self._ready)
             if not self._is_ready:
-                self._is_ready = await self._rounds.in_thread(self._ready)
-                if not self._is_ready:
-                    return _too_early
-            spent = await self._spent([*pools])
-        except (DatabaseError, OSError) as error:
-            logger.warning("what was spent cannot be read: %s", type(error).__name__)
-            return not_known_now
+                return _too_early
+        spent = await self._spent([*pools])
         for pool in pools:
             if pool.others_spent is None:
                 pool.others_spent = spent.get(pool.key, 0)
@@ -101,12 +91,11 @@ class SoleSource:
     async def _spent(self, pools: Sequence[Pool]) -> Mapping[tuple[str, str], int]:
         if not pools:
             return {}
+        # Importing it costs what SQLAlchemy costs, which a process without budgets need not pay.
+        from waypost.ledger.allowances.spent import read_spent
 
-        def read() -> Mapping[tuple[str, str], int]:
-            with self._database.read() as connection:
-                return read_spent(connection, [pool.key for pool in pools])
-
-        return await self._rounds.in_thread(read)
+        wanted = [pool.key for pool in pools]
+        return await self._threads.read(lambda connection, _: read_spent(connection, wanted))
 
 
 def _too_early() -> ServerBusy:

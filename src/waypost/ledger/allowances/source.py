@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from waypost.errors import ServerBusy
+from waypost.errors import DatabaseUnavailable
 from waypost.ledger.allowances.plan import Allowance
 from waypost.ledger.allowances.pool import Pool, Unit
 from waypost.ledger.allowances.windows import Window, Windows
@@ -53,9 +53,9 @@ class Source(Protocol):
         """Give back everything. Never raises."""
 
 
-def not_known_now() -> ServerBusy:
+def not_known_now() -> DatabaseUnavailable:
     """The refusal while the database is away and what is held does not suffice."""
-    return ServerBusy(
+    return DatabaseUnavailable(
         "Budgets and limits cannot be checked now, since the database does not answer.",
         hint=f"Ask again in {RETRY_S:.0f} s.",
         retry_after_s=RETRY_S,

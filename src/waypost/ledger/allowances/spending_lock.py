@@ -24,6 +24,7 @@ class SpendingLock:
     def take(self) -> bool:
         """Have it from now on, if it can be had. Raises OSError."""
         if self._descriptor is None:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
             if not _lock(descriptor, alone=self._alone):
                 os.close(descriptor)

@@ -65,8 +65,8 @@ class BudgetWarning:
         }
 
 
-Claim: TypeAlias = Callable[[BudgetWarning], bool]
-"""True for whoever asks first, in any process. Blocking."""
+Claim: TypeAlias = Callable[[BudgetWarning], Awaitable[bool]]
+"""True for whoever asks first, in any process. Raises nothing but cancellation."""
 Deliver: TypeAlias = Callable[[BudgetWarning], Awaitable[None]]
 """Sends it to whoever wants it. Raises nothing but cancellation."""
 
@@ -109,7 +109,7 @@ class BudgetWarnings:
         task.add_done_callback(self._tasks.discard)
 
     async def _told(self, warning: BudgetWarning) -> None:
-        if self._claim is not None and not await asyncio.to_thread(self._claim, warning):
+        if self._claim is not None and not await self._claim(warning):
             return
         _log(warning)
         if self._deliver is not None:

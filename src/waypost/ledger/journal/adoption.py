@@ -16,10 +16,10 @@ from sqlalchemy import ColumnElement, Connection, delete, select
 
 from waypost.catalogue import PriceBook
 from waypost.chat import Usage
+from waypost.ledger.charges import Spend
 from waypost.ledger.journal.encoding import UnreadableRecord, decode
 from waypost.ledger.posting import Posting
 from waypost.ledger.records import AttemptClosed, AttemptOpened, Counts
-from waypost.ledger.subjects import Spend
 from waypost.store.database import Database
 from waypost.store.tables import unfinished_attempts
 

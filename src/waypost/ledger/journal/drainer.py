@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from waypost.catalogue import PriceBook
 from waypost.errors import WaypostError
 from waypost.ledger.journal.backlog import word_of
-from waypost.ledger.journal.election import Election
+from waypost.ledger.journal.election import Election, Overtaken
 from waypost.ledger.journal.frames import HEADER_BYTES
 from waypost.ledger.journal.names import listing
 
@@ -32,6 +32,8 @@ INTERVAL_S: Final = 0.3
 CANDIDACY_S: Final = 1.0
 """How often another process looks whether the one that drains is gone."""
 LONGEST_WAIT_S: Final = 5.0
+MOST_OVERTAKEN: Final = 10
+"""Times in a row that another process drained the same before it is told as a trouble: there should be no other."""
 PAUSE_S: Final = 0.0002
 
 
@@ -81,6 +83,7 @@ class Drainer:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._failures = 0
+        self._overtaken = 0
         self._trouble: str | None = None
         self._trouble_since_ms: int | None = None
         self._is_elected = False
@@ -141,8 +144,6 @@ class Drainer:
 
     def _take_turn(self) -> float:
         """Drain all that is there, if it is this process's office. Gives the time to wait then."""
-        from waypost.ledger.journal.offsets import Overtaken
-
         try:
             if not self._stand():
                 return CANDIDACY_S
@@ -151,8 +152,9 @@ class Drainer:
                 pause()
                 if not self._election.stand():
                     return CANDIDACY_S
-        except Overtaken:
-            return self._interval_s
+        except Overtaken as error:
+            self._overtaken += 1
+            return self._interval_s if self._overtaken <= MOST_OVERTAKEN else self._note(error)
         except Exception as error:  # noqa: BLE001 - the thread must outlive whatever it is
             return self._note(error)
         self._note_success()
@@ -192,7 +194,7 @@ class Drainer:
     def _note_success(self) -> None:
         if self._trouble is not None:
             logger.warning("journal: it is drained again")
-        self._failures, self._trouble, self._trouble_since_ms = 0, None, None
+        self._failures, self._overtaken, self._trouble, self._trouble_since_ms = 0, 0, None, None
 
     def _sizes(self) -> dict[str, int]:
         try:

@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError
 
 from waypost.catalogue import PriceBook
+from waypost.ledger.charges import Spend
 from waypost.ledger.journal.adoption import adopt, begun_before, of_holder
 from waypost.ledger.journal.backlog import leave_word, renew_word, word_of
 from waypost.ledger.journal.frames import HEADER_BYTES
@@ -26,7 +27,6 @@ from waypost.ledger.journal.offsets import Offsets
 from waypost.ledger.journal.reader import Gap, Slice, read, set_aside
 from waypost.ledger.posting import Posting
 from waypost.ledger.records import Record
-from waypost.ledger.subjects import Spend
 from waypost.store.database import Database
 
 logger = logging.getLogger("waypost.ledger")

@@ -20,6 +20,10 @@ STALE_S: Final = 30.0
 BEAT_S: Final = 2.0
 
 
+class Overtaken(Exception):
+    """Another process has drained the same file meanwhile. Nothing may be posted of what was read."""
+
+
 class Election:
     """A candidate. Raises OSError."""
 

@@ -8,6 +8,7 @@ import msgspec
 
 from waypost.ledger.records import Record
 
+_INSTEAD: Final = "\N{REPLACEMENT CHARACTER}"
 _INT64: Final = 2**63 - 1
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(Record).decode
@@ -17,7 +18,7 @@ UnreadableRecord = msgspec.DecodeError
 
 
 def encode(record: Record) -> bytes:
-    """The record's bytes. Half a surrogate pair becomes a question mark, and a number beyond 64 bits the last one."""
+    """The record's bytes. Half a surrogate pair becomes U+FFFD, and a number beyond 64 bits the last one."""
     try:
         return _encode(record)
     except (UnicodeEncodeError, OverflowError):
@@ -32,7 +33,7 @@ def decode(payload: bytes | memoryview) -> Record:
 
 def _mended(value: Any) -> Any:
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
+        return "".join(_INSTEAD if "\ud800" <= character <= "\udfff" else character for character in value)
     if isinstance(value, bool):
         return value
     if isinstance(value, int):

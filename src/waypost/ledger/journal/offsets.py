@@ -7,15 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from sqlalchemy import Connection, delete, select, update
 
+from waypost.ledger.journal.election import Overtaken
 from waypost.ledger.journal.reader import Slice
 from waypost.store.database import Database
 from waypost.store.tables import journal_files
 
 _SLICE = 500
-
-
-class Overtaken(Exception):
-    """Another process has drained the same file meanwhile. Nothing may be posted of what was read."""
 
 
 class Offsets:

@@ -12,6 +12,7 @@ from waypost.codecs.sse import encode_event
 from waypost.providers.asked import Asked
 from waypost.server.doors.beside import ANTHROPIC_OPAQUE, anthropic_fields, without_direct_callers
 from waypost.server.doors.door import Door, read_written
+from waypost.server.doors.limits import anthropic_limit_headers
 
 # Source: Anthropic's guide to streaming: "Event streams may also include any number of ping events."
 PING: Final = encode_event(b'{"type": "ping"}', event="ping")
@@ -38,4 +39,5 @@ ANTHROPIC_MESSAGES: Final = Door(
     with_request_id=with_request_id,
     beside=anthropic_fields,
     parts_beside=ANTHROPIC_OPAQUE,
+    limit_headers=anthropic_limit_headers,
 )

@@ -15,6 +15,7 @@ from waypost.codecs.codec import Codec
 from waypost.codecs.passing import glance
 from waypost.providers.asked import Asked, Written
 from waypost.server.doors.beside import ProviderFields, nothing
+from waypost.server.doors.limits import LimitHeaders, no_limit_headers
 from waypost.server.live_reply import COMMENT
 from waypost.server.middleware.headers import header_value
 
@@ -43,6 +44,8 @@ class Door:
     """What an answer in this format says besides, by the request; see `beside`."""
     parts_beside: Mapping[type[Part], Opaque] = field(default_factory=dict, hash=False)
     """The same for the parts of an answer, by their kind."""
+    limit_headers: LimitHeaders = no_limit_headers
+    """How a reply's headers tell the limits of the caller's key."""
     error_after: Callable[[bytes, bytes], bytes] = _unrelated
     """A stream's error event as it is after a provider's own bytes that our encoder has not seen."""
 

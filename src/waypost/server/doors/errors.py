@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Final
 
 from starlette.responses import Response
 from starlette.types import Scope
 
-from waypost.errors import AllTargetsFailed, WaypostError
+from waypost.errors import AllTargetsFailed, LimitExceeded, WaypostError
 from waypost.server.doors.door import Door
 from waypost.server.doors.headers import attempts_header, request_id_header
 from waypost.server.envelope import internal_error
 from waypost.server.middleware.request_id import request_id_of
+
+LONGEST_RETRY_S: Final = 60.0
+"""SDKs wait no longer than that before they try again by themselves."""
 
 
 def door_error(door: Door, error: Exception, scope: Scope, headers: Mapping[str, str]) -> Response:
@@ -25,6 +29,9 @@ def door_error(door: Door, error: Exception, scope: Scope, headers: Mapping[str,
         own |= attempts_header(error.attempts)
     if isinstance(error, AllTargetsFailed) and error.retry_after_s is not None:
         own["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
+    if isinstance(error, LimitExceeded) and (error.retry_after_s is None or error.retry_after_s > LONGEST_RETRY_S):
+        # The SDKs of OpenAI and Anthropic would else try a 429 again within seconds.
+        own["x-should-retry"] = "false"
     return Response(door.with_request_id(reply.body, request_id), reply.status, headers={**own, **headers})
 
 

@@ -9,6 +9,7 @@ from starlette.types import Scope
 from waypost.codecs.openai_chat import codec
 from waypost.providers.asked import Asked
 from waypost.server.doors.door import Door, read_written
+from waypost.server.doors.limits import openai_limit_headers
 
 FORWARDED: Final = ("openai-beta",)
 
@@ -18,4 +19,4 @@ def read(scope: Scope, body: bytes) -> Asked:
     return read_written(codec, scope, body, FORWARDED)
 
 
-OPENAI_CHAT: Final = Door(codec, read)
+OPENAI_CHAT: Final = Door(codec, read, limit_headers=openai_limit_headers)

@@ -17,6 +17,7 @@ from waypost.providers.asked import Asked
 from waypost.server.application import served_in
 from waypost.server.doors.beside import responses_fields
 from waypost.server.doors.door import Door, read_written
+from waypost.server.doors.limits import openai_limit_headers
 
 FORWARDED: Final = ("openai-beta",)
 NOT_HERE: Final[Mapping[str, str]] = {
@@ -71,4 +72,6 @@ def error_after(event: bytes, before: bytes) -> bytes:
 # Within a JSON string the quotes would be escaped.
 _NUMBER: Final = re.compile(rb'"sequence_number":\s*(\d{1,15})')
 
-OPENAI_RESPONSES: Final = Door(codec, read, beside=responses_fields, error_after=error_after)
+OPENAI_RESPONSES: Final = Door(
+    codec, read, beside=responses_fields, limit_headers=openai_limit_headers, error_after=error_after
+)

@@ -50,7 +50,7 @@ GUARDS: Final[Mapping[str, str]] = {
 def _demand_all_of(provider: str, caller: Caller) -> None:
     if not caller.may_ask(f"{provider}/"):
         raise NotAllowed(
-            f'The key "{caller.name}" may not use the provider "{provider}" as it is.',
+            f'The key "{caller.account.key_name}" may not use the provider "{provider}" as it is.',
             hint=f'That takes "{provider}/*" among its routes.',
         )
 

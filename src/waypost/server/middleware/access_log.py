@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias
@@ -20,6 +20,7 @@ from waypost.gateway import story
 from waypost.gateway.call_record import CallRecord, RequestEnd
 from waypost.server.application import ServedApplication
 from waypost.server.callers import caller_of
+from waypost.server.doors.limits import Headers
 from waypost.server.envelope import FOREIGN_CODE
 from waypost.server.jsonwire import json_bytes
 from waypost.server.logs import LineHandler
@@ -30,6 +31,8 @@ failures = logging.getLogger("waypost.server")
 ID_HEADER: Final = HEADER.encode()
 LONGEST_PATH = 500
 LONGEST_NAME = 200
+MOST_KEPT_BYTES: Final = 256 * 1024
+"""Of a reply that is to be kept; what is stored of it is shorter still."""
 NO_REPLY = 499
 """Logged where the caller went away before a status was sent; nginx's custom."""
 
@@ -43,12 +46,21 @@ OUTCOMES: Final[Mapping[Outcome, story.Outcome]] = {
 
 
 class Reply:
-    """`send` that gives the reply its id, and notes the status and whether the reply's last byte was sent."""
+    """`send` that gives the reply its id, and notes the status and whether the reply's last byte was sent.
 
-    __slots__ = ("_id_header", "_send", "complete", "status")
+    `completed` completes the reply's headers.
+    """
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    __slots__ = ("_completed", "_id_header", "_record", "_send", "complete", "kept", "status")
+
+    def __init__(
+        self, send: Send, request_id: str, record: CallRecord, completed: Callable[[Headers], Headers]
+    ) -> None:
+        self._completed = completed
         self.status = NO_REPLY
+        self.kept: bytearray | None = None
+        """The reply's body, where it is to be kept: its beginning, if it is long."""
+        self._record = record
         self.complete = False
         self._send = send
         self._id_header = (ID_HEADER, request_id.encode())
@@ -62,9 +74,15 @@ class Reply:
         """Send it. No coroutine of its own: a stream comes through here with each event."""
         if message["type"] == "http.response.body":
             self.complete = not message.get("more_body", False)
+            if self.kept is not None and len(self.kept) < MOST_KEPT_BYTES:
+                self.kept += message.get("body", b"")
         elif message["type"] == "http.response.start":
             self.status = message["status"]
-            message = {**message, "headers": [*message.get("headers", ()), self._id_header]}
+            entry = self._record.entry
+            if entry is not None and entry.request_body is not None:
+                self.kept = bytearray()
+            headers = self._completed([*message.get("headers", ()), self._id_header])
+            message = {**message, "headers": headers}
         return self._send(message)
 
 
@@ -90,6 +108,8 @@ class AccessLog:
         status = None if reply.status == NO_REPLY else reply.status
         end = RequestEnd(request_id, OUTCOMES[_outcome(reply, record)], status, duration_ms)
         record.write_end(end)
+        if reply.kept is not None and record.entry is not None and record.books is not None:
+            record.books.keep(record.entry, bytes(reply.kept))
         self._served.stores.stories.add(request_id, caller_of(scope).name, record.settled(end))
 
 

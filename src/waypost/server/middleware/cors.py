@@ -18,7 +18,15 @@ from waypost.server.runs import RESPONSE_ID
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 KEPT = (CACHE_HEADER.decode(), "age", REPLAYED[0].decode(), RESPONSE_ID)
-EXPOSED = (HEADER, "retry-after", "request-id", PROVIDER, MODEL, ATTEMPTS, WARNINGS, COST, ESTIMATE, *KEPT)
+LIMITS = tuple(
+    name
+    for what in ("requests", "tokens")
+    for name in (
+        *(f"x-ratelimit-{figure}-{what}" for figure in ("limit", "remaining", "reset")),
+        *(f"anthropic-ratelimit-{what}-{figure}" for figure in ("limit", "remaining", "reset")),
+    )
+)
+EXPOSED = (HEADER, "retry-after", "request-id", PROVIDER, MODEL, ATTEMPTS, WARNINGS, COST, ESTIMATE, *KEPT, *LIMITS)
 
 
 class Cors:

@@ -13,9 +13,11 @@ from typing import TypeAlias
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from waypost.errors import WaypostError
-from waypost.gateway.call_record import begin_record, current_record, end_record, note_failure
+from waypost.gateway.call_record import CallRecord, begin_record, current_record, end_record, note_failure
 from waypost.gateway.overload import Admission
 from waypost.server.callers import UnknownKey, caller_of
+from waypost.server.doors.limits import Headers, no_limit_headers, with_limits
+from waypost.server.doors.table import door_at
 from waypost.server.envelope import error_reply
 from waypost.server.lifecycle import Lifecycle
 from waypost.server.middleware.access_log import AccessLog, Reply
@@ -67,9 +69,9 @@ class Front:
             await self._app(scope, receive, send)
             return
         request_id = give_id(scope)
-        reply = Reply(send, request_id)
         started_at = time.monotonic()
         record, token = begin_record()
+        reply = Reply(send, request_id, record, lambda headers: self._with_limits(headers, scope, record))
         record.request_id, record.path = request_id, scope["path"]
         id_token = current_request_id.set(request_id)
         try:
@@ -127,12 +129,21 @@ class Front:
             if stay is not None:
                 stay.leave()
 
+    def _with_limits(self, headers: Headers, scope: Scope, record: CallRecord) -> Headers:
+        """Here and nowhere else, so that kept answers and errors tell the caller's limits as they are now."""
+        limits = None if record.account is None else self._served.gateway.rate_limits(record.account)
+        if limits is None:
+            return headers
+        door = door_at(scope)
+        return with_limits(headers, limits, no_limit_headers if door is None else door.limit_headers)
+
     def _note_caller(self, scope: Scope) -> None:
         """For the ledger: whose request this is, and what he calls it."""
         record = current_record()
         if record is not None:
-            record.account = caller_of(scope).account
-            record.tags = tags_in(header_value(scope, TAGS))
+            record.account = account = caller_of(scope).account
+            named = tags_in(header_value(scope, TAGS))
+            record.tags = {**account.tags, **(named or {})} if account.tags else named
 
 
 def _refusal(rules: Sequence[Rule], scope: Scope) -> WaypostError | None:

@@ -15,8 +15,9 @@ A change of `store/tables.py` wants a file here, or a test fails and prints the 
 - All steps of an upgrade run in one transaction: no `CREATE INDEX CONCURRENTLY`, no commit. Rows are changed by SQL in
   large strides and not one by one. What SQLite cannot alter wants `op.batch_alter_table`, which copies the table.
 - Text has a length, times are Unix ms and money is in micro-dollars as `tables.py` says; JSON is written as in 0001.
-- A release with a new schema leaves `python -m tools.schema_fixture` a folder in tests/fixtures/schemas, which every
-  later version must be able to take over.
+- `python -m tools.schema_fixture` writes tests/fixtures/schemas/0007, a database that every later version must be able
+  to take over. Until a step is in a release it may be changed instead of followed by another one; then its database,
+  and those after it, are written anew.
 """
 
 from __future__ import annotations
