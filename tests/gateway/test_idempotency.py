@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.gateway.clock import Clock, settle
 
-from waypost.errors import AnswerNotKept, IdempotencyConflict, InvalidRequest, ServerBusy
-from waypost.gateway.idempotency import Fresh, IdempotencyStore, Pending, Replay, body_digest, checked_key
+from waypost.errors import AnswerNotKept, AnswerUnderWay, IdempotencyConflict, InvalidRequest, ServerBusy
+from waypost.gateway.idempotency import Fresh, IdempotencyStore, Pending, Replay, body_digest, checked_key, replay_of
+from waypost.ledger.durable_answers import KeptAnswer
 
 PATH = "/v1/chat/completions"
 BODY = body_digest(b'{"model": "m"}')
@@ -350,3 +351,81 @@ def test_whatever_happens_the_weight_is_under_the_bound_and_nothing_is_left_in_t
     with begun(store, "last"):
         assert len(store) == 1
     assert (len(store), store.size_bytes) == (0, 0)
+
+
+# What stands before the database
+
+
+ELSEWHERE = KeptAnswer(200, HEAD, b"data: 1\n\n")
+
+
+async def test_an_answer_from_elsewhere_is_told_to_all_who_ask_here(store: IdempotencyStore) -> None:
+    with begun(store) as fresh:
+        waiting = joined(store)
+        replay = fresh.fill(ELSEWHERE)
+    for each in (replay, waiting, again(store)):
+        assert not isinstance(each, Fresh)
+        assert await each.head() == (200, (*HEAD, REPLAYED))
+        assert await all_of(each.chunks()) == [b"data: 1\n\n"]
+
+
+async def test_one_that_is_too_large_for_this_memory_is_told_all_the_same(clock: Clock) -> None:
+    store = IdempotencyStore(ttl_s=100.0, max_bytes=10_000, clock=clock)
+    large = KeptAnswer(200, HEAD, b"x" * 9_000)
+    with begun(store) as fresh:
+        assert await all_of(fresh.fill(large).chunks()) == [large.body]
+    assert await all_of(replay_of(large).chunks()) == [large.body]
+
+
+async def test_who_waits_is_told_why_the_first_was_not_begun(store: IdempotencyStore) -> None:
+    with begun(store) as fresh:
+        waiting = joined(store)
+        fresh.refuse(AnswerUnderWay("elsewhere"))
+    with pytest.raises(AnswerUnderWay):
+        await waiting.head()
+    begun(store)
+
+
+ENDINGS: list[tuple[str, int, bool, bool, str]] = [
+    ("an answer", 200, True, True, "kept"),
+    ("an error that no try would mend", 400, False, True, "kept"),
+    ("an error that one may", 503, False, True, "free"),
+    ("an error after somebody had begun to answer", 502, True, True, "kept"),
+    ("a caller who left before anybody answered", 0, False, False, "free"),
+    ("a caller who left in the middle", 200, True, False, "bare"),
+]
+
+
+@pytest.mark.parametrize(
+    ("status", "billed", "whole", "fate"), [case[1:] for case in ENDINGS], ids=[case[0] for case in ENDINGS]
+)
+def test_what_becomes_of_a_key_is_told_for_others_too(
+    store: IdempotencyStore, status: int, billed: bool, whole: bool, fate: str
+) -> None:
+    with begun(store) as fresh:
+        with pytest.raises(RuntimeError):
+            _ = fresh.ending
+        if billed:
+            fresh.note_billed()
+        if status:
+            fresh.start(status, HEAD)
+            fresh.append(b"a")
+            fresh.append(b"b")
+        if whole:
+            fresh.finish()
+    kept = KeptAnswer(status, HEAD, b"ab") if fate == "kept" else None
+    assert (fresh.ending.fate, fresh.ending.answer) == (fate, kept)
+
+
+def test_an_answer_that_has_no_room_here_is_whole_for_others(clock: Clock) -> None:
+    """It is dropped at its very end, for want of memory; too large for one answer is another matter."""
+    store = IdempotencyStore(ttl_s=100.0, max_bytes=2_000, clock=clock, max_answer_bytes=1_900)
+    runs = [begun(store, key) for key in ("a", "b")]
+    for fresh in runs:
+        fresh.start(200, HEAD)
+    runs[0].append(b"x" * 500)
+    runs[0].finish()
+    assert runs[0].ending.answer == KeptAnswer(200, HEAD, b"x" * 500)
+    runs[1].append(b"x" * 1_890)
+    runs[1].finish()
+    assert (runs[1].ending.fate, runs[1].ending.answer) == ("bare", None)

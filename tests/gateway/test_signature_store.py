@@ -459,3 +459,40 @@ def test_the_weight_is_the_sum_and_under_both_bounds(answers: list[tuple[str, in
         assert store.size_bytes >= sum(
             len(json.dumps(kept.thoughts[0].reasoning.opaque)) for kept in store._kept.values()
         )
+
+
+# --- what is written down for another process ------------------------------------------------------------------------
+
+
+def test_what_was_written_down_is_known_again_elsewhere(store: SignatureStore) -> None:
+    """The calls that were named and no others, to the tenant that is named and no other."""
+    thought = Reasoning("Hm.", SIGNED)
+    store.remember("t", [thought, call(opaque=MARK)])
+    store.remember("t", [call("c2", opaque=MARK)])
+    written = store.written_down("t", ["c1", "unheard-of"])
+    assert written is not None
+    assert "c2" not in written
+    assert store.written_down("t", ["unheard-of"]) is None
+    assert store.written_down("u", ["c1"]) is None
+    other = SignatureStore(max_entries=100, max_bytes=100_000)
+    other.put_back("t", written)
+    assert turn_of(other.restored("t", asked(call()))) == (thought, call(opaque=MARK))
+    assert turn_of(other.restored("u", asked(call()))) == (call(),)
+    again = other.size_bytes
+    other.put_back("t", written)
+    assert (len(other), other.size_bytes) == (1, again)
+
+
+def test_what_was_written_down_keeps_to_the_bounds(store: SignatureStore) -> None:
+    for number in range(50):
+        store.remember("t", [Reasoning("Hm.", SIGNED), call(f"c{number}")])
+    written = store.written_down("t", [f"c{number}" for number in range(50)])
+    assert written is not None
+    small = SignatureStore(max_entries=10, max_bytes=100_000)
+    small.put_back("t", written)
+    assert len(small) == 10
+
+
+def test_what_another_version_wrote_down_is_left_alone(store: SignatureStore) -> None:
+    store.put_back("t", '{"c1": {"name": 1}}')
+    assert len(store) == 0

@@ -173,6 +173,28 @@ async def test_the_next_turn_may_be_answered_by_another_provider(
     assert last.output_text == "Take an umbrella."
 
 
+@pytest.mark.parametrize("wire", ["anthropic", "gemini", "responses"])
+async def test_a_tool_loop_goes_on_at_another_server_with_its_signatures(
+    simulator: Simulator, tmp_path: Path, wire: str
+) -> None:
+    """What the provider wants back, and the caller was never told, is stored with the answer."""
+    simulator.use(LOOP)
+    asked: dict[str, Any] = {"model": wire, "tools": [WEATHER], "reasoning": {"effort": "low"}}
+    with serving(settings_of(simulator, tmp_path)) as url:
+        async with House(url, simulator, tmp_path).client() as client:
+            call = await answered(client, True, input="The weather in Paris?", **asked)
+    [function] = [item for item in call.output if item.type == "function_call"]
+    result = {"type": "function_call_output", "call_id": function.call_id, "output": "rain"}
+    with serving(settings_of(simulator, tmp_path)) as url:
+        async with House(url, simulator, tmp_path).client() as client:
+            told = await answered(client, False, input=[result], previous_response_id=call.id, **asked)
+    assert told.output_text == "Rain."
+    sent = json.dumps(simulator.requests[-1].body)
+    assert {"anthropic": '"signature"', "gemini": '"thoughtSignature"', "responses": '"encrypted_content"'}[
+        wire
+    ] in sent
+
+
 async def test_encrypted_thoughts_travel_and_are_told_only_to_those_who_ask(ann: AsyncOpenAI, house: House) -> None:
     house.simulator.use(LOOP)
     asked: dict[str, Any] = {"model": "responses", "tools": [WEATHER], "reasoning": {"effort": "low"}}
