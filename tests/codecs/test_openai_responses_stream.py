@@ -9,8 +9,8 @@ import pytest
 from openai.types.responses import Response as SdkResponse
 from openai.types.responses import ResponseStreamEvent
 from pydantic import TypeAdapter
+from tests.example_errors import every_class, example
 
-from waypost import errors
 from waypost.chat import (
     Choice,
     Citation,
@@ -394,23 +394,10 @@ def test_log_probabilities_go_to_their_text() -> None:
     assert encode(START, LogprobsDelta({"content": [token]}), Finish("stop"))[1] == ["logprobs"]
 
 
-def all_classes(root: type[WaypostError] = WaypostError) -> list[type[WaypostError]]:
-    found = [child for child in root.__subclasses__() if child.__module__ == errors.__name__]
-    return [root, *(each for child in found for each in all_classes(child))]
-
-
-def build(error_class: type[WaypostError]) -> Any:
-    if error_class is errors.AllTargetsFailed:
-        return errors.AllTargetsFailed([])
-    if error_class is errors.ProviderTimeout:
-        return errors.ProviderTimeout("m", phase="connect", limit_s=1.0)
-    return error_class("m")
-
-
-@pytest.mark.parametrize("error_class", all_classes())
+@pytest.mark.parametrize("error_class", list(every_class()))
 def test_every_failure_is_written_as_the_format_has_it_and_nothing_follows(error_class: type[WaypostError]) -> None:
     """A stream that began ends in a failed response, with what was whole; one that did not in an error event."""
-    error = build(error_class)
+    error: Any = example(error_class)
     events, _ = encode(START, *TEXT, PartStart(1, ToolCall("c", "f", "")), Failed(error), Finish("stop"))
     assert events[-1]["type"] == "response.failed"
     failed = events[-1]["response"]

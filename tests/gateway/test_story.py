@@ -53,6 +53,8 @@ def test_the_book_is_bounded_and_the_oldest_story_goes() -> None:
     assert [request_id for request_id in "123" if book.find(request_id, "alice")] == ["1", "3"]
 
 
+NOT_BY_MESSAGE = (ProviderTimeout, errors.AllTargetsFailed, errors.LimitExceeded, errors.BudgetExceeded)
+"""Those that are told in numbers."""
 CLASSES = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, WaypostError)]
 
 
@@ -61,7 +63,7 @@ def test_every_error_of_a_provider_has_words_of_its_own(kind: type[ProviderError
     assert kind in ERROR_WORDS
 
 
-@pytest.mark.parametrize("kind", [kind for kind in CLASSES if kind not in (ProviderTimeout, errors.AllTargetsFailed)])
+@pytest.mark.parametrize("kind", [kind for kind in CLASSES if kind not in NOT_BY_MESSAGE])
 def test_nothing_of_a_message_or_hint_is_told(kind: type[WaypostError]) -> None:
     """A provider's message may quote the prompt, and a hint may name a file."""
     words = error_words(kind("SECRET sk-123", hint="SECRET"))
