@@ -251,13 +251,14 @@ class Books:
 
     async def open(self, entry: Entry, called: Called) -> Line:
         """Write down that a call begins; then it may be sent. Raises BudgetExceeded, PriceUnknown, JournalFull."""
-        worst, reservation = None, None
+        # The budgets of the day in which the ledger will count it are those that it is reserved of.
+        worst, reservation, at_ms = None, None, now_ms()
         if self.spending is not None and self.spending.limits_money(entry.account):
             worst = called.worst_micro_usd()
-            reservation = await self.spending.reserve(entry.account, worst, entry.end_user)
+            reservation = await self.spending.reserve(entry.account, worst, entry.end_user, at_ms)
         line = Line(self, entry, called, reservation)
         try:
-            self.sink.append(line.opened(worst, now_ms()))
+            self.sink.append(line.opened(worst, at_ms))
         except BaseException:
             line.not_sent()
             raise

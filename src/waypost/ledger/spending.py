@@ -66,11 +66,11 @@ class Spending:
             return UNLIMITED
         return await (await self._made()).admit(account, tokens, end_user)
 
-    async def reserve(self, account: Account, micro_usd: int | None, end_user: str | None) -> Reservation:
-        """Hold money for a call. Raises BudgetExceeded, PriceUnknown, ServerBusy."""
+    async def reserve(self, account: Account, micro_usd: int | None, end_user: str | None, at_ms: int) -> Reservation:
+        """Hold money for a call that begins then. Raises BudgetExceeded, PriceUnknown, ServerBusy."""
         if not self._plans.of(account).limits_money:
             return UNRESERVED
-        return await (await self._made()).reserve(account, micro_usd, end_user)
+        return await (await self._made()).reserve(account, micro_usd, end_user, at_ms=at_ms)
 
     async def close(self) -> None:
         """Give back what this process holds and has not spent."""

@@ -9,8 +9,6 @@ import re
 from hashlib import sha256
 from typing import Final
 
-from waypost.ledger.account import Account
-
 LONGEST: Final = 200
 """Characters of a subject in the database."""
 END_USER: Final = "user:"
@@ -37,9 +35,3 @@ def user_subject(project_id: str, end_user: str) -> str:
         return subject
     digest = sha256(end_user.encode("utf-8", "surrogatepass")).hexdigest()
     return f"{END_USER}{project_id}:{_HASHED}{digest}"
-
-
-def subjects_of(account: Account, end_user: str | None) -> tuple[str, ...]:
-    """Everybody to whose account a call goes."""
-    own = (key_subject(account.key_id), project_subject(account.project_id))
-    return own if end_user is None else (*own, user_subject(account.project_id, end_user))

@@ -10,7 +10,7 @@ from waypost.errors import Limited, Whose
 from waypost.ledger.account import Account, Limits
 from waypost.ledger.allowances.pool import MONEY, Unit
 from waypost.ledger.allowances.windows import Span
-from waypost.ledger.subjects import user_subject
+from waypost.ledger.subjects import key_subject, project_subject, user_subject
 
 MOST_PLANS: Final = 10_000
 LONGEST_NAME: Final = 100
@@ -54,7 +54,7 @@ class Plan:
 
     def __init__(self, account: Account) -> None:
         self.account = account
-        key, project = f"key:{account.key_id}", f"project:{account.project_id}"
+        key, project = key_subject(account.key_id), project_subject(account.project_id)
         self.rates = (
             *_rates("key", account.key_name, key, account.key),
             *_rates("project", account.project_name, project, account.project),
@@ -70,7 +70,7 @@ class Plan:
 
     def budgets_of(self, end_user: str | None) -> Sequence[Allowance]:
         """Those of the key and the project, and of the end user if one is named."""
-        if end_user is None or not self._users:
+        if not end_user or not self._users:
             return self.budgets
         subject = user_subject(self._project_id, end_user)
         name = end_user[:LONGEST_NAME]
