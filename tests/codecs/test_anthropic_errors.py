@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.example_errors import every_class, example
 
 from waypost import errors
 from waypost.codecs.anthropic_messages import codec
 from waypost.codecs.anthropic_messages.errors import CODES, REPLIES
 from waypost.errors import (
-    AllTargetsFailed,
     ContentPolicyViolation,
     ContextLengthExceeded,
     ProviderAuthenticationError,
@@ -27,7 +26,6 @@ from waypost.errors import (
     ProviderRateLimited,
     ProviderRequestTooLarge,
     ProviderServerError,
-    ProviderTimeout,
     WaypostError,
 )
 
@@ -105,29 +103,14 @@ def test_any_bytes_give_an_error_and_raise_none(status: int, body: bytes, header
     assert isinstance(codec.decode_error(status, headers, body), ProviderError)
 
 
-def tree(root: type[WaypostError] = WaypostError) -> Iterator[type[WaypostError]]:
-    yield root
-    for child in root.__subclasses__():
-        if child.__module__ == "waypost.errors":
-            yield from tree(child)
-
-
-def make(error_class: type[WaypostError]) -> WaypostError:
-    if issubclass(error_class, ProviderTimeout):
-        return error_class("late", phase="total", limit_s=1)
-    if issubclass(error_class, AllTargetsFailed):
-        return error_class(())
-    return error_class("what happened")
-
-
 def test_every_class_has_its_row() -> None:
-    assert set(tree()) == set(REPLIES)
+    assert set(every_class()) == set(REPLIES)
     assert len(REPLIES) > 25
 
 
-@pytest.mark.parametrize("error_class", list(tree()))
+@pytest.mark.parametrize("error_class", list(every_class()))
 def test_every_class_is_written_as_anthropic_writes_errors(error_class: type[WaypostError]) -> None:
-    reply = codec.encode_error(make(error_class))
+    reply = codec.encode_error(example(error_class))
     body = json.loads(reply.body)
     assert body["type"] == "error"
     assert body["error"]["type"].endswith("_error") or body["error"]["type"] == "request_too_large"

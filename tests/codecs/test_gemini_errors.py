@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.example_errors import every_class, example
 
 from waypost import errors
 from waypost.codecs.gemini import codec
 from waypost.codecs.gemini.errors import REASONS, REPLIES, STATUS_NAMES
 from waypost.errors import (
-    AllTargetsFailed,
     ContentPolicyViolation,
     ContextLengthExceeded,
     ProviderAuthenticationError,
@@ -27,7 +26,6 @@ from waypost.errors import (
     ProviderRateLimited,
     ProviderRequestTooLarge,
     ProviderServerError,
-    ProviderTimeout,
     WaypostError,
 )
 
@@ -125,30 +123,15 @@ def test_the_delay_is_a_duration_of_protobufs(delay: object, wait_s: float | Non
     assert told == (7 if wait_s is None else wait_s)
 
 
-def tree(root: type[WaypostError] = WaypostError) -> Iterator[type[WaypostError]]:
-    yield root
-    for child in root.__subclasses__():
-        if child.__module__ == "waypost.errors":
-            yield from tree(child)
-
-
-def make(error_class: type[WaypostError]) -> WaypostError:
-    if issubclass(error_class, ProviderTimeout):
-        return error_class("late", phase="total", limit_s=1)
-    if issubclass(error_class, AllTargetsFailed):
-        return error_class(())
-    return error_class("what happened")
-
-
 def test_every_class_has_its_row() -> None:
-    assert set(tree()) == set(REPLIES)
+    assert set(every_class()) == set(REPLIES)
     assert len(REPLIES) > 25
     assert {name for _, name in REPLIES.values()} <= set(STATUS_NAMES)
 
 
-@pytest.mark.parametrize("error_class", list(tree()))
+@pytest.mark.parametrize("error_class", list(every_class()))
 def test_every_class_is_written_as_google_writes_errors(error_class: type[WaypostError]) -> None:
-    reply = codec.encode_error(make(error_class))
+    reply = codec.encode_error(example(error_class))
     error = json.loads(reply.body)["error"]
     assert error["code"] == reply.status
     assert error["message"]

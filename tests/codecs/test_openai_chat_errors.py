@@ -9,8 +9,8 @@ from typing import Any
 import httpx2
 import openai
 import pytest
+from tests.example_errors import every_class, example
 
-from waypost import errors
 from waypost.codecs.openai_chat import OpenAIChatCodec, codec
 from waypost.codecs.openai_chat.errors import WIRE_ERRORS
 from waypost.errors import (
@@ -32,19 +32,6 @@ from waypost.errors import (
 )
 
 FOLDER = Path(__file__).parent.parent / "fixtures" / "openai_chat"
-
-
-def all_classes(root: type[WaypostError] = WaypostError) -> list[type[WaypostError]]:
-    own = [found for found in root.__subclasses__() if found.__module__ == errors.__name__]
-    return [root, *(found for child in own for found in all_classes(child))]
-
-
-def build(error_class: type[WaypostError]) -> WaypostError:
-    if error_class is errors.AllTargetsFailed:
-        return errors.AllTargetsFailed([])
-    if error_class is errors.ProviderTimeout:
-        return errors.ProviderTimeout("m", phase="connect", limit_s=1.0)
-    return error_class("m")
 
 
 @pytest.mark.parametrize(
@@ -161,7 +148,7 @@ def test_a_success_that_is_none_raises_its_error(body: bytes, error_class: type[
 
 
 def test_every_error_class_has_its_words_on_the_wire() -> None:
-    assert set(all_classes()) == set(WIRE_ERRORS)
+    assert set(every_class()) == set(WIRE_ERRORS)
 
 
 SDK_ERRORS: dict[int, type[openai.APIStatusError]] = {
@@ -175,10 +162,10 @@ SDK_ERRORS: dict[int, type[openai.APIStatusError]] = {
 }
 
 
-@pytest.mark.parametrize("error_class", all_classes())
+@pytest.mark.parametrize("error_class", list(every_class()))
 def test_every_error_makes_the_sdk_raise_its_exception(error_class: type[WaypostError]) -> None:
     """The official client, given the bytes we write, raises the class for the status, with our code and message."""
-    reply = codec.encode_error(build(error_class))
+    reply = codec.encode_error(example(error_class))
     assert reply.status == error_class.http_status
 
     def answer(request: httpx2.Request) -> httpx2.Response:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import get_args
 
 import pytest
+from tests.example_errors import every_class, example
 
 from waypost import errors
-from waypost.errors import ContextLengthExceeded, ProviderTimeout, WaypostError
+from waypost.errors import ContextLengthExceeded, WaypostError
 from waypost.gateway.policy import FALLBACK_CLASSES, FallbackClass, Policy, Windows, worth_another_target
 
 EVERYTHING = Policy(fall_back_on=get_args(FallbackClass))
@@ -17,10 +17,8 @@ LARGER = Windows(failed=8_000, candidate=200_000)
 
 
 def every_error() -> list[WaypostError]:
-    """One of each class that is raised with a message alone, and a deadline."""
-    kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, WaypostError)]
-    plain = [kind("x") for kind in kinds if kind not in (ProviderTimeout, errors.AllTargetsFailed)]
-    return [*plain, ProviderTimeout("x", phase="total", limit_s=1)]
+    """One of each class that a call may end with."""
+    return [example(kind) for kind in every_class() if kind is not errors.AllTargetsFailed]
 
 
 @pytest.mark.parametrize("error", every_error(), ids=lambda error: type(error).__name__)

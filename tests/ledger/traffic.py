@@ -20,7 +20,7 @@ from waypost.store.tables import attempts, daily_totals, requests, spend, unfini
 
 START_MS: Final = 1_795_651_200_000
 """2026-11-26, midnight."""
-MODELS: Final = ("gpt-5-mini", "claude-opus-4-5", "gemini-2.5-flash")
+MODELS: Final = ("gpt-5-mini", "gpt-5", "gpt-4o")
 OUTCOMES: Final = ("answered", "failed", "caller_left", "lost")
 BASES: Final = ("reported", "reported", "reported", "estimated", "free", "unpriced")
 

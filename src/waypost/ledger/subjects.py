@@ -1,55 +1,45 @@
-"""Whose money is counted, and for which time: the names of subjects and windows in the table `spend`. No I/O."""
+"""What budgets and limits are counted by, as the database names it: a key, a project, an end user of a project.
+
+The invariant: a name fits into the database's column, and two end users never share one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from functools import lru_cache
+import re
 from hashlib import sha256
-from typing import Final, TypeAlias
+from typing import Final
 
-Spend: TypeAlias = dict[tuple[str, str], int]
-"""Micro-dollars by subject and window."""
-_LONGEST_SUBJECT: Final = 200
-DAY_MS: Final = 86_400_000
+from waypost.ledger.account import Account
 
-
-def day_of(at_ms: int) -> int:
-    """Days since 1970, in UTC."""
-    return at_ms // DAY_MS
-
-
-def windows(at_ms: int) -> tuple[str, str]:
-    """The day (2026-11-26) and the month (2026-11) of a moment, in UTC."""
-    return _windows(day_of(at_ms))
+LONGEST: Final = 200
+"""Characters of a subject in the database."""
+END_USER: Final = "user:"
+_PLAIN: Final = re.compile(r"[ -~\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+")
+"""What any database takes as text and gives back the same."""
+_HASHED: Final = "sha256:"
 
 
-@lru_cache(maxsize=256)
-def _windows(day: int) -> tuple[str, str]:
-    text = datetime.fromtimestamp(day * (DAY_MS // 1000), UTC).date().isoformat()
-    return text, text[:7]
+def key_subject(key_id: str) -> str:
+    """A key."""
+    return f"key:{key_id}"
 
 
-@lru_cache(maxsize=4096)
-def charged(day: int, project_id: str | None, key_id: str | None, end_user: str | None) -> tuple[tuple[str, str], ...]:
-    """The subjects and windows that a cost of that day counts in; `day` is in days since 1970."""
-    return tuple((subject, window) for subject in _subjects(project_id, key_id, end_user) for window in _windows(day))
-
-
-def _subjects(project_id: str | None, key_id: str | None, end_user: str | None) -> Iterator[str]:
-    """Whose budgets a cost is charged to."""
-    if key_id:
-        yield f"key:{key_id}"
-    if project_id:
-        yield f"project:{project_id}"
-        if end_user:
-            yield user_subject(project_id, end_user)
+def project_subject(project_id: str) -> str:
+    """A project, with all its keys."""
+    return f"project:{project_id}"
 
 
 def user_subject(project_id: str, end_user: str) -> str:
-    """An end user of a project. One with too long a name is known by its hash, so that no two are one."""
-    subject = f"user:{project_id}:{end_user}".replace("\0", "\N{REPLACEMENT CHARACTER}")
-    if len(subject) <= _LONGEST_SUBJECT:
+    """An end user, whichever of the project's keys the requests come with. A long or odd name is told by its hash."""
+    subject = f"{END_USER}{project_id}:{end_user}"
+    # A name that looks like a hash is hashed too, so that nobody can take another's place.
+    if len(subject) <= LONGEST and not end_user.startswith(_HASHED) and _PLAIN.fullmatch(end_user):
         return subject
-    digest = sha256(end_user.encode("utf-8", "replace")).hexdigest()
-    return f"user:{project_id}:{digest}"[:_LONGEST_SUBJECT]
+    digest = sha256(end_user.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{END_USER}{project_id}:{_HASHED}{digest}"
+
+
+def subjects_of(account: Account, end_user: str | None) -> tuple[str, ...]:
+    """Everybody to whose account a call goes."""
+    own = (key_subject(account.key_id), project_subject(account.project_id))
+    return own if end_user is None else (*own, user_subject(account.project_id, end_user))

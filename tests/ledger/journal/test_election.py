@@ -53,10 +53,8 @@ def test_one_that_stands_still_loses_its_office_and_notices_when_it_wakes(tmp_pa
     elected, own = another(tmp_path), Election(tmp_path, stale_s=5.0)
     elected.send_signal(signal.SIGSTOP)
     assert not own.stand()
-    assert not own.stand()
     long_ago_s = time.time() - 10
     os.utime(tmp_path / DRAINER_LOCK, (long_ago_s, long_ago_s))
-    assert not own.stand()
     assert own.stand()
     elected.kill()
     elected.wait()
@@ -67,9 +65,8 @@ def test_whoever_was_deposed_stands_again(tmp_path: Path) -> None:
     first, second = Election(tmp_path), Election(tmp_path, stale_s=5.0)
     assert first.stand()
     os.utime(tmp_path / DRAINER_LOCK, (1, 1))
-    assert not second.stand()
-    assert not first.is_won
     assert second.stand()
+    assert not first.is_won
     assert not first.stand()
     second.resign()
     assert first.stand()

@@ -44,8 +44,9 @@ class Election:
             self.resign()
         if self._held is None:
             self._held = take(self._path, create=True)
+            if self._held is None and self._depose():
+                self._held = take(self._path, create=True)
             if self._held is None:
-                self._depose()
                 return False
             self._last_beat_s = 0.0
         if time.monotonic() - self._last_beat_s >= BEAT_S:
@@ -59,14 +60,18 @@ class Election:
         if held is not None:
             held.release()
 
-    def _depose(self) -> None:
+    def _depose(self) -> bool:
         """Take the lock file away from one that stands still; whoever comes first then makes a new one."""
-        with contextlib.suppress(FileNotFoundError):
-            status = self._path.stat()
-            if time.time() - status.st_mtime > self._stale_s:
-                aside = self._path.with_name(f"{DRAINER_LOCK}.{os.getpid()}.old")
-                self._path.replace(aside)
-                aside.unlink()
+        try:
+            if time.time() - self._path.stat().st_mtime <= self._stale_s:
+                return False
+            aside = self._path.with_name(f"{DRAINER_LOCK}.{os.getpid()}.old")
+            self._path.replace(aside)
+            aside.unlink()
+        except FileNotFoundError:
+            # Somebody else was faster.
+            return False
+        return True
 
 
 def _inode(path: Path) -> int | None:
