@@ -248,7 +248,8 @@ def test_references_and_bare_thoughts_lean_on_what_is_stored() -> None:
     assert [refers(item) for item in items] == [True, True, False, False, False]
     assert not refers({})
     assert not refers("msg_1")
-    assert list(seals(items)) == ["rs_1"]
+    compaction = {"type": "compaction", "id": "cmp_1", "encrypted_content": "c2VhbGVk"}
+    assert list(seals([*items, compaction])) == ["rs_1"], "what stands for all that was said is never left out"
     unknown: list[str] = []
     message = {"type": "message", "id": "msg_2", "role": "user", "content": "stored"}
     assert completed(items, {"msg_2": message, "rs_1": THOUGHT}, unknown.append) == [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from openai import (
@@ -107,6 +108,23 @@ async def test_a_response_is_kept_gone_on_from_and_deleted(client: AsyncOpenAI) 
     with pytest.raises(BadRequestError) as raised:
         await client.responses.create(model="simulated", input="hi", previous_response_id=unkept.id)
     assert raised.value.code == "previous_response_not_found"
+
+
+async def test_thoughts_come_back_encrypted_or_by_the_id_of_an_answer_that_is_kept(client: AsyncOpenAI) -> None:
+    """As OpenAI says it to those who asked for neither."""
+    for stored in (True, False):
+        asked: dict[str, Any] = {"model": "simulated", "reasoning": {"effort": "low"}, "store": stored}
+        first = await client.responses.create(input="hi", **asked)
+        thought = first.output[0].to_dict()
+        assert thought["type"] == "reasoning"
+        again: Any = [thought, {"role": "user", "content": "so?"}]
+        if stored:
+            assert (await client.responses.create(input=again, **asked)).output_text == "You said: so?"
+        else:
+            with pytest.raises(NotFoundError, match="Items are not persisted"):
+                await client.responses.create(input=again, **asked)
+        sealed: Any = [{**thought, "encrypted_content": "gAAAAA"}, again[1]]
+        assert (await client.responses.create(input=sealed, **asked)).output_text == "You said: so?"
 
 
 async def test_reasoning_is_an_item_whose_summary_and_encrypted_words_are_told_if_wanted(client: AsyncOpenAI) -> None:

@@ -66,8 +66,9 @@ def _easy(message: Item) -> Item:
 
 def seals(items: Sequence[Json]) -> Iterator[str]:
     """The ids of the items that hold encrypted reasoning."""
-    for item in items:
-        if isinstance(item, dict) and item.get(SEAL) and isinstance(item_id := item.get("id"), str):
+    thoughts = (item for item in items if isinstance(item, dict) and _kind(item) == "reasoning" and item.get(SEAL))
+    for item in thoughts:
+        if isinstance(item_id := item.get("id"), str):
             yield item_id
 
 
