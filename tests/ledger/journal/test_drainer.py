@@ -110,10 +110,11 @@ def test_a_segment_that_was_rotated_away_is_removed_while_its_process_lives(
 
 
 def test_a_file_of_which_only_the_name_is_there_is_removed_with_its_process(folder: Path, drainer: Drainer) -> None:
-    """It died in the moment in which it made the file."""
+    """It died in the moment in which it made the file, or before the file was needed."""
     holder = new_holder()
     written(folder, *RECORDS, holder=holder)
     (folder / f"{holder}.00000002.journal").write_bytes(header("x", 0)[:10])
+    (folder / f"{holder}.next").touch()
     (folder / lock_name(holder)).touch()
     drained_empty(drainer, folder)
 

@@ -20,7 +20,7 @@ from waypost.ledger.journal import Journal, journal, writing
 from waypost.ledger.journal.backlog import leave_word
 from waypost.ledger.journal.frames import HEADER_BYTES
 from waypost.ledger.journal.locks import take
-from waypost.ledger.journal.names import lock_name
+from waypost.ledger.journal.names import lock_name, spare_name
 from waypost.ledger.records import Record
 
 GIBIBYTE = 1024**3
@@ -138,6 +138,27 @@ def test_a_folder_that_cannot_be_made_is_an_error_of_the_settings(tmp_path: Path
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="cannot be written to: Not a directory"):
         Journal(tmp_path / "file" / "journal", max_bytes=GIBIBYTE)
+
+
+@pytest.mark.usefixtures("hurried")
+def test_the_next_segment_is_made_before_it_is_needed(folder: Path) -> None:
+    """An append then only gives it its name."""
+    own = Journal(folder, max_bytes=GIBIBYTE, segment_bytes=20_000)
+    records: list[Record] = [an_opened("a")]
+    own.append(records[0])
+    assert not (folder / spare_name(own.holder)).exists()
+    while sum(file.stat().st_size for file in segments_of(folder, own.holder)) < 12_000:
+        records.append(a_closed("a", len(records)))
+        own.append(records[-1])
+    until(lambda: (folder / spare_name(own.holder)).exists())
+    inode = (folder / spare_name(own.holder)).stat().st_ino
+    while len(segments_of(folder, own.holder)) == 1:
+        records.append(a_closed("a", len(records)))
+        own.append(records[-1])
+    assert segments_of(folder, own.holder)[1].stat().st_ino == inode
+    own.close()
+    assert not (folder / spare_name(own.holder)).exists()
+    assert records_in(folder) == records
 
 
 # The limit
@@ -386,8 +407,8 @@ def test_a_child_that_does_nothing_does_not_keep_its_dead_parent_alive(folder: P
     script = (
         "import os, sys, time\nfrom pathlib import Path\nfrom waypost.ledger.journal import Journal\n"
         "own = Journal(Path(sys.argv[1]), max_bytes=1 << 30)\n"
-        "if os.fork() == 0:\n    print('child', os.getpid(), flush=True)\n    time.sleep(60)\n"
-        "print(own.holder, flush=True)\ntime.sleep(60)\n"
+        "if os.fork() == 0:\n    os.write(1, b'child %d\\n' % os.getpid())\n    time.sleep(60)\n"
+        "os.write(1, own.holder.encode() + b'\\n')\ntime.sleep(60)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", script, folder], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None

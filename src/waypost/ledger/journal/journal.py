@@ -7,7 +7,6 @@ waits in memory to be written first; a call whose beginning could not be written
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import weakref
@@ -19,7 +18,7 @@ from waypost.errors import ConfigurationError
 from waypost.ledger.journal.backlog import measure
 from waypost.ledger.journal.encoding import encode
 from waypost.ledger.journal.segment import synchronize
-from waypost.ledger.journal.writing import PASSING, Fsync, Writing
+from waypost.ledger.journal.writing import PASSING, Fsync, Writing, close_all
 from waypost.ledger.records import AttemptOpened, BodyStored, Record
 
 SEGMENT_BYTES: Final = 8 * 1024 * 1024
@@ -136,6 +135,13 @@ class Journal:
                     return
                 writing.mend()
                 writing.give_up_drained()
+                left, writing.left = writing.left, []
+                wants_spare = writing.wants_spare
+            close_all(left, synced=self._fsync != "off")
+            spare = writing.make_spare() if wants_spare else None
+            if spare is not None:
+                with self._lock:
+                    writing.take_spare(spare)
 
     def _measure(self) -> None:
         with self._lock:
@@ -161,9 +167,7 @@ class Journal:
         self._lock, self._stop, self._thread = threading.Lock(), threading.Event(), None
         self._writing = self._anew()
         self._writing.is_closed = left.is_closed
-        if left.segment is not None:
-            with contextlib.suppress(OSError):
-                left.segment.abandon()
+        left.abandon()
 
 
 _journals: Final[weakref.WeakSet[Journal]] = weakref.WeakSet()

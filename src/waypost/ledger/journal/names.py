@@ -2,6 +2,7 @@
 
     <holder>.lock                 locked by its process as long as that lives
     <holder>.<number>.journal     a segment; only the last one of a living process is still written to
+    <holder>.next                 its next segment, made in advance: it holds nothing yet
     <holder>.<number>.journal.done   all of it is in the database: about to be removed
     drainer.lock, drained         of the process that drains
     quarantine/                   what could not be read
@@ -25,7 +26,7 @@ DRAINED: Final = "drained"
 QUARANTINE: Final = "quarantine"
 DONE: Final = ".done"
 _NAME: Final = re.compile(
-    r"(?P<holder>[0-9a-f]{12}-[0-9a-f]{16})\.(?:(?P<lock>lock)|[0-9]{8}\.journal(?P<done>\.done)?)"
+    r"(?P<holder>[0-9a-f]{12}-[0-9a-f]{16})\.(?:(?P<lock>lock)|next|[0-9]{8}\.journal(?P<done>\.done)?)"
 )
 
 
@@ -44,6 +45,11 @@ def segment_name(holder: str, number: int) -> str:
     return f"{holder}.{number:08d}.journal"
 
 
+def spare_name(holder: str) -> str:
+    """The next segment, before it has its name."""
+    return f"{holder}.next"
+
+
 def lock_name(holder: str) -> str:
     """The file that is locked while the process lives."""
     return f"{holder}.lock"
@@ -51,7 +57,7 @@ def lock_name(holder: str) -> str:
 
 @dataclass(slots=True)
 class Segments:
-    """One process's files, the oldest segment first. `unbegun`: a header was never written, so they hold nothing."""
+    """One process's files, the oldest segment first. `unbegun` ones have no header yet, and hold nothing."""
 
     sizes: dict[str, int] = field(default_factory=dict)
     locked_at_s: float | None = None

@@ -24,25 +24,45 @@ _NOT_POSSIBLE: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, 
 
 
 class Segment:
-    """A new file with space for so many bytes. Raises OSError, and then there is no file."""
+    """A file with space for so many bytes; nothing is written to it before `begin`. Raises OSError: there is none."""
 
-    __slots__ = ("_descriptor", "_mark", "begun_at_s", "name", "size")
+    __slots__ = ("_descriptor", "_mark", "_path", "begun_at_s", "size", "space_bytes")
 
     def __init__(self, path: Path, space_bytes: int) -> None:
-        self.name = path.name
-        self.begun_at_s = time.monotonic()
-        self.size = HEADER_BYTES
-        self._mark = mark_of(path.name)
+        self.space_bytes = space_bytes
+        self.size = 0
+        self.begun_at_s = 0.0
+        self._path = path
+        self._mark = b""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_CLOEXEC", 0)
         self._descriptor = os.open(path, flags, 0o600)
         try:
             _take_space(self._descriptor, space_bytes)
-            # Last, and at once: a file with a header says that the ones before it are at their end.
-            _write_whole(self._descriptor, header(path.name, time.time_ns() // 1_000_000))
         except BaseException:
-            os.close(self._descriptor)
-            path.unlink(missing_ok=True)
+            self.remove()
             raise
+
+    def begin(self, path: Path) -> None:
+        """Give it its name and header. Raises OSError, and then the file is gone.
+
+        A file with a header says that the ones before it are at their end: it must be complete when it is first seen.
+        """
+        self._mark = mark_of(path.name)
+        try:
+            _write_whole(self._descriptor, header(path.name, time.time_ns() // 1_000_000))
+            if path != self._path:
+                self._path.rename(path)
+                self._path = path
+        except BaseException:
+            self.remove()
+            raise
+        self.size = HEADER_BYTES
+        self.begun_at_s = time.monotonic()
+
+    @property
+    def name(self) -> str:
+        """The file's."""
+        return self._path.name
 
     @property
     def is_empty(self) -> bool:
@@ -74,6 +94,11 @@ class Segment:
         with contextlib.suppress(OSError):
             os.ftruncate(self._descriptor, self.size)
         os.close(self._descriptor)
+
+    def remove(self) -> None:
+        """It is not needed, and holds nothing."""
+        os.close(self._descriptor)
+        self._path.unlink(missing_ok=True)
 
     def abandon(self) -> None:
         """Close it in a process that is not the one which writes it."""

@@ -6,9 +6,11 @@ the last kept by all means, for what they say has happened already.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -17,9 +19,9 @@ from typing import Final, Literal, TypeAlias
 
 from waypost.errors import JournalFull
 from waypost.ledger.journal.backlog import Backlog
-from waypost.ledger.journal.frames import LONGEST_BYTES
+from waypost.ledger.journal.frames import FRAME_BYTES, LONGEST_BYTES
 from waypost.ledger.journal.locks import HeldFile, take
-from waypost.ledger.journal.names import lock_name, new_holder, segment_name
+from waypost.ledger.journal.names import lock_name, new_holder, segment_name, spare_name
 from waypost.ledger.journal.segment import Segment, synchronize_folder
 
 logger = logging.getLogger("waypost.ledger")
@@ -54,6 +56,9 @@ class Writing:
         self._fsync = fsync
         self._number = 0
         self._held: HeldFile | None = None
+        self._spare: Segment | None = None
+        self.left: list[Segment] = []
+        """Segments that are at their end, and still open."""
         self._trouble: OSError | None = None
         self._last_append_s = time.monotonic()
         self._told: set[str] = set()
@@ -129,6 +134,35 @@ class Writing:
         if now_s - self._last_append_s >= IDLE_S or now_s - segment.begun_at_s >= OLDEST_S:
             self._rotate(0)
 
+    @property
+    def wants_spare(self) -> bool:
+        """Will the next segment be needed soon? Making one takes milliseconds, which an append should not wait for."""
+        segment = self.segment
+        is_half_full = segment is not None and segment.size >= self._segment_bytes // 2
+        return is_half_full and self._spare is None and self._trouble is None and not self.is_closed
+
+    def make_spare(self) -> Segment | None:
+        """The next segment; None where it could not be made, or not be renamed while it is open. No lock is needed."""
+        if sys.platform == "win32":
+            return None
+        with contextlib.suppress(OSError):
+            return Segment(self._folder / spare_name(self.holder), self._segment_bytes + RESERVE_BYTES)
+        return None
+
+    def take_spare(self, spare: Segment) -> None:
+        """Have it ready."""
+        if self._spare is None and not self.is_closed:
+            self._spare = spare
+        else:
+            spare.remove()
+
+    def abandon(self) -> None:
+        """In a process that is not the one which writes: close what is its."""
+        for segment in (self.segment, self._spare, *self.left):
+            if segment is not None:
+                with contextlib.suppress(OSError):
+                    segment.abandon()
+
     def close(self) -> None:
         """Nothing more is written."""
         self.mend()
@@ -136,10 +170,11 @@ class Writing:
         if self.waiting:
             logger.error("journal: no disk took the ends of %d calls; they will be estimated", len(self.waiting))
         if self.segment is not None:
-            if self._fsync != "off":
-                self.try_to("synchronized", self.segment.sync)
-            self.segment.close()
+            self.left.append(self.segment)
             self.segment = None
+        close_all(self.left, synced=self._fsync != "off")
+        if self._spare is not None:
+            self._spare.remove()
         if self._held is not None:
             self._held.release()
 
@@ -157,7 +192,7 @@ class Writing:
     def _has_room(self, size_bytes: int) -> bool:
         """Is there a segment that takes so much without what is set aside?"""
         segment = self.segment
-        if segment is not None and (segment.size + size_bytes <= self._segment_bytes or segment.is_empty):
+        if segment is not None and (segment.size + FRAME_BYTES + size_bytes <= self._segment_bytes or segment.is_empty):
             return True
         return self._trouble is None and not self.is_closed and self._rotate(size_bytes)
 
@@ -187,22 +222,38 @@ class Writing:
         try:
             if self._held is None:
                 self.hold()
-            space_bytes = max(self._segment_bytes, size_bytes) + RESERVE_BYTES
-            fresh = Segment(self._folder / segment_name(self.holder, self._number + 1), space_bytes)
+            path = self._folder / segment_name(self.holder, self._number + 1)
+            fresh, self._spare = self._spare, None
+            if fresh is not None and fresh.space_bytes < size_bytes + RESERVE_BYTES:
+                fresh.remove()
+                fresh = None
+            if fresh is None:
+                fresh = Segment(path, max(self._segment_bytes, size_bytes) + RESERVE_BYTES)
+            fresh.begin(path)
         except OSError as error:
             self._take_note_of(error)
             return False
-        old, self.segment = self.segment, fresh
+        if self.segment is not None:
+            self.left.append(self.segment)
+        self.segment = fresh
         self._number += 1
-        if self._fsync != "off":
-            if old is not None:
-                self.try_to("synchronized", old.sync)
+        if self._fsync == "always":
             self.try_to("synchronized", lambda: synchronize_folder(self._folder))
-        if old is not None:
-            old.close()
         return True
 
     def _take_note_of(self, error: OSError) -> None:
         if self._trouble is None:
             logger.error("journal: it cannot be written, and calls that cost are refused: %s", error)
         self._trouble = error
+
+
+def close_all(segments: list[Segment], *, synced: bool) -> None:
+    """Close those that are at their end; `synced`: once they are on the disk. Takes milliseconds each."""
+    while segments:
+        segment = segments.pop()
+        if synced:
+            try:
+                segment.sync()
+            except OSError as error:
+                logger.error("journal: %s cannot be synchronized: %s", segment.name, error)  # noqa: TRY400
+        segment.close()
