@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import Connection, func, select
@@ -15,12 +16,14 @@ from tests.ledger.allowances.conftest import DAY, MONTH, Clock, Holder, Makers, 
 from waypost.errors import BudgetExceeded, DatabaseUnavailable, LimitExceeded
 from waypost.ledger.account import Account, Limits
 from waypost.ledger.allowances import Allowances
+from waypost.ledger.allowances.grants import Place, Wish, grant
 from waypost.ledger.allowances.pace import Pace
 from waypost.store.database import Database
 from waypost.store.migrate import upgrade
 from waypost.store.tables import grants
 
 LEASE_S = Pace().lease_s
+NOON_MS = 1_795_694_400_000
 
 
 async def used_up(allowances: Allowances, key: Account, micro_usd: int) -> int:
@@ -239,6 +242,29 @@ async def test_a_commit_of_which_nobody_knows_loses_nothing_and_doubles_nothing(
     assert committed(database, subject, DAY) == 100
     await makers.close()
     forgetful.close()
+
+
+async def test_what_is_posted_while_a_slice_is_granted_is_taken_from_it_all_the_same(database: Database) -> None:
+    """Neither transaction undoes the other's part of the row: all that is not spent can still be held."""
+    place: Place = ("key:k", DAY, "micro_usd")
+    times, wish = 150, Wish(("key:k", DAY, "micro_usd"), 10_000, 0, 0, 0, 0, NOON_MS, NOON_MS)
+
+    def grant_again_and_again() -> None:
+        for number in range(times):
+            asked = replace(wish, granted=1_000 + number, least=1, whole=1)
+            with database.write() as connection:
+                assert grant(connection, database, "a", [asked], 0)[asked].granted == 1_001 + number
+
+    def post_again_and_again() -> None:
+        for _ in range(times):
+            post(database, "a", {place[:2]: 1})
+
+    with database.write() as connection:
+        grant(connection, database, "a", [replace(wish, whole=1_000)], 0)
+    await asyncio.gather(asyncio.to_thread(grant_again_and_again), asyncio.to_thread(post_again_and_again))
+    with database.read() as connection:
+        amount, granted = connection.execute(select(grants.c.amount, grants.c.granted)).one()
+    assert (granted, amount) == (1_000 + times, 1_000)
 
 
 async def test_many_end_users_are_forgotten_with_their_rows_once_all_is_posted(

@@ -125,8 +125,11 @@ def _extra(wish: Wish, left: int, row: Row[Any]) -> int:
 
 
 def _write(connection: Connection, database: Database, key: Mapping[str, str], figures: tuple[int, int, int]) -> None:
-    values = dict(zip(("amount", "granted", "expires_at_ms"), figures, strict=True))
+    values: dict[str, Any] = dict(zip(("amount", "granted", "expires_at_ms"), figures, strict=True))
     statement = database.upsert(grants).values(**key, **values)
+    if key["unit"] == MONEY:
+        # A posting may have taken from the row since its figures were read: what it took must stay taken.
+        values["amount"] = grants.c.amount + (values["granted"] - grants.c.granted)
     connection.execute(statement.on_conflict_do_update(index_elements=list(grants.primary_key), set_=values))
 
 
