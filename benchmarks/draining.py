@@ -1,7 +1,8 @@
 """What an append to the journal takes, how many records a second go into the database, and what the event loop feels.
 
-Records are those of requests with one call: its begin, its end, and the request's. `whole` ones are drained together, as
-those of quick requests are; of `parted` ones the begin is in the database before the end is written, as with streams.
+Records are those of requests with one call: its begin, its end, and the request's. `whole` ones are drained together,
+as those of quick requests are; of `parted` ones the begin is in the database before the end is written, as with
+streams.
 The goals are under 10 µs an append and 5,000 records a second on SQLite, from the first byte read to the last commit.
 """
 

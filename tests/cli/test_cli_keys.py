@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import select
 from tests.cli.conftest import Waypost
 
+from waypost.cli.exit_codes import DATABASE
 from waypost.ledger.books import now_ms
 from waypost.ledger.keys import load_accounts
 from waypost.store.database import Database
@@ -206,7 +207,7 @@ def test_what_is_wrong_is_one_sentence_and_nothing_is_made(run: Waypost, databas
 def test_a_database_that_does_not_answer_is_one_sentence_without_the_password(waypost: Waypost) -> None:
     Path("waypost.yaml").write_text("database_url: 'postgresql://me:my-pass-word@127.0.0.1:9/db'\n")
     result = waypost("keys", "create", "web")
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert (result.exit_code, result.stdout) == (DATABASE, "")
     assert result.stderr.startswith("Error: The database postgresql://me:***@127.0.0.1:9/db cannot be used")
     assert "my-pass-word" not in result.stderr
 

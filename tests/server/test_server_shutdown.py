@@ -23,6 +23,7 @@ import asyncio, sys
 from dataclasses import dataclass
 from waypost import AIResponse, AIServiceManager, AIServiceProvider
 from waypost.app import stores_of
+from waypost.gateway.gateway import Gateway
 from waypost.server.callers import Callers
 from waypost.server.run import run
 from waypost.settings import Settings
@@ -44,6 +45,7 @@ class Slow(AIServiceProvider):
 class Served:
     settings: Settings
     manager: AIServiceManager
+    gateway = Gateway({}, {}, {})
     callers = Callers({})
     ledger = None
 
