@@ -280,7 +280,8 @@ async def test_while_the_database_is_away_a_new_key_is_refused_and_an_answer_wai
     upgrade(database)
     here, there = process(database, lease_s=0.6), process(again)
     claim = await here.claimed()
-    postgres.kill()
+    # Not killed: this server confirms before it has written, and would forget the claims.
+    postgres.stop()
     await claim.settle(Ending("kept", ANSWER))
     with pytest.raises(DatabaseUnavailable):
         await here.claim("k2")
@@ -309,7 +310,8 @@ async def test_what_waits_for_the_database_is_bounded(postgres: PostgresServer) 
     upgrade(database)
     here = process(database, lease_s=0.6, most_bytes=100)
     claims = [await here.claimed(key) for key in ("small", "large")]
-    postgres.kill()
+    # Not killed: this server confirms before it has written, and would forget the claims.
+    postgres.stop()
     for claim, size in zip(claims, (50, 90), strict=True):
         await claim.settle(Ending("kept", KeptAnswer(200, (), b"x" * size)))
     postgres.start()
