@@ -60,7 +60,6 @@ def test_exactly_as_many_are_paid_as_the_budget_pays_for(database: Database, tmp
     racers = start(database, folder)
     paid = [int(racer.communicate(timeout=120)[0]) for racer in racers]
     assert sum(paid) == LIMIT
-    assert all(paid), "both of them had a part"
     assert sum(sent(folder).values()) == LIMIT
     assert spent(database) == {LIMIT * COST}
 
