@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from waypost.ledger.allowances.windows import KEPT_S, Span, Windows, window_at
@@ -36,6 +36,7 @@ def test_what_is_not_counted_by_time_never_resets() -> None:
 
 
 @given(st.sampled_from(["minute", "day", "month"]), st.floats(0, 4_102_444_800))
+@example("month", 2051222399.9999995)
 def test_windows_meet_without_gap_and_overlap(span: Span, at_s: float) -> None:
     window = window_at(span, at_s)
     assert window.starts_at_s <= at_s < window.ends_at_s

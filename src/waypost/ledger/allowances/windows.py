@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from math import inf
+from math import floor, inf
 from typing import Any, Final, Literal, TypeAlias
 
 Span: TypeAlias = Literal["minute", "day", "month", "always"]
@@ -43,7 +43,8 @@ def window_at(span: Span, at_s: float) -> Window:
     if span == "always":
         return Window(span, ALWAYS, -inf, inf)
     if span == "month":
-        day = datetime.fromtimestamp(at_s, UTC)
+        # It rounds parts of a second, up to the next day too.
+        day = datetime.fromtimestamp(floor(at_s), UTC)
         starts = datetime(day.year, day.month, 1, tzinfo=UTC)
         ends = datetime(day.year + day.month // 12, day.month % 12 + 1, 1, tzinfo=UTC)
         return Window(span, f"{starts:%Y-%m}", starts.timestamp(), ends.timestamp())
