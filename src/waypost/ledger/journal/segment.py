@@ -93,16 +93,22 @@ class Segment:
         """Nothing more is written; space that was not used is given back."""
         with contextlib.suppress(OSError):
             os.ftruncate(self._descriptor, self.size)
-        os.close(self._descriptor)
+        self._let_go()
 
     def remove(self) -> None:
         """It is not needed, and holds nothing."""
-        os.close(self._descriptor)
+        self._let_go()
         self._path.unlink(missing_ok=True)
 
     def abandon(self) -> None:
         """Close it in a process that is not the one which writes it."""
-        os.close(self._descriptor)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Once only: the number soon is another file's."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def _cut_back(self) -> None:
         try:

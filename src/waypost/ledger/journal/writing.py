@@ -172,9 +172,11 @@ class Writing:
         if self.segment is not None:
             self.left.append(self.segment)
             self.segment = None
-        close_all(self.left, synced=self._fsync != "off")
-        if self._spare is not None:
-            self._spare.remove()
+        left, self.left = self.left, []
+        close_all(left, synced=self._fsync != "off")
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            spare.remove()
         if self._held is not None:
             self._held.release()
 
