@@ -50,7 +50,10 @@ def _message(item: Fields) -> Pieces:
 
 def says_something(part: Text | Refusal) -> bool:
     """An empty piece is left out: other formats refuse it, and a stream cannot tell when it is whole."""
-    return bool(part.text or (isinstance(part, Text) and part.citations))
+    if part.text or not isinstance(part, Text):
+        return bool(part.text)
+    # Other formats' citations are not carried, so that nothing would be left of it.
+    return any(citation.wire == WIRE for citation in part.citations)
 
 
 _BARE_MESSAGE: Final = {"type": "message", "role": "assistant"}
