@@ -40,6 +40,7 @@ def start(tmp_path: Path, simulator: Simulator) -> Iterator[Start]:
         providers = {
             "chat": {"kind": "openai", "api_key": "any", "base_url": simulator.openai_url},
             "claude": {"kind": "anthropic", "api_key": "any", "base_url": simulator.anthropic_url},
+            "answers": {"kind": "openai", "wire": "responses", "api_key": "any", "base_url": simulator.openai_url},
         }
         routes = {
             "default": {"targets": [f"chat/{MODEL}"]},
@@ -152,6 +153,31 @@ async def test_a_stream_that_breaks_is_billed_by_an_estimate_that_says_so(start:
         assert attempt.input_tokens > 0
         assert attempt.output_tokens > 0
         assert attempt.cost_micro_usd >= attempt.input_tokens + 4 * attempt.output_tokens
+
+    await run(work)
+
+
+CUT = {
+    "openai": ("/v1/chat/completions", {"model": "chat/cut-8"}),
+    "anthropic": ("/v1/messages", {"model": "claude/cut-8", "max_tokens": 99}),
+    "translated": ("/v1/chat/completions", {"model": "claude/cut-8"}),
+    "responses": ("/v1/responses", {"model": "answers/cut-8", "store": False}),
+}
+
+
+@pytest.mark.parametrize("door", CUT)
+async def test_what_had_come_of_a_cut_stream_is_counted_in_every_dialect(start: Start, door: str) -> None:
+    """Passed on or translated: the words that the caller got before the break are in the estimate."""
+
+    def work() -> None:
+        server = start()
+        path, body = CUT[door]
+        words = "one two three four five six seven eight nine ten eleven twelve"
+        asked = {"input": words} if door == "responses" else {"messages": [{"role": "user", "content": words}]}
+        httpx.post(f"{server.url}{path}", json={"stream": True, **asked, **body}, timeout=30)
+        for attempt in rows(server, tables.attempts):
+            assert (attempt.outcome, attempt.error_code) == ("failed", "provider_connection_lost")
+            assert attempt.output_tokens >= 2
 
     await run(work)
 

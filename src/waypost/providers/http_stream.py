@@ -24,6 +24,8 @@ from waypost.transport import Reply
 
 SAMPLE_BYTES = 4096
 """So much of a stream is kept to tell its tokens by its length, should it be cut before the provider counts them."""
+MOST_SAMPLE_BYTES = 64 * 1024
+"""Of what came in one read with it, and of what came before the first content: decoders want a stream's beginning."""
 _DRAIN_S = 0.5
 """How long the end of the body may take after the terminal event, so that the connection can be used again."""
 _USAGE_UNASKED = b',"usage":null'
@@ -136,6 +138,8 @@ class PassedStream(WireStream):
         self._end_mark = PASSING[codec.name].end_mark
         self._has_finished = False
         self._token = False
+        self._opening = b""
+        """What came before the first content."""
         self._sample = b""
         """The first bytes with content, from which it is told how many tokens there are in all of them."""
         self._said_bytes = 0
@@ -145,7 +149,8 @@ class PassedStream(WireStream):
         if not self._sample:
             return 0
         decoder = self._codec.stream_decoder()
-        events = [event for wire_event in SseDecoder().feed(self._sample) for event in decoder.feed(wire_event)]
+        kept = self._opening + self._sample
+        events = [event for wire_event in SseDecoder().feed(kept) for event in decoder.feed(wire_event)]
         tokens = estimate_text_tokens("".join(map(_text_of, events)))
         return -(-tokens * self._said_bytes // len(self._sample))
 
@@ -178,7 +183,9 @@ class PassedStream(WireStream):
         if token:
             self._said_bytes += len(raw)
             if len(self._sample) < SAMPLE_BYTES:
-                self._sample = (self._sample + raw)[:SAMPLE_BYTES]
+                self._sample = (self._sample + raw)[:MOST_SAMPLE_BYTES]
+        elif not self._said_bytes and len(self._opening) < MOST_SAMPLE_BYTES:
+            self._opening += raw
         return Batch(raw=raw, token=token, decode=self._decoded, ends=self._ended)
 
     def _see(self, frames: Sequence[Frame], passed: list[bytes]) -> None:
