@@ -157,7 +157,7 @@ async def test_a_stream_that_breaks_is_billed_by_an_estimate_that_says_so(start:
     await run(work)
 
 
-CUT = {
+CUT: dict[str, tuple[str, dict[str, Any]]] = {
     "openai": ("/v1/chat/completions", {"model": "chat/cut-8"}),
     "anthropic": ("/v1/messages", {"model": "claude/cut-8", "max_tokens": 99}),
     "translated": ("/v1/chat/completions", {"model": "claude/cut-8"}),
