@@ -10,6 +10,7 @@ prints how many calls were paid.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import time
@@ -58,6 +59,7 @@ class Racer:
         self.journal = (folder / self.holder).open("a")
         self.paid = self.posted = 0
         self.began_s = time.time()
+        self.over = asyncio.Event()
 
     async def call(self) -> None:
         """Until it is paid, or nothing is left that could come back."""
@@ -79,9 +81,10 @@ class Racer:
             await asyncio.sleep(0.1)
 
     async def drain(self) -> None:
-        """As the drainer does, a little late."""
-        while True:
-            await asyncio.sleep(0.2)
+        """As the drainer does, a little late, until the race is over. Never cancelled: what a thread posts, it posts."""
+        while not self.over.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.over.wait(), 0.2)
             await self.post()
 
     async def post(self) -> None:
@@ -94,9 +97,8 @@ class Racer:
         """All of it."""
         draining = asyncio.create_task(self.drain())
         await asyncio.gather(*(self.call() for _ in range(calls)))
-        draining.cancel()
-        await asyncio.gather(draining, return_exceptions=True)
-        await self.post()
+        self.over.set()
+        await draining
         await self.allowances.close()
         return self.paid
 
