@@ -26,6 +26,7 @@ COMMANDS = {
     "audit": CommandPlace("waypost.cli.audit:audit", "List what administrators changed."),
     "requests": CommandPlace("waypost.cli.requests:requests", "List, show and export requests."),
     "usage": CommandPlace("waypost.cli.usage:usage", "Show what was used and what it cost."),
+    "webhooks": CommandPlace("waypost.cli.webhooks:webhooks", "List, show and send messages to other servers."),
     "models": CommandPlace("waypost.cli.models:models", "List, fetch, check and remove local models."),
     "prices": CommandPlace("waypost.cli.prices:prices", "Show, compare and update the prices of models."),
     "config": CommandPlace("waypost.cli.config:config", "Write, check and show the settings."),

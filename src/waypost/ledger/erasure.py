@@ -31,6 +31,7 @@ from waypost.store.tables import (
     stored_items,
     stored_responses,
     unfinished_attempts,
+    webhook_deliveries,
 )
 
 DELETED: Final = "project.delete"
@@ -148,6 +149,7 @@ ERASED: Final[Mapping[Table, Eraser]] = {
             stored_items,
             stored_responses,
             idempotency_answers,
+            webhook_deliveries,
         )
     },
     daily_totals: _add_totals_to_nobody_s,

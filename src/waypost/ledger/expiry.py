@@ -26,6 +26,7 @@ from waypost.store.tables import (
     stored_responses,
     tag_slots,
     unfinished_attempts,
+    webhook_deliveries,
 )
 
 GRANTS_DAYS: Final = 40
@@ -67,6 +68,13 @@ def expired(settings: LedgerSettings, now_ms: int) -> list[Expired]:
     return [
         *found,
         Expired(tag_slots, tag_slots.c.slot < requests_ms // SLOT_MS),
+        Expired(
+            webhook_deliveries,
+            (webhook_deliveries.c.created_at_ms < now_ms - settings.deliveries_days * DAY_MS)
+            # Nobody keeps one waiting for days; but what was not sent is not forgotten.
+            & (webhook_deliveries.c.state != "pending"),
+            (webhook_deliveries.c.created_at_ms,),
+        ),
         Expired(grants, grants.c.expires_at_ms < now_ms - GRANTS_DAYS * DAY_MS),
         Expired(spend, spend.c.window < oldest_window(now_ms)),
     ]

@@ -374,3 +374,36 @@ idempotency_answers: Final = Table(
 """Answers by Idempotency-Key. `slot` is the SHA-256 of path and key. `lease_until_ms` not NULL: `holder` works on the
 first request, and lives at least until then; `billed`: somebody has begun to answer. Status NULL without a lease: it
 was answered, and the answer was not kept."""
+
+webhook_deliveries: Final = Table(
+    "webhook_deliveries",
+    metadata,
+    _id(),
+    _text("project_id", 64),
+    _text("about"),
+    Column("url", AnyText()),
+    _text("host", 300, needed=True),
+    _text("event_type", 32, needed=True),
+    Column("body", AnyText(), nullable=False),
+    _text("state", 16, needed=True),
+    _number("attempts", needed=True),
+    _number("next_attempt_at_ms"),
+    _text("holder", 64),
+    _number("status"),
+    _text("error_code", 64),
+    Column("reply", AnyText()),
+    _number("duration_ms"),
+    _number("created_at_ms", needed=True, index=True),
+    _number("updated_at_ms", needed=True),
+    Index("ix_webhook_deliveries_project_id_id", "project_id", "id"),
+    Index("ix_webhook_deliveries_about_id", "about", "id"),
+    Index(
+        "ix_webhook_deliveries_due",
+        "next_attempt_at_ms",
+        sqlite_where=text("state = 'pending'"),
+        postgresql_where=text("state = 'pending'"),
+    ),
+)
+"""Messages to webhooks. `about` is the id of a job or batch, or a budget's subject; `url` NULL: the one of the setting
+ledger.warning_webhook. While a message is pending it is due at `next_attempt_at_ms`; whoever takes it moves that time
+on by a lease and writes himself down as its `holder`. What the last try came to is in `status` and what follows it."""
