@@ -24,11 +24,12 @@ from waypost.webhooks.events import EventType
 from waypost.webhooks.log import Delivery, Share
 from waypost.webhooks.schedule import Following, following
 from waypost.webhooks.secrets import WebhookSecrets
-from waypost.webhooks.senders import Senders
+from waypost.webhooks.senders import Senders, senders_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from waypost.settings import Settings
     from waypost.store.database import Database
 
 logger = logging.getLogger("waypost.webhooks")
@@ -209,6 +210,12 @@ class Courier:
                 self._secrets.kept_file,
             )
         return True
+
+
+def courier_of(settings: Settings, transactions: Transactions) -> Courier:
+    """One for all kinds of messages, by these settings: for a worker. Raises ConfigurationError."""
+    secrets = WebhookSecrets(settings.webhooks, settings.data_dir)
+    return Courier(transactions, senders_of(settings), secrets)
 
 
 def _noted(
