@@ -52,7 +52,7 @@ def queue(database: Database, number: int = 1, **more: Any) -> list[str]:
 
 def fail(database: Database, state: Any = "failed") -> Delivery:
     with database.write() as connection:
-        (held,) = due(connection, NOW, Share(1, 1), holder="test")
+        (held,) = due(connection, NOW, Share(1, 1, 1), holder="test")
         outcome = DeliveryOutcome(500, "status_500", b"\x1b[2Jno")
         note(connection, held, outcome, Following(state), now_ms=NOW)
     return held
@@ -131,7 +131,7 @@ def test_one_that_failed_is_sent_again_by_a_command(run: Waypost, database: Data
     found = told(run, "webhooks", "retry", message_id)
     assert (found["state"], found["attempts"]) == ("pending", 0)
     with database.write() as connection:
-        (again,) = due(connection, 2 * NOW, Share(1, 1), holder="next")
+        (again,) = due(connection, 2 * NOW, Share(1, 1, 1), holder="next")
     assert again.message == held.message
 
 

@@ -213,7 +213,7 @@ async def test_what_another_process_left_is_sent_when_its_lease_is_over(database
     async with receiving() as receiver:
         (message_id,) = queue(database, receiver.url)
         with database.write() as connection:
-            assert due(connection, NOW, Share(1, 1), holder="dead", lease_ms=1000)
+            assert due(connection, NOW, Share(1, 1, 1), holder="dead", lease_ms=1000)
         async with working(database, tmp_path, clock_ms=clock) as courier:
             (other,) = queue(database, receiver.url)
             courier.wake()

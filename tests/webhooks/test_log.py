@@ -35,7 +35,7 @@ from waypost.webhooks.log import (
 from waypost.webhooks.schedule import Following
 
 NOW = 1_795_694_400_000
-ALL = Share(limit=100, per_host=100)
+ALL = Share(limit=100, per_host=100, per_project=100)
 
 
 def queue(database: Database, number: int = 1, *, now_ms: int = NOW, **more: Any) -> list[str]:
@@ -147,17 +147,29 @@ def test_a_broken_off_try_does_not_count(database: Database) -> None:
 def test_one_host_s_messages_leave_room_for_others(database: Database) -> None:
     queue(database, 10, url="https://slow.example.com/x")
     queue(database, 2, url="https://quick.example.com/x", now_ms=NOW + 100)
-    share = Share(limit=6, per_host=3)
+    share = Share(limit=6, per_host=3, per_project=9)
     hosts = Counter(each.host for each in take(database, share=share))
     assert hosts == {"slow.example.com:443": 3, "quick.example.com:443": 2}
-    assert take(database, share=Share(6, 3, ["slow.example.com:443"])) == []
-    assert len(take(database, share=Share(2, 3))) == 2
+    assert take(database, share=Share(6, 3, 9, ["slow.example.com:443"])) == []
+    assert len(take(database, share=Share(2, 3, 9))) == 2
+
+
+def test_one_project_s_messages_leave_room_for_others(database: Database) -> None:
+    """Though they go to many hosts, and are due the longest. What is no project's has a share too."""
+    for number in range(9):
+        queue(database, 2, url=f"https://many-{number}.example.com/")
+    queue(database, 1, project_id="project_2", now_ms=NOW + 100)
+    queue(database, 3, project_id=None, url="https://other.example.com/", now_ms=NOW + 200)
+    share = Share(limit=9, per_host=1, per_project=4)
+    assert Counter(each.project_id for each in take(database, share=share)) == {"project_1": 4, "project_2": 1, None: 1}
+    assert [each.project_id for each in take(database, share=Share(9, 1, 4, (), ["project_1"]))] == [None]
+    assert Counter(each.project_id for each in take(database, share=Share(9, 1, 4, (), [""]))) == {"project_1": 4}
 
 
 def test_a_courier_may_take_one_kind_only(database: Database) -> None:
     queue(database, event_type="job.failed")
     (warning,) = queue(database, event_type="budget.warning", url=None)
-    (held,) = take(database, share=Share(9, 9, event_types=["budget.warning"]))
+    (held,) = take(database, share=Share(9, 9, 9, event_types=["budget.warning"]))
     assert (held.id, held.url, held.told()["url"]) == (warning, None, "ledger.warning_webhook")
 
 
@@ -169,10 +181,10 @@ def test_of_many_who_take_at_once_each_message_goes_to_one(database: Database) -
 
     def courier(name: str) -> None:
         gate.wait()
-        while held := take(database, share=Share(5, 5), holder=name):
+        while held := take(database, share=Share(5, 5, 5), holder=name):
             taken.extend(each.id for each in held)
         # Others may have had what was left locked.
-        taken.extend(each.id for each in take(database, share=Share(60, 60), holder=name))
+        taken.extend(each.id for each in take(database, share=Share(60, 60, 60), holder=name))
 
     threads = [threading.Thread(target=courier, args=(f"courier {number}",)) for number in range(4)]
     for thread in threads:
@@ -237,7 +249,7 @@ def test_what_has_ended_is_forgotten_in_time_and_what_waits_is_not(database: Dat
     old, kept = NOW - 31 * DAY_MS, NOW - 29 * DAY_MS
     (waits,) = queue(database, now_ms=old, url="https://waits.example.com/")
     ended, recent = queue(database, now_ms=old + 1)[0], queue(database, now_ms=kept)[0]
-    for held in take(database, NOW, share=Share(9, 9, ["waits.example.com:443"])):
+    for held in take(database, NOW, share=Share(9, 9, 9, ["waits.example.com:443"])):
         noted(database, held, "delivered", status=200)
     assert stored(database, ended).state == "delivered"
     report = run_once(database, LedgerSettings(deliveries_days=30), NOW)

@@ -7,9 +7,13 @@ moment later changes nothing. The invariant: no packet goes to an address that t
 
 from __future__ import annotations
 
+import asyncio
 import re
+import socket
 from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from typing import Final, NoReturn, TypeAlias
 
@@ -17,7 +21,6 @@ from waypost.errors import WebhookRefused, WebhookRule
 from waypost.settings.webhooks import host_and_port, is_host
 from waypost.transport import Found
 from waypost.transport.address import Address, address_of, join_place
-from waypost.transport.lookup import Lookups
 from waypost.webhooks.public_addresses import why_not_public
 
 SETTING: Final = "webhooks.allowed_hosts"
@@ -25,6 +28,7 @@ LONGEST_URL: Final = 2048
 HTTPS_PORT: Final = 443
 FIRST_FREE_PORT: Final = 1024
 """From here on ports are nobody's by custom; below are mail, remote shells and the like."""
+LOOKUP_THREADS: Final = 8
 _PLAIN: Final = re.compile(r"[!-~]+")
 _CONFUSING: Final = re.compile(r"[\\#]")
 """A backslash, which some readers take for a slash, and a part that is never sent."""
@@ -132,8 +136,14 @@ class CheckedLookup:
 
 
 def system_lookup() -> Resolve:
-    """The system's name lookup, once for all who ask at the same time. Belongs to one event loop."""
-    return Lookups().addresses
+    """The system's name lookup, in threads of its own: names that never answer keep nothing else waiting."""
+    threads = ThreadPoolExecutor(LOOKUP_THREADS, "webhook-lookup")
+
+    async def resolve(host: str, port: int) -> Found:
+        look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        return [*await asyncio.get_running_loop().run_in_executor(threads, look_up)]
+
+    return resolve
 
 
 def shown_address(url: str | None) -> str:

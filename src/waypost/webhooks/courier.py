@@ -55,6 +55,7 @@ class Pace:
 
     most_at_once: int = 32
     per_host: int = 4
+    per_project: int = 16
     look_s: float = 5.0
     away_s: float = 1.0
     """While the database is away."""
@@ -131,7 +132,7 @@ class Courier:
         if soonest_ms is None or soonest_ms > now_ms:
             return self._pace.look_s if soonest_ms is None else self._until(soonest_ms)
         self._takes += 1
-        share = Share(room, self._pace.per_host, self._busy_hosts(), self._event_types)
+        share = self._share(room)
         holder = f"{self._name}-{self._takes}"
         taken = await self._transactions.write(
             lambda connection, _: log.due(connection, now_ms, share, holder=holder, lease_ms=self._pace.lease_ms)
@@ -190,9 +191,18 @@ class Courier:
     def _until(self, at_ms: int) -> float:
         return min(self._pace.look_s, max(0.001, (at_ms - self._clock_ms()) / 1000))
 
-    def _busy_hosts(self) -> list[str]:
-        counts = Counter(delivery.host for delivery in self._held.values())
-        return [host for host, count in counts.items() if count >= self._pace.per_host]
+    def _share(self, room: int) -> Share:
+        held, pace = self._held.values(), self._pace
+        hosts = Counter(delivery.host for delivery in held)
+        projects = Counter(delivery.project_id or "" for delivery in held)
+        return Share(
+            room,
+            pace.per_host,
+            pace.per_project,
+            [host for host, count in hosts.items() if count >= pace.per_host],
+            [project for project, count in projects.items() if count >= pace.per_project],
+            self._event_types,
+        )
 
     def _done(self, task: asyncio.Task[None]) -> None:
         delivery = self._held.pop(task)

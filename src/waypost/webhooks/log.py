@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, insert, select, update
 
 from waypost.errors import Conflict, UnknownDelivery
 from waypost.store.tables import webhook_deliveries as table
@@ -80,11 +80,16 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """How much a courier takes at once: `limit` messages, `per_host` of a host, none of those that are busy."""
+    """How much a courier takes at once: `limit` messages, of a host and a project so many, none of those that are busy.
+
+    Projects are ids; "" stands for what is no project's.
+    """
 
     limit: int
     per_host: int
+    per_project: int
     busy_hosts: Collection[str] = ()
+    busy_projects: Collection[str] = ()
     event_types: Collection[EventType] | None = None
 
 
@@ -157,12 +162,9 @@ def due(connection: Connection, now_ms: int, share: Share, *, holder: str, lease
     is_due = and_(table.c.state == "pending", table.c.next_attempt_at_ms <= now_ms, *_of_types(share.event_types))
     if share.busy_hosts:
         is_due = and_(is_due, table.c.host.not_in(list(share.busy_hosts)))
-    order = table.c.next_attempt_at_ms
-    oldest = select(table.c.id, table.c.host, order).where(is_due).order_by(order).limit(MOST_RANKED).subquery()
-    rank = func.row_number().over(partition_by=oldest.c.host, order_by=oldest.c.next_attempt_at_ms)
-    ranked = select(oldest.c.id, oldest.c.next_attempt_at_ms, rank.label("rank")).subquery()
-    picked = select(ranked.c.id).where(ranked.c.rank <= share.per_host)
-    picked = picked.order_by(ranked.c.next_attempt_at_ms).limit(share.limit)
+    if share.busy_projects:
+        is_due = and_(is_due, func.coalesce(table.c.project_id, "").not_in(list(share.busy_projects)))
+    picked = _picked(is_due, share)
     # Locked by a query of its own, which PostgreSQL allows over no ranking; on SQLite nobody else writes now.
     taken = select(table.c.id).where(table.c.id.in_(picked), is_due).with_for_update(skip_locked=True)
     ids = list(connection.scalars(taken))
@@ -172,6 +174,21 @@ def due(connection: Connection, now_ms: int, share: Share, *, holder: str, lease
     connection.execute(update(table).where(table.c.id.in_(ids)).values(**values, updated_at_ms=now_ms))
     rows = connection.execute(select(table).where(table.c.id.in_(ids)).order_by(table.c.id))
     return [_delivery(row) for row in rows]
+
+
+def _picked(is_due: ColumnElement[bool], share: Share) -> Select[tuple[str]]:
+    """The ids of what is due the longest, of each host and then of each project no more than its share."""
+    order = table.c.next_attempt_at_ms
+    project = func.coalesce(table.c.project_id, "").label("project")
+    found: Any = select(table.c.id, table.c.host, project, order).where(is_due).order_by(order).limit(MOST_RANKED)
+    for column, most in (("host", share.per_host), ("project", share.per_project)):
+        rows = found.subquery()
+        rank = func.row_number().over(partition_by=rows.c[column], order_by=(rows.c.next_attempt_at_ms, rows.c.id))
+        ranked = select(rows, rank.label("rank")).subquery()
+        kept = [ranked.c[name] for name in ("id", "host", "project", "next_attempt_at_ms")]
+        found = select(*kept).where(ranked.c.rank <= most)
+    rows = found.subquery()
+    return select(rows.c.id).order_by(rows.c.next_attempt_at_ms).limit(share.limit)
 
 
 def note(connection: Connection, held: Delivery, outcome: DeliveryOutcome, then: Following, *, now_ms: int) -> bool:
