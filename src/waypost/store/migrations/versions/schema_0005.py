@@ -1,12 +1,12 @@
-"""Schema 4: messages to webhooks."""
+"""Schema 5: messages to webhooks."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 oldest_code = 1
 
 INDEXES = {
