@@ -18,7 +18,7 @@ from tests.webhooks.receivers import SECRET, receiving, reply, serving
 from waypost.ledger.threads import DatabaseThreads
 from waypost.settings import WebhookSettings
 from waypost.store.database import Database
-from waypost.store.tables import webhook_deliveries
+from waypost.store.webhook_tables import webhook_deliveries
 from waypost.webhooks import AddressRules, Limits, Sender, WebhookEvent, WebhookSecrets, verify
 from waypost.webhooks.courier import Courier, Pace
 from waypost.webhooks.log import Delivery, enqueue, get

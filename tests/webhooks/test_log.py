@@ -14,7 +14,7 @@ from waypost.ledger.moments import DAY_MS
 from waypost.ledger.retention import run_once
 from waypost.settings import LedgerSettings
 from waypost.store.database import Database
-from waypost.store.tables import webhook_deliveries
+from waypost.store.webhook_tables import webhook_deliveries
 from waypost.webhooks import WebhookEvent
 from waypost.webhooks.delivery import DeliveryOutcome
 from waypost.webhooks.events import EventType

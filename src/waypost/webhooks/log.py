@@ -15,7 +15,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, insert, select, update
 
 from waypost.errors import Conflict, UnknownDelivery
-from waypost.store.tables import webhook_deliveries as table
+from waypost.store.webhook_tables import webhook_deliveries as table
 from waypost.transport.address import place_of
 from waypost.webhooks.address import shown_address
 from waypost.webhooks.delivery import DeliveryOutcome
