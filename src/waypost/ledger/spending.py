@@ -12,6 +12,7 @@ from pathlib import Path
 from waypost.ledger.account import Account
 from waypost.ledger.allowances import Admission, Allowances, RateLimits, Reservation
 from waypost.ledger.allowances.claims import Claims
+from waypost.ledger.allowances.counts import AllowanceCounts
 from waypost.ledger.allowances.held import UNLIMITED, UNRESERVED
 from waypost.ledger.allowances.plan import Plans
 from waypost.ledger.allowances.sole import SoleSource
@@ -45,6 +46,8 @@ class Spending:
         self._drain = drain
         self._alone = alone
         self._webhook = webhook
+        self.counts = AllowanceCounts()
+        """What was refused and warned of so far."""
         self._plans = Plans()
         self._turn = asyncio.Lock()
         self._threads = DatabaseThreads(database.open)
@@ -89,8 +92,8 @@ class Spending:
                     # In a thread, as it brings SQLAlchemy along.
                     source = await asyncio.to_thread(self._source)
                     self._deliver = None if self._webhook is None else Webhook(self._webhook)
-                    warnings = BudgetWarnings(Claims(self._threads), self._deliver)
-                    self._allowances = Allowances(source, warnings)
+                    warnings = BudgetWarnings(Claims(self._threads), self._deliver, self.counts)
+                    self._allowances = Allowances(source, warnings, counts=self.counts)
         return self._allowances
 
     def _source(self) -> Source:
