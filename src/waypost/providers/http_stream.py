@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from waypost.chat import Event, Failed, Finish, PartDelta, PartStart, ResponseStart, Usage, UsageUpdate, is_token
+from waypost.chat import Event, Failed, Finish, PartDelta, ResponseStart, Usage, UsageUpdate, is_token
 from waypost.codecs.codec import Codec, Sight, StreamDecoder, StreamWatch
 from waypost.codecs.custom_tools import CustomCalls
 from waypost.codecs.estimate import estimate_text_tokens
 from waypost.codecs.passing import PASSING
+from waypost.codecs.said import said_tokens
 from waypost.codecs.sse import Frame, SseDecoder
 from waypost.errors import ProviderConnectionLost, ProviderError
 from waypost.providers.answers import Batch
@@ -146,13 +147,7 @@ class PassedStream(WireStream):
 
     def said_tokens(self) -> int:
         """See `answers.TellsEnd`."""
-        if not self._sample:
-            return 0
-        decoder = self._codec.stream_decoder()
-        kept = self._opening + self._sample
-        events = [event for wire_event in SseDecoder().feed(kept) for event in decoder.feed(wire_event)]
-        tokens = estimate_text_tokens("".join(map(_text_of, events)))
-        return -(-tokens * self._said_bytes // len(self._sample))
+        return said_tokens(self._codec, self._opening, self._sample, self._said_bytes)
 
     def _batch(self, chunk: bytes) -> Batch | None:
         # A run of events that differ in their text alone is passed over at once; any other is looked at by itself.
@@ -283,12 +278,6 @@ class DecodedStream(WireStream):
             else:
                 events += self._custom.events(event)
         return True
-
-
-def _text_of(event: Event) -> str:
-    if isinstance(event, PartDelta):
-        return event.text
-    return getattr(event.part, "text", "") if isinstance(event, PartStart) else ""
 
 
 def _nothing() -> None:

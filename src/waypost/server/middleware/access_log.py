@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from starlette.types import Message, Scope, Send
 
-from waypost.errors import AllTargetsFailed, Attempt, WaypostError
+from waypost.errors import AllTargetsFailed, Attempt, RequestError, ServerBusy, WaypostError
 from waypost.gateway import story
 from waypost.gateway.call_record import CallRecord, RequestEnd
 from waypost.server.application import ServedApplication
@@ -95,7 +95,9 @@ class AccessLog:
     def tell(self, scope: Scope, reply: Reply, record: CallRecord, duration_s: float) -> None:
         """The request is over."""
         for attempt in record.failures():
-            failures.warning("attempt failed: %s", json.dumps(_failure(attempt, request_id_of(scope))))
+            # What is refused here, such as for a budget, was never sent: the request's own line says it.
+            if not isinstance(attempt.error, RequestError | ServerBusy):
+                failures.warning("attempt failed: %s", json.dumps(_failure(attempt, request_id_of(scope))))
         duration_ms = round(duration_s * 1000, 1)
         if record.asked_model is not None:
             self._remember(scope, reply, record, round(duration_ms))
