@@ -86,11 +86,15 @@ def _own_kind(results: Sequence[PartResult]) -> _Outcome:
     final = results[-1] if results else None
     values = [result.value for result in results if result.step == "chunk" and result.value is not None]
     if final is not None and final.value is not None:
-        whole = not final.missing and all(result.value is not None for result in results)
+        whole = not final.missing and all(map(_is_whole, results))
         computed = dict.fromkeys(final.value, MODEL)
         return _Outcome("complete" if whole else "partial", final.value, computed, list(final.missing))
     error = next((result.error for result in reversed(results) if result.error), _NOTHING)
     return _Outcome("partial" if values else "failed", error=error, values=values)
+
+
+def _is_whole(result: PartResult) -> bool:
+    return result.value is not None and not result.cut_off
 
 
 def _built_in(results: Sequence[PartResult], text: str, *, allow_offline: bool) -> _Outcome:
@@ -119,7 +123,7 @@ def _asked(results: Sequence[PartResult], text: str) -> _Outcome:
     dropped = _drop_false_quotes(value, text)
     if dropped:
         notes["suggestions"] = f"{dropped} quoted what the content does not say; the quotes were left out."
-    whole = final is not None and all(result.value is not None for result in results)
+    whole = final is not None and all(map(_is_whole, results))
     return _Outcome("complete" if whole else "partial", value, dict.fromkeys(value, MODEL), notes=notes, error=error)
 
 
