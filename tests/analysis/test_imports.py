@@ -30,7 +30,7 @@ def test_planning_an_analysis_loads_neither_extractors_nor_word_lists() -> None:
 
 
 def test_libraries_of_the_analyzer_call_nobody() -> None:
-    """requests is only there because vaderSentiment names it: nothing that is used here loads it."""
+    """The package requests is only there because vaderSentiment names it: nothing that is used here loads it."""
     analyzed = "from waypost.analysis.offline import analyze_offline\nanalyze_offline('A fine day, and I love it.')"
     modules = loaded(analyzed)
     assert "vaderSentiment.vaderSentiment" in modules
