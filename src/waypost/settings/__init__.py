@@ -5,6 +5,7 @@ use them find that out. Nothing in this package does I/O but reading the one fil
 """
 
 from waypost.settings.environment import OVERRIDES, Override, unknown_variables
+from waypost.settings.jobs import JobSettings
 from waypost.settings.keys import KeySettings
 from waypost.settings.kinds import KindSettings
 from waypost.settings.ledger import LedgerSettings
@@ -38,6 +39,7 @@ __all__ = [
     "Deadlines",
     "HttpProviderSettings",
     "InvalidSettings",
+    "JobSettings",
     "KeySettings",
     "KeyedProviderSettings",
     "KindSettings",
