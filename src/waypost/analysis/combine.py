@@ -40,7 +40,10 @@ class _Outcome:
 def combine(
     kinds: Sequence[Kind], results: Sequence[PartResult], text: str, *, allow_offline: bool = True
 ) -> dict[str, Any]:
-    """The result of an analysis of `text`. `allow_offline`: may the offline analyzer fill in what no model told?"""
+    """The result of an analysis of `text`. `allow_offline`: may the offline analyzer fill in what no model told?
+
+    Where it does, this takes seconds for some contents: a server does it in a thread.
+    """
     told = {kind.name: _kind_told(kind, results, text, allow_offline=allow_offline) for kind in kinds}
     answered = [result for result in results if result.provider is not None]
     costs = [result.cost_micro_usd for result in answered]
