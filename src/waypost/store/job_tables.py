@@ -171,5 +171,6 @@ provider_paces: Final = Table(
     number_column("refilled_at_ms", needed=True),
     number_column("paused_until_ms"),
 )
-"""How fast all workers together may still call a provider with one of its keys: a token bucket each, in thousandths of
-a request and in tokens. `name` is provider and key; `paused_until_ms` is what the provider's Retry-After said."""
+"""How fast all workers together may still call a provider with one of its keys: a token bucket each, in shares of a
+request and of a token (`jobs.pace_rows`). `name` is provider and key; `paused_until_ms` is what the provider's
+Retry-After said."""
