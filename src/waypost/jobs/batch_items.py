@@ -20,7 +20,7 @@ from waypost.jobs.job import Job
 from waypost.jobs.rows import COLUMNS
 from waypost.ledger.moments import DAY_MS
 from waypost.store.database import Database
-from waypost.store.job_tables import job_inputs, jobs
+from waypost.store.job_tables import job_events, job_inputs, jobs
 from waypost.store.types import to_json
 
 ITEM_NAME: Final = "item"
@@ -86,6 +86,11 @@ def _insert(connection: Connection, database: Database, new: Sequence[tuple[Item
     ]
     if contents:
         connection.execute(database.upsert(job_inputs).on_conflict_do_nothing(), contents)
+    events = [
+        {"job_id": row["id"], "number": 1, "at_ms": row["created_at_ms"], "name": row["state"], "data": "{}"}
+        for _, row in new
+    ]
+    connection.execute(database.upsert(job_events).on_conflict_do_nothing(), events)
 
 
 def _row(batch: Batch, item: Item, now_ms: int, days: int) -> dict[str, Any]:
@@ -111,7 +116,7 @@ def _row(batch: Batch, item: Item, now_ms: int, days: int) -> dict[str, Any]:
         "cost_micro_usd": None,
         "cost_is_estimate": False,
         "possibly_paid_twice": 0,
-        "last_event": 0,
+        "last_event": 1,
         "tags": None if batch.tags is None else dict(batch.tags),
         "created_at_ms": now_ms,
         "ended_at_ms": None,

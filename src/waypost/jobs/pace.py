@@ -74,6 +74,10 @@ class Pace:
             return None
         return min(keys, key=lambda key: (self._paused_s(f"{provider}{key}"), self._waiting(f"{provider}{key}")))
 
+    def counts_tokens(self, provider: str) -> bool:
+        """Has the provider a limit of tokens?"""
+        return self._of(provider).limit.tokens is not None
+
     def limited(self, provider: str, key: str, retry_after_s: float | None) -> None:
         """A provider said that it was too much: no worker calls it with this key before that time."""
         wait_s = min(PAUSE_S if retry_after_s is None else retry_after_s, pace_rows.LONGEST_PAUSE_MS / 1000)
@@ -115,7 +119,7 @@ class Pace:
             self._looked_s = time.monotonic()
             await self._look()
         # While one waits, the pause may have been made longer.
-        while wait_s := self._paused_s(name):
+        while wait_s := self._paused_s(name):  # noqa: ASYNC110 - a time that has to pass is no event
             await asyncio.sleep(wait_s)
 
     async def _look(self) -> None:

@@ -9,6 +9,7 @@ from waypost import __version__
 from waypost.catalogue.configured import price_book
 from waypost.gateway.configured import configured_gateway
 from waypost.gateway.gateway import Gateway
+from waypost.jobs.pace_settings import pace_of
 from waypost.jobs.working import JobWorker, Workplace
 from waypost.ledger.accounts import AccountBook
 from waypost.ledger.ledger import Ledger
@@ -17,7 +18,7 @@ from waypost.settings import Settings
 from waypost.store.lazy import LazyDatabase
 from waypost.worker.bodies import bodies
 from waypost.worker.calls import JobCalls
-from waypost.worker.hooks import hooks
+from waypost.worker.hooks import audits, hooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,13 @@ class WorkerApplication:
         """Its jobs, which nobody does yet."""
         settings = self.settings
         report = {"version": __version__, "engine": engine_version(), "concurrency": settings.jobs.concurrency}
-        place = Workplace(self.database, settings.data_dir, settings.jobs, bodies(self), hooks(self), report)
+        does, ends, looks = bodies(self), hooks(self), audits(self)
+        place = Workplace(self.database, settings.data_dir, settings.jobs, does, ends, report, looks)
         return JobWorker(place)
 
     async def close(self) -> None:
         """Let go of connections, and of the ledger when all calls are over."""
-        self.calls.close()
+        await self.calls.close()
         await self.gateway.close()
         if self.ledger is not None:
             await self.ledger.close()
@@ -51,7 +53,7 @@ def build_worker(settings: Settings) -> WorkerApplication:
     database = LazyDatabase(settings)
     ledger = Ledger(settings, database, price_book(settings)) if settings.ledger.enabled else None
     gateway = configured_gateway(settings, create_providers(settings, {}), None if ledger is None else ledger.books)
-    calls = JobCalls(gateway, AccountBook(settings.keys), database)
+    calls = JobCalls(gateway, AccountBook(settings.keys), database, pace_of(settings, database.open))
     return WorkerApplication(settings, database, ledger, gateway, calls)
 
 
