@@ -1,4 +1,4 @@
-"""Waits for what happens to jobs: one look at the database for all who wait in this process, and none while nobody does.
+"""Waits for what happens to jobs: one look at the database for all who wait in a process, none while nobody does.
 
 Jobs are done by other processes, so that whoever waits for them has to ask the database. The invariant: however many
 wait, there is one look every `poll_s`; nobody is told an event twice, or out of order.
