@@ -24,7 +24,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One piece of a job's work, such as a call to a provider. `begun` counts how often; `ended_at_ms` None: not yet."""
+    """One piece of a job's work, such as a call. `begun` counts how often; `ended_at_ms` None: it goes on."""
 
     name: str
     begun: int
