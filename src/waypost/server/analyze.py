@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from waypost.errors import BudgetExceeded, InvalidRequest, ServerBusy, UnsupportedFeature
-from waypost.gateway.idempotency import KEY_HEADER
+from waypost.gateway.idempotency import KEY_HEADER, checked_key
 from waypost.jobs.job import Input, Job, NewJob
 from waypost.jobs.kept import KeptJobs
 from waypost.ledger.account import Account
@@ -135,7 +135,7 @@ def _content(asked: Asked, most_bytes: int) -> Input:
 
 
 def _idempotency(request: Request, fields: AnalyzeRequest) -> str | None:
-    """By the header, as everywhere, or by the field; the header's form was looked at by nobody yet."""
+    """By the header, as everywhere, or by the field. Raises InvalidRequest."""
     header = header_value(request.scope, KEY_HEADER.encode())
     if header is None or header == fields.idempotency_key:
         return fields.idempotency_key
@@ -145,14 +145,7 @@ def _idempotency(request: Request, fields: AnalyzeRequest) -> str | None:
             hint="Send one of them.",
             param="idempotency_key",
         )
-    demand_idempotency_key(header)
-    return header
-
-
-def demand_idempotency_key(key: str) -> None:
-    """Raises InvalidRequest for one that no other endpoint takes either."""
-    if not (0 < len(key) <= 255 and key.isascii() and key.isprintable()):
-        raise InvalidRequest("The Idempotency-Key must be 1 to 255 printable ASCII characters.", param=KEY_HEADER)
+    return checked_key(header)
 
 
 async def _demand_budget(served: Serving, account: Account, end_user: str | None) -> None:

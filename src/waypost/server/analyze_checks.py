@@ -13,7 +13,9 @@ from waypost.server.callers import Caller
 from waypost.server.job_models import AnalyzeRequest
 from waypost.server.serving import Serving
 
-NO_TEXT: Final = str.maketrans("", "", "".join(chr(code) for code in (*range(32), 127) if chr(code) not in "\t\n\r\f\x1b"))
+NO_TEXT: Final = str.maketrans(
+    "", "", "".join(chr(code) for code in (*range(32), 127) if chr(code) not in "\t\n\r\f\x1b")
+)
 BINARY_SHARE: Final = 0.05
 """Of characters that no text has, or that stand for bytes that were none: with more it is no text."""
 

@@ -17,11 +17,11 @@ from waypost.jobs.job import Input
 from waypost.server.analyze_checks import too_large
 from waypost.server.job_models import AnalyzeRequest
 from waypost.server.middleware.headers import header_value, header_values
+from waypost.server.middleware.json_only import FORM, says_form
 from waypost.server.middleware.tags import tags_in
 from waypost.server.multipart import FormDecoder, FormPart, boundary_of
 from waypost.server.validation import checked
 
-FORM: Final = "multipart/form-data"
 FILE: Final = "file"
 TEXTS: Final = frozenset({"content", "prompt"})
 MOST_FIELD_BYTES: Final = 16 * 1024
@@ -33,7 +33,7 @@ LONGEST_FILE_NAME: Final = 200
 def is_form(scope: Scope) -> bool:
     """Does the body say that it is a form with files?"""
     types = header_values(scope, b"content-type")
-    return len(types) == 1 and types[0].partition(";")[0].strip().lower() == FORM
+    return len(types) == 1 and says_form(types[0])
 
 
 async def read_form(request: Request, most_bytes: int) -> tuple[AnalyzeRequest, Input | None]:
@@ -82,7 +82,9 @@ def _add(fields: dict[str, Any], part: FormPart) -> None:
     try:
         text = part.data.decode()
     except UnicodeDecodeError:
-        raise InvalidRequest(f"{name[:60]} is not text in UTF-8.", hint="Send a document as file.", param=name[:60]) from None
+        raise InvalidRequest(
+            f"{name[:60]} is not text in UTF-8.", hint="Send a document as file.", param=name[:60]
+        ) from None
     read = READERS.get(name, _plain)
     value = read(name, text)
     if name in fields and name not in ("kinds", "tags"):

@@ -54,7 +54,7 @@ class AnalyzeRequest(Wire):
     """Which analyses to make. Without it the built-in one: `analysis`."""
     idempotency_key: Annotated[str | None, Field(min_length=1, max_length=LONGEST_KEY), AfterValidator(_key)] = None
     """As the header Idempotency-Key: the same key and request again give the same job."""
-    tags: Annotated[dict[str, str], Field(max_length=MOST_TAGS), AfterValidator(_tags)] = {}
+    tags: Annotated[dict[str, str], Field(max_length=MOST_TAGS), AfterValidator(_tags)] = Field(default_factory=dict)
     """What the job is for: it can be found by them, and its calls have them in the request log."""
     priority: Annotated[int, Field(ge=FIRST, le=LAST)] = NORMAL
     """0 is done first, 9 last."""
