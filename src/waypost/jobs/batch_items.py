@@ -62,6 +62,14 @@ def add(
     return Added(len(new), len(made) - len(new))
 
 
+def check(connection: Connection, batch: Batch, items: Sequence[Item]) -> None:
+    """Compare items with those of a batch that takes no more. Raises ItemChanged for the first that is another one."""
+    known = _known(connection, batch.id, items) if items else {}
+    for item in items:
+        if known.get(item.index) != fingerprint(item):
+            raise ItemChanged(item.index)
+
+
 def _known(connection: Connection, batch_id: str, items: Sequence[Item]) -> dict[int, bytes]:
     indexes = [item.index for item in items]
     query = select(jobs.c.batch_index, jobs.c.fingerprint).where(jobs.c.batch_id == batch_id)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, update
 
 from waypost.errors import Conflict, IdempotencyConflict, UnknownBatch
 from waypost.jobs.batch import Batch, BatchState, Counts, NewBatch
@@ -67,6 +67,11 @@ def with_slot(connection: Connection, project_id: str, idempotency: str | None) 
     own = (batches.c.project_id == project_id, batches.c.idempotency_slot == slot_of(idempotency))
     row = connection.execute(select(*COLUMNS).where(*own)).mappings().first()
     return None if row is None else Batch(**row)
+
+
+def let_go_of_slot(connection: Connection, batch_id: str) -> None:
+    """From now on its idempotency key may begin another batch."""
+    connection.execute(update(batches).where(batches.c.id == batch_id).values(idempotency_slot=None))
 
 
 def _asked_of(new: NewBatch) -> Sequence[Any]:
