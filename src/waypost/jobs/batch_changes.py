@@ -7,9 +7,10 @@ last item or, should who wrote it have died in the middle, at the next `look`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, update
 
 from waypost.errors import JobHasEnded, JobNotEnded
 from waypost.jobs.batch import BATCH_ENDED, UNUSABLE_ITEM, Batch, BatchState
@@ -102,10 +103,12 @@ def cancel(database: Database, project_id: str | None, batch_id: str, now_ms: in
 
 def _cancel_items(database: Database, batch_id: str, now_ms: int, days: int) -> None:
     values = {"state": "cancelled", "ended_at_ms": now_ms, "expires_at_ms": now_ms + days * DAY_MS}
-    more = 1
+    more = True
     while more:
         with database.write() as connection:
-            more = _change_some(connection, batch_id, "queued", values, "cancelled", now_ms)
+            found = _some(connection, jobs.c.batch_id == batch_id, jobs.c.state == "queued")
+            _change(connection, found, "queued", values, "cancelled", now_ms)
+        more = bool(found)
     with database.write() as connection:
         asked = update(jobs).where(jobs.c.batch_id == batch_id, jobs.c.state == "running")
         connection.execute(asked.where(jobs.c.cancel_requested_at_ms.is_(None)).values(cancel_requested_at_ms=now_ms))
@@ -116,13 +119,10 @@ def retry(database: Database, project_id: str | None, batch_id: str, now_ms: int
 
     Items that were never usable stay as they are. Raises UnknownBatch, and JobNotEnded while it is being cancelled.
     """
-    with database.write() as connection:
+    with database.read() as connection:
         batch = find(connection, project_id, batch_id)
-        if batch.cancel_requested_at_ms is not None and not batch.has_ended:
-            raise JobNotEnded("The batch is being cancelled.")
-        again = update(batches).where(batches.c.id == batch_id, batches.c.state.in_(sorted(BATCH_ENDED)))
-        values = {"ended_at_ms": None, "expires_at_ms": None, "cancel_requested_at_ms": None}
-        connection.execute(again.values(state="running", **values))
+    if batch.cancel_requested_at_ms is not None and not batch.has_ended:
+        raise JobNotEnded("The batch is being cancelled.")
     done = _retry_items(database, batch_id, now_ms)
     with database.write() as connection:
         finish_if_done(connection, batch_id, now_ms, days)
@@ -141,30 +141,44 @@ def _retry_items(database: Database, batch_id: str, now_ms: int) -> int:
     }
     done = 0
     for state in ("failed", "cancelled"):
-        while changed := _retry_some(database, batch_id, state, values, usable, now_ms):
-            done += changed
+        which = (jobs.c.batch_id == batch_id, jobs.c.state == state, usable)
+        more = True
+        while more:
+            with database.write() as connection:
+                found = _some(connection, *which)
+                done += _change(connection, found, state, values, "queued", now_ms)
+                # Together with its items: a batch that runs and has none to do would be ended by whoever looks.
+                if found:
+                    _run_again(connection, batch_id)
+            more = bool(found)
     return done
 
 
-def _retry_some(database: Database, batch_id: str, state: str, values: dict[str, Any], usable: Any, now_ms: int) -> int:
-    with database.write() as connection:
-        return _change_some(connection, batch_id, state, values, "queued", now_ms, usable)
+def _run_again(connection: Connection, batch_id: str) -> None:
+    again = update(batches).where(batches.c.id == batch_id, batches.c.state.in_(sorted(BATCH_ENDED)))
+    values = {"ended_at_ms": None, "expires_at_ms": None, "cancel_requested_at_ms": None}
+    connection.execute(again.values(state="running", **values))
 
 
-def _change_some(
-    connection: Connection, batch_id: str, state: str, values: dict[str, Any], event: str, now_ms: int, *also: Any
+def _some(connection: Connection, *which: ColumnElement[bool]) -> Sequence[str]:
+    """The ids of a slice of the items of which this holds.
+
+    Not as a part of the statement that changes them: PostgreSQL might run it anew for each row.
+    """
+    return connection.execute(select(jobs.c.id).where(*which).limit(SLICE)).scalars().all()
+
+
+def _change(
+    connection: Connection, ids: Sequence[str], state: str, values: Mapping[str, Any], event: str, now_ms: int
 ) -> int:
-    """Change a slice of the batch's items that are in this state, each with its event; gives how many."""
-    some = select(jobs.c.id).where(jobs.c.batch_id == batch_id, jobs.c.state == state, *also).limit(SLICE)
-    changed = update(jobs).where(jobs.c.id.in_(some), jobs.c.state == state)
+    """Change those of the items that are in this state still, each with its event; gives how many."""
+    changed = update(jobs).where(jobs.c.id.in_(ids), jobs.c.state == state)
     changed = changed.values(last_event=jobs.c.last_event + 1, **values)
     rows = connection.execute(changed.returning(jobs.c.id, jobs.c.last_event)).all()
-    told = [
-        {"job_id": job_id, "number": number, "at_ms": now_ms, "name": event, "data": "{}"} for job_id, number in rows
-    ]
-    if told:
-        connection.execute(insert(job_events), told)
-    return len(told)
+    told = {"at_ms": now_ms, "name": event, "data": "{}"}
+    if rows:
+        connection.execute(insert(job_events), [{"job_id": each[0], "number": each[1], **told} for each in rows])
+    return len(rows)
 
 
 def hold(database: Database, batch_id: str, until_ms: int | None) -> None:

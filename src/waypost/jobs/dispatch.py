@@ -42,7 +42,7 @@ def waiting_projects(connection: Connection) -> Sequence[str]:
 def running_counts(connection: Connection) -> Mapping[str, int]:
     """How many jobs of each project are under way, in all workers."""
     query = select(jobs.c.project_id, func.count()).where(jobs.c.state == "running").group_by(jobs.c.project_id)
-    return dict(connection.execute(query).tuples().all())
+    return {project_id: count for project_id, count in connection.execute(query)}  # noqa: C416 - typed so
 
 
 def shares(projects: Sequence[str], running: Mapping[str, int], free: int) -> Mapping[str, int]:
@@ -73,8 +73,9 @@ def claim(connection: Connection, executor_id: str, free: int, now_ms: int) -> l
 
 def _take(connection: Connection, project_id: str, executor_id: str, count: int, now_ms: int) -> list[Run]:
     values: dict[str, Any] = {"state": "running", "executor_id": executor_id, "started_at_ms": now_ms}
-    chosen = jobs.c.id.in_(_next(project_id, count, now_ms).scalar_subquery())
-    taken = update(jobs).where(chosen, QUEUED).values(runs=jobs.c.runs + 1, **values)
+    # Not as a part of the update: PostgreSQL may run that anew for each row, and it would find others each time.
+    chosen = connection.execute(_next(project_id, count, now_ms)).scalars().all()
+    taken = update(jobs).where(jobs.c.id.in_(chosen), QUEUED).values(runs=jobs.c.runs + 1, **values)
     taking = taken.returning(jobs.c.id, jobs.c.runs)
     runs = [Run(job_id, number, executor_id) for job_id, number in connection.execute(taking)]
     for run in runs:
