@@ -126,7 +126,7 @@ class _Asking:
     async def _ask(self, part: Part, earlier: Sequence[Mapping[str, Any]]) -> PartResult:
         kind = self._kinds[part.kind]
         name = f"{part.index}:{kind.version}"
-        asker = JobAsker(self._calls, self._gateway, self._context.job, f"part{part.index}")
+        asker = JobAsker(self._calls, self._gateway, self._context.job, "part")
         tries = self._patience.tries()
         while True:
             try:
