@@ -25,6 +25,8 @@ COMMANDS = {
     "projects": CommandPlace("waypost.cli.projects:projects", "Make, list, change and delete projects."),
     "keys": CommandPlace("waypost.cli.keys:keys", "Make, list, change, rotate and revoke keys."),
     "audit": CommandPlace("waypost.cli.audit:audit", "List what administrators changed."),
+    "analyze": CommandPlace("waypost.cli.analyze:analyze", "Analyze a text or document in the background."),
+    "jobs": CommandPlace("waypost.cli.jobs:jobs", "List, show, watch, cancel, retry and delete jobs."),
     "requests": CommandPlace("waypost.cli.requests:requests", "List, show and export requests."),
     "usage": CommandPlace("waypost.cli.usage:usage", "Show what was used and what it cost."),
     "models": CommandPlace("waypost.cli.models:models", "List, fetch, check and remove local models."),
