@@ -75,6 +75,7 @@ def _leaves(schema: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         "RouteSettings": ("routes", "default"),
         "PolicySettings": ("routes", "default", "policy"),
         "CacheSettings": ("routes", "default", "cache"),
+        "KindSettings": ("kinds", "mine"),
         "PriceSettings": ("prices", "openai/gpt"),
         "LongerPromptPrices": ("prices", "openai/gpt", "longer_prompts"),
         "TierPrices": ("prices", "openai/gpt", "tiers", "batch"),
