@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import Final
 
 from waypost import __version__
 from waypost.catalogue.configured import price_book
@@ -13,12 +14,16 @@ from waypost.gateway.gateway import Gateway
 from waypost.jobs.body import JobBody
 from waypost.jobs.working import JobWorker, Workplace
 from waypost.ledger.accounts import AccountBook
-from waypost.ledger.ledger import Ledger
+from waypost.ledger.ledger import Company, Ledger
 from waypost.providers.registry import create_providers
 from waypost.settings import Settings
 from waypost.store.lazy import LazyDatabase
 from waypost.worker.calls import JobCalls
 from waypost.worker.hooks import hooks
+
+COMPANY: Final = Company(others_spend=True, is_worker=True)
+IDLE_S: Final = 2.0
+"""A worker that stands still within a transaction must not hold its jobs for longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +54,8 @@ class WorkerApplication:
 
 def build_worker(settings: Settings) -> WorkerApplication:
     """Build all of it. No I/O. Raises ConfigurationError."""
-    database = LazyDatabase(settings)
-    ledger = Ledger(settings, database, price_book(settings)) if settings.ledger.enabled else None
+    database = LazyDatabase(settings, IDLE_S)
+    ledger = Ledger(settings, database, price_book(settings), COMPANY) if settings.ledger.enabled else None
     gateway = configured_gateway(settings, create_providers(settings, {}), None if ledger is None else ledger.books)
     calls = JobCalls(gateway, AccountBook(settings.keys), database)
     return WorkerApplication(settings, database, ledger, gateway, calls)
