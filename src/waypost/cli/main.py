@@ -29,6 +29,7 @@ COMMANDS = {
     "jobs": CommandPlace("waypost.cli.jobs:jobs", "List, show, watch, cancel, retry and delete jobs."),
     "requests": CommandPlace("waypost.cli.requests:requests", "List, show and export requests."),
     "usage": CommandPlace("waypost.cli.usage:usage", "Show what was used and what it cost."),
+    "webhooks": CommandPlace("waypost.cli.webhooks:webhooks", "List, show and send messages to other servers."),
     "models": CommandPlace("waypost.cli.models:models", "List, fetch, check and remove local models."),
     "prices": CommandPlace("waypost.cli.prices:prices", "Show, compare and update the prices of models."),
     "config": CommandPlace("waypost.cli.config:config", "Write, check and show the settings."),
