@@ -18,11 +18,12 @@ from waypost.settings.webhooks import webhook_key
 from waypost.store.database import Database
 from waypost.webhooks import WebhookEvent, verify
 from waypost.webhooks.delivery import DeliveryOutcome
-from waypost.webhooks.log import Delivery, Share, due, enqueue, note
+from waypost.webhooks.log import Delivery, Share, enqueue, note, pick, take
 from waypost.webhooks.schedule import Following
 from waypost.webhooks.signing import derived_secret, new_secret
 
 NOW = 1_764_158_400_000
+ONE = Share(limit=1, per_host=1, per_project=1)
 URL = "https://hooks.example.com/a/b?token=s3cret"
 
 
@@ -52,7 +53,7 @@ def queue(database: Database, number: int = 1, **more: Any) -> list[str]:
 
 def fail(database: Database, state: Any = "failed") -> Delivery:
     with database.write() as connection:
-        (held,) = due(connection, NOW, Share(1, 1, 1), holder="test")
+        (held,) = take(connection, pick(connection, NOW, ONE), NOW, holder="test")
         outcome = DeliveryOutcome(500, "status_500", b"\x1b[2Jno")
         note(connection, held, outcome, Following(state), now_ms=NOW)
     return held
@@ -131,7 +132,7 @@ def test_one_that_failed_is_sent_again_by_a_command(run: Waypost, database: Data
     found = told(run, "webhooks", "retry", message_id)
     assert (found["state"], found["attempts"]) == ("pending", 0)
     with database.write() as connection:
-        (again,) = due(connection, 2 * NOW, Share(1, 1, 1), holder="next")
+        (again,) = take(connection, [message_id], 2 * NOW, holder="next")
     assert again.message == held.message
 
 

@@ -21,7 +21,7 @@ from waypost.store.database import Database
 from waypost.store.webhook_tables import webhook_deliveries
 from waypost.webhooks import AddressRules, Limits, Sender, WebhookEvent, WebhookSecrets, verify
 from waypost.webhooks.courier import Courier, Pace
-from waypost.webhooks.log import Delivery, enqueue, get
+from waypost.webhooks.log import Delivery, enqueue, get, take
 from waypost.webhooks.schedule import BACKOFF_S, MOST_ATTEMPTS
 from waypost.webhooks.senders import Senders
 from waypost.webhooks.signing import derived_secret
@@ -207,13 +207,11 @@ async def test_two_couriers_at_one_database_send_each_message_once(database: Dat
 
 
 async def test_what_another_process_left_is_sent_when_its_lease_is_over(database: Database, tmp_path: Path) -> None:
-    from waypost.webhooks.log import Share, due
-
     clock = Clock()
     async with receiving() as receiver:
         (message_id,) = queue(database, receiver.url)
         with database.write() as connection:
-            assert due(connection, NOW, Share(1, 1, 1), holder="dead", lease_ms=1000)
+            assert take(connection, [message_id], NOW, holder="dead", lease_ms=1000)
         async with working(database, tmp_path, clock_ms=clock) as courier:
             (other,) = queue(database, receiver.url)
             courier.wake()

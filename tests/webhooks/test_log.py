@@ -23,14 +23,17 @@ from waypost.webhooks.log import (
     Delivery,
     DeliveryFilter,
     Share,
-    due,
     enqueue,
     find,
     get,
     note,
+    pick,
     release,
     retry,
     soonest_ms,
+)
+from waypost.webhooks.log import (
+    take as take_messages,
 )
 from waypost.webhooks.schedule import Following
 
@@ -51,7 +54,7 @@ def queue(database: Database, number: int = 1, *, now_ms: int = NOW, **more: Any
 
 def take(database: Database, now_ms: int = NOW + 1000, share: Share = ALL, holder: str = "me") -> list[Delivery]:
     with database.write() as connection:
-        return due(connection, now_ms, share, holder=holder)
+        return take_messages(connection, pick(connection, now_ms, share), now_ms, holder=holder)
 
 
 def noted(

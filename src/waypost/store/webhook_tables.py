@@ -35,6 +35,8 @@ webhook_deliveries: Final = Table(
     Index(
         "ix_webhook_deliveries_due",
         "next_attempt_at_ms",
+        "host",
+        "project_id",
         sqlite_where=text("state = 'pending'"),
         postgresql_where=text("state = 'pending'"),
     ),

@@ -127,22 +127,24 @@ class Courier:
         room = self._pace.most_at_once - len(self._held)
         if room <= 0:
             return self._pace.look_s
-        now_ms = self._clock_ms()
-        soonest_ms = await self._transactions.read(lambda connection, _: log.soonest_ms(connection, self._event_types))
+        now_ms, share = self._clock_ms(), self._share(room)
+        soonest_ms, ids = await self._transactions.read(partial(_due, share, now_ms))
         if soonest_ms is None or soonest_ms > now_ms:
             return self._pace.look_s if soonest_ms is None else self._until(soonest_ms)
+        if not ids:
+            # Those that are due are of hosts or projects that are busy: the first to end wakes us.
+            return self._pace.look_s
         self._takes += 1
-        share = self._share(room)
-        holder = f"{self._name}-{self._takes}"
+        holder, lease_ms = f"{self._name}-{self._takes}", self._pace.lease_ms
         taken = await self._transactions.write(
-            lambda connection, _: log.due(connection, now_ms, share, holder=holder, lease_ms=self._pace.lease_ms)
+            lambda connection, _: log.take(connection, ids, now_ms, holder=holder, lease_ms=lease_ms)
         )
         for delivery in taken:
             task = asyncio.create_task(self._deliver(delivery))
             self._held[task] = delivery
             task.add_done_callback(self._done)
-        # There may be more of it; if not, those that are due are of hosts that are busy: the first to end wakes us.
-        return 0 if taken else self._pace.look_s
+        # There may be more of it, or others were faster.
+        return 0
 
     async def _deliver(self, delivery: Delivery) -> None:
         turn = self._turns.setdefault(delivery.host, asyncio.Semaphore(self._pace.per_host))
@@ -226,6 +228,12 @@ def courier_of(settings: Settings, transactions: Transactions) -> Courier:
     """One for all kinds of messages, by these settings: for a worker. Raises ConfigurationError."""
     secrets = WebhookSecrets(settings.webhooks, settings.data_dir)
     return Courier(transactions, senders_of(settings), secrets)
+
+
+def _due(share: Share, now_ms: int, connection: Connection, _: Database) -> tuple[int | None, list[str]]:
+    soonest_ms = log.soonest_ms(connection, share.event_types)
+    is_due = soonest_ms is not None and soonest_ms <= now_ms
+    return soonest_ms, log.pick(connection, now_ms, share) if is_due else []
 
 
 def _noted(

@@ -1,8 +1,8 @@
 """Messages in the database: a queue, and the log of what became of each. Queries only; the caller has the transaction.
 
-`enqueue` belongs into the transaction of what is told: both are committed or neither. Whoever takes a message by `due`
-has it for a lease; from one that dies it can be taken again when that is over. The invariant: of two who hold one
-message at the same time, which only a lease that ran out can bring about, the later one's failure changes nothing.
+`enqueue` belongs into the transaction of what is told: both are committed or neither. Whoever takes a message has it
+for a lease; from one that dies it can be taken again when that is over. The invariant: of two who hold one message at
+the same time, which only a lease that ran out can bring about, the earlier one's failure changes nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, select, update
 
 from waypost.errors import Conflict, UnknownDelivery
 from waypost.store.webhook_tables import webhook_deliveries as table
@@ -154,33 +154,16 @@ def soonest_ms(connection: Connection, event_types: Collection[EventType] | None
     return connection.scalar(first.order_by(table.c.next_attempt_at_ms).limit(1))
 
 
-def due(connection: Connection, now_ms: int, share: Share, *, holder: str, lease_ms: int = LEASE_MS) -> list[Delivery]:
-    """Take messages that are due: they are the holder's for the lease, and their tries have been counted up.
-
-    `holder` is another one for each call. Of several who ask at the same time each gets others.
-    """
-    is_due = and_(table.c.state == "pending", table.c.next_attempt_at_ms <= now_ms, *_of_types(share.event_types))
-    if share.busy_hosts:
-        is_due = and_(is_due, table.c.host.not_in(list(share.busy_hosts)))
-    if share.busy_projects:
-        is_due = and_(is_due, func.coalesce(table.c.project_id, "").not_in(list(share.busy_projects)))
-    picked = _picked(is_due, share)
-    # Locked by a query of its own, which PostgreSQL allows over no ranking; on SQLite nobody else writes now.
-    taken = select(table.c.id).where(table.c.id.in_(picked), is_due).with_for_update(skip_locked=True)
-    ids = list(connection.scalars(taken))
-    if not ids:
-        return []
-    values = {"holder": holder, "next_attempt_at_ms": now_ms + lease_ms, "attempts": table.c.attempts + 1}
-    connection.execute(update(table).where(table.c.id.in_(ids)).values(**values, updated_at_ms=now_ms))
-    rows = connection.execute(select(table).where(table.c.id.in_(ids)).order_by(table.c.id))
-    return [_delivery(row) for row in rows]
-
-
-def _picked(is_due: ColumnElement[bool], share: Share) -> Select[tuple[str]]:
-    """The ids of what is due the longest, of each host and then of each project no more than its share."""
+def pick(connection: Connection, now_ms: int, share: Share) -> list[str]:
+    """The ids of messages that are due the longest, within the share. Reads only: `take` asks again."""
     order = table.c.next_attempt_at_ms
     project = func.coalesce(table.c.project_id, "").label("project")
-    found: Any = select(table.c.id, table.c.host, project, order).where(is_due).order_by(order).limit(MOST_RANKED)
+    conditions = [table.c.state == "pending", order <= now_ms, *_of_types(share.event_types)]
+    if share.busy_hosts:
+        conditions.append(table.c.host.not_in(list(share.busy_hosts)))
+    if share.busy_projects:
+        conditions.append(func.coalesce(table.c.project_id, "").not_in(list(share.busy_projects)))
+    found: Any = select(table.c.id, table.c.host, project, order).where(*conditions).order_by(order).limit(MOST_RANKED)
     for column, most in (("host", share.per_host), ("project", share.per_project)):
         rows = found.subquery()
         rank = func.row_number().over(partition_by=rows.c[column], order_by=(rows.c.next_attempt_at_ms, rows.c.id))
@@ -188,7 +171,25 @@ def _picked(is_due: ColumnElement[bool], share: Share) -> Select[tuple[str]]:
         kept = [ranked.c[name] for name in ("id", "host", "project", "next_attempt_at_ms")]
         found = select(*kept).where(ranked.c.rank <= most)
     rows = found.subquery()
-    return select(rows.c.id).order_by(rows.c.next_attempt_at_ms).limit(share.limit)
+    return list(connection.scalars(select(rows.c.id).order_by(rows.c.next_attempt_at_ms, rows.c.id).limit(share.limit)))
+
+
+def take(
+    connection: Connection, ids: Collection[str], now_ms: int, *, holder: str, lease_ms: int = LEASE_MS
+) -> list[Delivery]:
+    """Take those of these messages that are still due: they are the holder's for the lease, and a try is counted.
+
+    `holder` is another one for each call. Of several who ask at the same time each gets others.
+    """
+    is_due = and_(table.c.id.in_(list(ids)), table.c.state == "pending", table.c.next_attempt_at_ms <= now_ms)
+    # On SQLite nobody else writes now, and nothing is locked.
+    free = list(connection.scalars(select(table.c.id).where(is_due).with_for_update(skip_locked=True)))
+    if not free:
+        return []
+    values = {"holder": holder, "next_attempt_at_ms": now_ms + lease_ms, "attempts": table.c.attempts + 1}
+    connection.execute(update(table).where(table.c.id.in_(free)).values(**values, updated_at_ms=now_ms))
+    rows = connection.execute(select(table).where(table.c.id.in_(free)).order_by(table.c.id))
+    return [_delivery(row) for row in rows]
 
 
 def note(connection: Connection, held: Delivery, outcome: DeliveryOutcome, then: Following, *, now_ms: int) -> bool:

@@ -45,7 +45,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_webhook_deliveries_due",
         "webhook_deliveries",
-        ["next_attempt_at_ms"],
+        ["next_attempt_at_ms", "host", "project_id"],
         sqlite_where=pending,
         postgresql_where=pending,
     )
