@@ -12,6 +12,7 @@ from waypost.jobs.job import Input
 from waypost.server.application import ServedApplication
 from waypost.server.callers import Caller
 from waypost.server.job_models import AnalyzeRequest
+from waypost.webhooks.address import AddressRules
 
 NO_TEXT: Final = str.maketrans(
     "", "", "".join(chr(code) for code in (*range(32), 127) if chr(code) not in "\t\n\r\f\x1b")
@@ -54,6 +55,13 @@ def too_large(param: str, most_bytes: int, size_bytes: int | None = None) -> Doc
     """The error that names the limit."""
     has = "has more" if size_bytes is None else f"has {size_bytes}"
     return DocumentTooLarge(f"{param} {has} bytes, and the limit is {most_bytes}.", param=param)
+
+
+def checked_webhook(served: ServedApplication, address: str | None) -> str | None:
+    """The address, if it may be called. Raises WebhookRefused."""
+    if address is not None:
+        AddressRules(served.settings.webhooks.allowed_hosts).check(address)
+    return address
 
 
 def chosen(served: ServedApplication, caller: Caller, fields: AnalyzeRequest) -> list[str]:

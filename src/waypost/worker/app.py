@@ -15,9 +15,11 @@ from waypost.jobs.body import JobBody
 from waypost.jobs.working import JobWorker, Workplace
 from waypost.ledger.accounts import AccountBook
 from waypost.ledger.ledger import Company, Ledger
+from waypost.ledger.threads import DatabaseThreads
 from waypost.providers.registry import create_providers
 from waypost.settings import Settings
 from waypost.store.lazy import LazyDatabase
+from waypost.webhooks.courier import Courier, courier_of
 from waypost.worker.calls import JobCalls
 from waypost.worker.hooks import hooks
 
@@ -35,6 +37,8 @@ class WorkerApplication:
     ledger: Ledger | None
     gateway: Gateway
     calls: JobCalls
+    threads: DatabaseThreads
+    courier: Courier
 
     def worker(self, does: Mapping[str, JobBody]) -> JobWorker:
         """What will do its jobs, each type by its body."""
@@ -49,6 +53,7 @@ class WorkerApplication:
         await self.gateway.close()
         if self.ledger is not None:
             await self.ledger.close()
+        self.threads.close()
         self.database.close()
 
 
@@ -58,7 +63,9 @@ def build_worker(settings: Settings) -> WorkerApplication:
     ledger = Ledger(settings, database, price_book(settings), COMPANY) if settings.ledger.enabled else None
     gateway = configured_gateway(settings, create_providers(settings, {}), None if ledger is None else ledger.books)
     calls = JobCalls(gateway, AccountBook(settings.keys), database)
-    return WorkerApplication(settings, database, ledger, gateway, calls)
+    threads = DatabaseThreads(database.open)
+    courier = courier_of(settings, threads)
+    return WorkerApplication(settings, database, ledger, gateway, calls, threads, courier)
 
 
 def engine_version() -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from waypost.jobs.messages import tell_end
 from waypost.jobs.progress import OnEnd
 
 if TYPE_CHECKING:
@@ -13,4 +14,4 @@ if TYPE_CHECKING:
 
 def hooks(application: WorkerApplication) -> Sequence[OnEnd]:  # noqa: ARG001 - what they need is in there
     """In this order."""
-    return ()
+    return (tell_end,)
