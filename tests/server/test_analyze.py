@@ -58,6 +58,7 @@ def test_a_text_is_taken_on_at_once_and_is_there_with_all_that_was_said(http: Te
         "priority": 3,
         "allow_offline": True,
         "user": "u1",
+        "webhook": "https://hooks.example.com/waypost",
     }
     reply = http.post(ANALYZE, json=asked, headers={"x-waypost-tags": "team=other, feature=x"})
     told = reply.json()
@@ -75,6 +76,7 @@ def test_a_text_is_taken_on_at_once_and_is_there_with_all_that_was_said(http: Te
     assert (job.type, job.state, job.key_id, job.priority, job.end_user) == ("analyze", "queued", "config:ann", 3, "u1")
     assert job.request == {"kinds": ["analysis", "tone"], "model": "default", "allow_offline": True}
     assert job.tags == {"team": "search", "feature": "x"}
+    assert job.webhook_url == "https://hooks.example.com/waypost"
 
 
 def test_prompt_is_another_name_for_content(http: TestClient, database: Database) -> None:
@@ -123,6 +125,10 @@ REFUSED: dict[str, tuple[Any, int, str, str | None]] = {
     "bytes read as text": ({"content": "\x01\x02\N{REPLACEMENT CHARACTER}" * 9}, 415, "binary_document", "content"),
     "too long": ({"content": "x" * 1025}, 413, "document_too_large", "content"),
     "too long in bytes": ({"content": "ä" * 513}, 413, "document_too_large", "content"),
+    "webhook within": ({"content": "a", "webhook": "https://10.0.0.1/x"}, 400, "webhook_refused", "webhook"),
+    "webhook to metadata": ({"content": "a", "webhook": "http://169.254.169.254/"}, 400, "webhook_refused", "webhook"),
+    "webhook to this machine": ({"content": "a", "webhook": "https://localhost/"}, 400, "webhook_refused", "webhook"),
+    "no webhook": ({"content": "a", "webhook": "x"}, 400, "webhook_refused", "webhook"),
     "no text": ({"content": 7}, 400, "invalid_request", "content"),
     "a list": ([1], 400, "invalid_request", None),
     "unknown kind": ({"content": "a", "kinds": ["tonne"]}, 404, "unknown_kind", "kinds"),

@@ -111,7 +111,7 @@ def _asked(results: Sequence[PartResult], text: str) -> _Outcome:
     """What models told who were asked for everything."""
     error = next((result.error for result in reversed(results) if result.error), None)
     chunks = [result.value for result in results if result.step == "chunk" and result.value is not None]
-    final = results[-1].value if results else None
+    final = results[-1].value if results and (len(results) == 1 or results[-1].step == "reduce") else None
     if final is None and not chunks:
         return _Outcome("failed", error=error or _NOTHING)
     value = dict(final) if final is not None else joined(chunks)

@@ -29,8 +29,8 @@ USED_SHARE: Final = 0.75
 MOST_CHUNK_TOKENS: Final = 24_000
 """A longer chunk would fit into many windows, and be read worse."""
 LEAST_OUTPUT_TOKENS: Final = 128
-OUTPUT_SHARE: Final = 8
-"""An answer gets the eighth part of the window at most: a repair holds it twice, a reduce part several of them."""
+OUTPUT_SHARE: Final = 10
+"""An answer gets the tenth part of the window at most: a repair holds it twice, a reduce part several of them."""
 REPAIR_TOKENS: Final = 600
 """What tells a model what was wrong."""
 MOST_JOINED: Final = 16

@@ -8,6 +8,7 @@ errors at most MOST_REPAIRS times, and then those of its fields are kept that ar
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -16,6 +17,7 @@ from waypost.analysis.answers import NoAnswer, json_object
 from waypost.analysis.ask import Asker, Said
 from waypost.analysis.combine import combine
 from waypost.analysis.fitting import Fitted, fit
+from waypost.analysis.held import held_schema, is_strict
 from waypost.analysis.kinds import Kind
 from waypost.analysis.plan import Part, part_told
 from waypost.analysis.prompts import (
@@ -35,6 +37,7 @@ __all__ = ["MOST_REPAIRS", "Part", "PartResult", "combine", "run_part"]
 MOST_REPAIRS: Final = 2
 """A model on this machine is not asked again: it would not do better."""
 _LOG: Final = logging.getLogger("waypost.analysis")
+_NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_-]")
 _CUT_OFF: Final = "It was cut off at the end: be shorter."
 _ANSWER_CHARACTERS_A_TOKEN: Final = 8
 """How much of an answer that is to be repaired is shown again."""
@@ -83,10 +86,11 @@ class _Form:
 
     held: tuple[Message, ...] | None
     told: tuple[Message, ...]
+    format: ResponseFormat | None
 
     @classmethod
     def of(cls, part: Part, kind: Kind, values: Sequence[Mapping[str, Any]], asker: Asker) -> _Form:
-        def messages(tell_schema: bool) -> tuple[Message, ...]:
+        def messages(*, tell_schema: bool) -> tuple[Message, ...]:
             if part.is_weak:
                 return weak_messages(part.text)
             if part.step == "reduce":
@@ -94,8 +98,13 @@ class _Form:
             where = part_told(part.number, part.count)
             return messages_for_chunk(kind, part.text, where, tell_schema=tell_schema)
 
-        held = messages(False) if asker.structured_output(part.model) else None
-        return cls(held, messages(True))
+        if not asker.structured_output(part.model):
+            return cls(None, messages(tell_schema=True), None)
+        held = WEAK_SCHEMA if part.is_weak else held_schema(kind.schema)
+        told = not part.is_weak and held != kind.schema
+        name = _NOT_IN_NAMES.sub("_", part.kind)[:60]
+        form = ResponseFormat("json_schema", held, name=name, strict=True if is_strict(held) else None)
+        return cls(messages(tell_schema=told), messages(tell_schema=True), form)
 
 
 @dataclass(slots=True)
@@ -115,7 +124,7 @@ class _Questions:
         """One question: the first one, with what `following` goes on with. Raises WaypostError."""
         if self.is_held and self.form.held is not None:
             try:
-                return await self._ask(self.form.held, following, self._format())
+                return await self._ask(self.form.held, following, self.form.format)
             except (ProviderBadRequest, UnsupportedFeature, AllTargetsFailed) as error:
                 if not _is_refusal(error):
                     raise
@@ -133,9 +142,6 @@ class _Questions:
         said = await self.asker.ask(request, part=name)
         self.said.append(said)
         return said
-
-    def _format(self) -> ResponseFormat:
-        return ResponseFormat("json_schema", self.schema, name=f"{self.part.kind}"[:60])
 
 
 def _is_refusal(error: WaypostError) -> bool:

@@ -25,10 +25,10 @@ from waypost.jobs.body import JobBody
 from waypost.jobs.dispatch import QUEUED, claim
 from waypost.jobs.engine import Engine
 from waypost.jobs.holding import Held, Run, RunLost, held_by, put_back, recoveries, take_over
-from waypost.jobs.job import JobEnd, JobError
+from waypost.jobs.job import CRASHED, JobEnd, JobError
 from waypost.jobs.lease import TTL_S, Lease, clock_ms
 from waypost.jobs.patience import PatientDatabase
-from waypost.jobs.running import CRASHED, Execution
+from waypost.jobs.running import Execution
 from waypost.ledger.books import now_ms
 from waypost.settings import JobSettings
 from waypost.store.database import Database

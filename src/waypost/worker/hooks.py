@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from waypost.jobs.batch_changes import finish_if_done, look
 from waypost.jobs.job import Job
+from waypost.jobs.messages import tell_end
 from waypost.jobs.progress import OnEnd
 from waypost.jobs.working import Audit
 from waypost.ledger.books import now_ms
@@ -26,7 +27,7 @@ def hooks(application: WorkerApplication) -> Sequence[OnEnd]:
         if job.batch_id is not None:
             finish_if_done(connection, job.batch_id, now_ms(), days)
 
-    return (end_batch,)
+    return (tell_end, end_batch)
 
 
 def audits(application: WorkerApplication) -> Sequence[Audit]:
