@@ -55,6 +55,7 @@ def settings_page() -> str:
 PART_TITLES = {
     "ServerSettings": "server",
     "LedgerSettings": "ledger",
+    "WebhookSettings": "webhooks",
     "KeySettings": "keys.&lt;name&gt;",
     "VendorSettings": "providers.&lt;name&gt; of kind anthropic, gemini or openai_compatible",
     "OpenAISettings": "providers.&lt;name&gt; of kind openai",
@@ -68,6 +69,7 @@ PART_TITLES = {
     "TargetSettings": "routes.&lt;name&gt;.targets, where an entry is no text",
     "PolicySettings": "routes.&lt;name&gt;.policy",
     "CacheSettings": "routes.&lt;name&gt;.cache",
+    "KindSettings": "kinds.&lt;name&gt;",
     "PriceSettings": "prices.&lt;provider/model&gt;",
     "LongerPromptPrices": "prices.&lt;provider/model&gt;.longer_prompts",
     "TierPrices": "prices.&lt;provider/model&gt;.tiers.&lt;tier&gt;",

@@ -47,7 +47,7 @@ def waiting_projects(connection: Connection) -> Sequence[str]:
 def running_counts(connection: Connection) -> Mapping[str, int]:
     """How many jobs of each project are under way, in all workers."""
     query = select(jobs.c.project_id, func.count()).where(jobs.c.state == "running").group_by(jobs.c.project_id)
-    return {project_id: count for project_id, count in connection.execute(query)}  # noqa: C416 - a row is no pair to the types
+    return {project_id: count for project_id, count in connection.execute(query)}  # noqa: C416 - typed so
 
 
 def shares(projects: Sequence[str], running: Mapping[str, int], free: int) -> Mapping[str, int]:

@@ -20,10 +20,14 @@ from waypost.ledger.records import Record
 from waypost.ledger.retention_task import FIRST_S, INTERVAL_S, RetentionTask
 from waypost.ledger.spending import Spending
 from waypost.ledger.status import LedgerStatus, StatusSource
+from waypost.ledger.threads import DatabaseThreads
 from waypost.settings import Settings
 from waypost.store.lazy import LazyDatabase
+from waypost.webhooks import WebhookSecrets
+from waypost.webhooks.senders import senders_of
 
 if TYPE_CHECKING:
+    from waypost.ledger.allowances.webhook import WarningWebhook
     from waypost.ledger.journal.draining import Follower
 
 logger = logging.getLogger("waypost.ledger")
@@ -60,7 +64,8 @@ class Ledger:
         self._drainer: Drainer | None = None
         self._database = database
         self._prices = prices
-        webhook = settings.ledger.warning_webhook
+        self._senders = senders_of(settings)
+        webhook = None if self._senders.configured is None else self._warning_webhook
         alone = settings.server.workers == 1 and not company.others_spend
         self._spending = Spending(database, lambda: self.journal.holder, self._drain, alone=alone, webhook=webhook)
         self.books = Books(self, self._spending)
@@ -117,6 +122,12 @@ class Ledger:
             self._journal.close()
         if self._drainer is not None:
             self._drainer.stop()
+
+    def _warning_webhook(self, threads: DatabaseThreads) -> WarningWebhook:
+        from waypost.ledger.allowances.webhook import WarningWebhook
+
+        secrets = WebhookSecrets(self._settings.webhooks, self._settings.data_dir)
+        return WarningWebhook(self._senders, secrets, threads)
 
     def _drain(self) -> bool:
         self._start_drainer()

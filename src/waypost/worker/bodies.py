@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 def bodies(application: WorkerApplication) -> Mapping[str, JobBody]:
     """By type."""
+    from waypost.worker.analyze import AnalyzeBody
     from waypost.worker.generate import GenerateBody
 
-    return {"generate": GenerateBody(application.calls)}
+    return {
+        "analyze": AnalyzeBody(application.calls, application.gateway, application.settings),
+        "generate": GenerateBody(application.calls),
+    }
