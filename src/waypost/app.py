@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from waypost.catalogue.configured import price_book
 from waypost.errors import ConfigurationError
+from waypost.gateway.configured import by_route, configured_gateway, names_of
 from waypost.gateway.gateway import Gateway
 from waypost.gateway.idempotency import IdempotencyStore
-from waypost.gateway.policy import Policy
 from waypost.gateway.response_cache import ResponseCache
 from waypost.gateway.resume import ResumeBuffers
 from waypost.gateway.signature_store import SignatureStore
 from waypost.gateway.stores import RouteCache, Stores
 from waypost.gateway.story import StoryBook
+from waypost.jobs.kept import KeptJobs
 from waypost.ledger.durable_answers import DurableAnswers
-from waypost.ledger.ledger import Ledger
+from waypost.ledger.ledger import ALONE, Company, Ledger
 from waypost.ledger.stored_responses import StoredResponses
 from waypost.ledger.threads import DatabaseThreads
 from waypost.manager.routed import RoutedAIService
@@ -35,7 +36,6 @@ from waypost.settings import (
     LlamaCppSettings,
     LoadedSettings,
     ProviderSettings,
-    RouteSettings,
     ServerSettings,
     Settings,
     read_settings,
@@ -64,6 +64,7 @@ class Application:
     database: LazyDatabase
     ledger: Ledger | None
     providers: Mapping[str, Provider] = field(default_factory=dict)
+    jobs: KeptJobs | None = None
 
     async def close(self) -> None:
         """Let go of connections, child processes and, when all calls are over, the ledger."""
@@ -82,37 +83,36 @@ class Application:
                     stack.push_async_callback(provider.close)
 
 
-def build(settings: Settings, before: Application | None = None) -> Application:
+def build(settings: Settings, before: Application | None = None, company: Company = ALONE) -> Application:
     """Build all of it. No I/O: connections and processes start at first use. Raises ConfigurationError.
 
     What is unchanged since `before` is taken over: providers with their connections, and what is known of targets.
+    `company` is who else is at the ledger.
     """
-    names = (*settings.routes, *settings.aliases)
     database = before.database if before else LazyDatabase(settings)
-    ledger = before.ledger if before else _ledger(settings, database)
+    ledger = before.ledger if before else _ledger(settings, database, company)
     providers = create_providers(settings, _unchanged(settings, before) if before else {})
-    gateway = Gateway(
-        providers,
-        kinds={name: provider.kind for name, provider in settings.providers.items()},
-        routes={name: settings.targets(name) for name in names},
-        policies={name: _policy(settings, name) for name in names},
-        shares={name: settings.shares(name) for name in names},
-        prices=price_book(settings),
-        books=None if ledger is None else ledger.books,
-        storing=_names_of(settings, lambda route: route.store_bodies),
-    )
+    gateway = configured_gateway(settings, providers, None if ledger is None else ledger.books)
     watch = before.callers.watch if before else KeyWatch(database)
     callers = Callers(settings.keys, watch, may_open=not is_exposed(settings.server.host))
     if before is not None:
         gateway.take_over(before.gateway)
         callers = before.callers if settings.keys == before.settings.keys else callers
     stores = stores_of(settings, before, database)
-    return Application(settings, RoutedAIService(gateway), gateway, callers, stores, database, ledger, providers)
+    service, jobs = RoutedAIService(gateway), _jobs(settings, stores, before)
+    return Application(settings, service, gateway, callers, stores, database, ledger, providers, jobs)
 
 
-def _ledger(settings: Settings, database: LazyDatabase) -> Ledger | None:
+def _jobs(settings: Settings, stores: Stores, before: Application | None) -> KeptJobs | None:
+    """Whoever watches jobs goes on watching."""
+    if stores.threads is None:
+        return None
+    return KeptJobs(stores.threads, settings.jobs, before.jobs.watch if before and before.jobs else None)
+
+
+def _ledger(settings: Settings, database: LazyDatabase, company: Company) -> Ledger | None:
     """One over all reloads: what is configured of it counts from the start."""
-    return Ledger(settings, database, price_book(settings)) if settings.ledger.enabled else None
+    return Ledger(settings, database, price_book(settings), company) if settings.ledger.enabled else None
 
 
 def _unchanged(settings: Settings, before: Application) -> dict[str, Provider]:
@@ -134,7 +134,7 @@ def stores_of(settings: Settings, before: Application | None = None, database: L
 
     All that was kept before stays, but for the answers of routes that have changed.
     """
-    storing = _names_of(settings, lambda route: route.provider_storage)
+    storing = names_of(settings, lambda route: route.provider_storage)
     if before is not None:
         return replace(before.stores, caches=_caches(settings, before), provider_storage=storing)
     server = settings.server
@@ -182,29 +182,7 @@ def _caches(settings: Settings, before: Application | None = None) -> dict[str, 
         kept = before.stores.caches.get(name) if before and before.settings.routes.get(name) == route else None
         if route.cache is not None:
             caches[name] = kept or RouteCache(name, route.cache.ttl_s, ResponseCache(route.cache.max_bytes))
-    return {name: caches[route] for name, route in _by_route(settings, caches).items()}
-
-
-def _names_of(settings: Settings, has: Callable[[RouteSettings], bool]) -> frozenset[str]:
-    """The names that lead to routes of which this is true."""
-    return frozenset(_by_route(settings, {name for name, route in settings.routes.items() if has(route)}))
-
-
-def _by_route(settings: Settings, routes: Collection[str]) -> dict[str, str]:
-    """These routes by the names that lead to one of them: its own and its aliases."""
-    found = {name: name for name in routes}
-    for alias in settings.aliases:
-        target = alias
-        while target in settings.aliases:
-            target = settings.aliases[target]
-        if target in routes:
-            found[alias] = target
-    return found
-
-
-def _policy(settings: Settings, route: str) -> Policy:
-    told = settings.policy(route).model_dump()
-    return Policy(**{each.name: told[each.name] for each in fields(Policy)})
+    return {name: caches[route] for name, route in by_route(settings, caches).items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +191,7 @@ class SettingsFile:
 
     path: Path | None = None
     options: Mapping[str, tuple[tuple[str | int, ...], Any]] = field(default_factory=dict)
+    company: Company = ALONE
 
     def read(self) -> LoadedSettings:
         """The settings as they are written now. Raises ConfigurationError."""
@@ -221,7 +200,7 @@ class SettingsFile:
     def build(self, settings: Settings, before: ServedApplication | None = None) -> Built:
         """An application, of what is unchanged where there is one before it. Raises ConfigurationError."""
         old = before if isinstance(before, Application) else None
-        new = replace(build(without_several_models(settings), old), settings=settings)
+        new = replace(build(without_several_models(settings), old, self.company), settings=settings)
         new.gateway.prices.warm()
 
         async def close_replaced() -> None:

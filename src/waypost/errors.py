@@ -30,6 +30,7 @@
     │   ├── UnsupportedMediaType    415
     │   ├── IdempotencyConflict     422  a key that came before, with another body
     │   ├── TooManyFailedKeys       429  wrong keys in a row from one address
+    │   ├── TooManyJobs             429  as many jobs of the project wait as may
     │   ├── LimitExceeded           429  too many requests or tokens of a key or project
     │   │   └── BudgetExceeded      429  the money of a key, a project or an end user is spent or reserved
     │   ├── UnknownKind             404  no kind of analysis has this name
@@ -331,6 +332,18 @@ class TooManyFailedKeys(RequestError):
     http_status = 429
 
     def __init__(self, message: str, *, hint: str = "", retry_after_s: float = 60.0) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
+
+
+class TooManyJobs(RequestError):
+    """As many jobs of this project are waiting as may; `retry_after_s` says when to try again."""
+
+    code = "too_many_jobs"
+    http_status = 429
+    advice = "Send it again when some of them have been done."
+
+    def __init__(self, message: str, *, hint: str = "", retry_after_s: float = 10.0) -> None:
         super().__init__(message, hint=hint)
         self.retry_after_s = retry_after_s
 

@@ -19,11 +19,15 @@ from waypost.errors import WaypostError
 
 COMMANDS = {
     "serve": CommandPlace("waypost.cli.serve:serve", "Run the server."),
+    "worker": CommandPlace("waypost.cli.worker:worker", "Do background jobs beside the server, or elsewhere."),
     "ask": CommandPlace("waypost.cli.ask:ask", "Ask a model and print the answer."),
+    "batch": CommandPlace("waypost.cli.batch:batch", "Do many texts or documents at once, from a file to a file."),
     "explain": CommandPlace("waypost.cli.explain:explain", "Tell what became of a request."),
     "projects": CommandPlace("waypost.cli.projects:projects", "Make, list, change and delete projects."),
     "keys": CommandPlace("waypost.cli.keys:keys", "Make, list, change, rotate and revoke keys."),
     "audit": CommandPlace("waypost.cli.audit:audit", "List what administrators changed."),
+    "analyze": CommandPlace("waypost.cli.analyze:analyze", "Analyze a text or document in the background."),
+    "jobs": CommandPlace("waypost.cli.jobs:jobs", "List, show, watch, cancel, retry and delete jobs."),
     "requests": CommandPlace("waypost.cli.requests:requests", "List, show and export requests."),
     "usage": CommandPlace("waypost.cli.usage:usage", "Show what was used and what it cost."),
     "webhooks": CommandPlace("waypost.cli.webhooks:webhooks", "List, show and send messages to other servers."),
