@@ -21,6 +21,7 @@ COMMANDS = {
     "serve": CommandPlace("waypost.cli.serve:serve", "Run the server."),
     "worker": CommandPlace("waypost.cli.worker:worker", "Do background jobs beside the server, or elsewhere."),
     "ask": CommandPlace("waypost.cli.ask:ask", "Ask a model and print the answer."),
+    "batch": CommandPlace("waypost.cli.batch:batch", "Do many texts or documents at once, from a file to a file."),
     "explain": CommandPlace("waypost.cli.explain:explain", "Tell what became of a request."),
     "projects": CommandPlace("waypost.cli.projects:projects", "Make, list, change and delete projects."),
     "keys": CommandPlace("waypost.cli.keys:keys", "Make, list, change, rotate and revoke keys."),
