@@ -11,16 +11,18 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from waypost.codecs.openai_responses.retelling import Identity
+from waypost.doors.going_on import Shelf, Wish, going_on
+from waypost.doors.keeping import Keeper, Keeping
+from waypost.doors.responses import needs_storage, references_items
 from waypost.ledger.stored_responses import StoredResponses
 from waypost.providers.asked import Asked
 from waypost.server.application import served_in
 from waypost.server.body import off_loop_if_large, read_whole
 from waypost.server.callers import caller_of
 from waypost.server.doors.counts import COUNT_RESPONSES
-from waypost.server.doors.going_on import Wish, going_on
 from waypost.server.doors.inquiry import InquiryCall, members_of
-from waypost.server.doors.keeping import Keeper, Keeping, KeepingSend
-from waypost.server.doors.openai_responses import OPENAI_RESPONSES, needs_storage, references_items
+from waypost.server.doors.keeping import KeepingSend
+from waypost.server.doors.openai_responses import OPENAI_RESPONSES
 from waypost.server.doors.serve import DoorCall
 from waypost.server.ids import new_response_id
 
@@ -57,13 +59,19 @@ async def _keeping(asked: Asked, store: StoredResponses, scope: Scope) -> tuple[
     wish = Wish.of(members, by_default=store.by_default)
     if not wish.keeps and wish.previous is None and not references_items(members):
         return None
-    made = await going_on(asked, written, wish, store, scope)
+    made = await going_on(asked, written, wish, shelf_of(scope, store))
     caller, signatures = caller_of(scope), served_in(scope).stores.signatures
     if signatures is not None:
         for known in made.signatures:
             signatures.put_back(caller.name, known)
     identity = Identity(new_response_id(), wish.previous, wish.keeps, wish.sealed)
-    return made.asked, Keeping(Keeper(store, caller, signatures), identity, made)
+    return made.asked, Keeping(Keeper(store, caller.account.project_id, caller.name, signatures), identity, made)
+
+
+def shelf_of(scope: Scope, store: StoredResponses) -> Shelf:
+    """Where the caller's answers are."""
+    served, project_id = served_in(scope), caller_of(scope).account.project_id
+    return Shelf(store, project_id, served.settings.server.max_body_bytes, served.stores.provider_storage)
 
 
 class ResponsesCountCall:
@@ -94,5 +102,5 @@ async def _whole_prompt(body: bytes, store: StoredResponses, scope: Scope) -> by
     if asked.written is None:
         return body
     wish = Wish.of(asked.written.seen.members, by_default=False)
-    made = await going_on(asked, asked.written, wish, store, scope)
+    made = await going_on(asked, asked.written, wish, shelf_of(scope, store))
     return body if made.asked.written is None else made.asked.written.body

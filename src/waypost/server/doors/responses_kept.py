@@ -18,13 +18,13 @@ from waypost.chat import Json
 from waypost.codecs.openai_responses.continuing import listed
 from waypost.codecs.openai_responses.replay import replayed
 from waypost.codecs.openai_responses.retelling import Identity, told_form, unsealed
+from waypost.doors.turns import Turn
 from waypost.errors import InvalidRequest, UnknownResponse, UnsupportedFeature
 from waypost.ledger.stored_responses import StoredResponse, StoredResponses
 from waypost.providers.stateless_responses import ENCRYPTED
 from waypost.server.application import served_by
 from waypost.server.body import off_loop_if_large
 from waypost.server.callers import caller_of
-from waypost.server.doors.turns import Turn
 from waypost.server.jsonwire import json_bytes
 from waypost.server.live_reply import HEADERS as STREAM_HEADERS
 
