@@ -68,6 +68,7 @@ PART_TITLES = {
     "TargetSettings": "routes.&lt;name&gt;.targets, where an entry is no text",
     "PolicySettings": "routes.&lt;name&gt;.policy",
     "CacheSettings": "routes.&lt;name&gt;.cache",
+    "KindSettings": "kinds.&lt;name&gt;",
     "PriceSettings": "prices.&lt;provider/model&gt;",
     "LongerPromptPrices": "prices.&lt;provider/model&gt;.longer_prompts",
     "TierPrices": "prices.&lt;provider/model&gt;.tiers.&lt;tier&gt;",

@@ -28,8 +28,20 @@
     │   ├── UnsupportedMediaType    415
     │   ├── IdempotencyConflict     422  a key that came before, with another body
     │   ├── TooManyFailedKeys       429  wrong keys in a row from one address
+    │   ├── TooManyJobs             429  as many jobs of the project wait as may
     │   ├── LimitExceeded           429  too many requests or tokens of a key or project
     │   │   └── BudgetExceeded      429  the money of a key, a project or an end user is spent or reserved
+    │   ├── UnknownKind             404  no kind of analysis has this name
+    │   ├── UnreadableDocument      422  a document from which no text can be had
+    │   │   ├── EmptyDocument       422  there is no text in it
+    │   │   ├── BinaryDocument      415  it is called text, and is not
+    │   │   ├── UnsupportedDocument 415  a type that is not read here
+    │   │   ├── UnknownEncoding     422  text, in an encoding that cannot be told
+    │   │   ├── EncryptedDocument   422  a password is needed
+    │   │   ├── DocumentTooLarge    413
+    │   │   ├── DocumentExpands     422  unpacked, it is far larger than it seems
+    │   │   ├── DocumentTooSlow     422  reading it took too much time or memory
+    │   │   └── DamagedDocument     422  it is not what its type promises
     │   └── UnsupportedFeature      422  valid, but this provider or build cannot do it
     ├── ServerBusy                  503  shutting down or overloaded
     │   ├── DatabaseUnavailable     503  away, full, read-only or damaged
@@ -52,6 +64,7 @@
     │   ├── ProviderTimeout         a deadline passed; `phase` says which
     │   ├── TargetPaused            the breaker is open: not asked at all
     │   ├── MalformedResponse       the reply is not in the provider's wire format
+    │   ├── SchemaNotMet            no part of the answer fits the JSON schema, after every question
     │   ├── IncompleteStream        the stream ended without the provider's terminal event
     │   └── RecoveryDiverged        a broken stream could not be continued in the same words
     └── AllTargetsFailed            carries the error of each attempt
@@ -300,6 +313,18 @@ class TooManyFailedKeys(RequestError):
         self.retry_after_s = retry_after_s
 
 
+class TooManyJobs(RequestError):
+    """As many jobs of this project are waiting as may; `retry_after_s` says when to try again."""
+
+    code = "too_many_jobs"
+    http_status = 429
+    advice = "Send it again when some of them have been done."
+
+    def __init__(self, message: str, *, hint: str = "", retry_after_s: float = 10.0) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
+
+
 Whose: TypeAlias = Literal["key", "project", "end_user"]
 """Who is limited."""
 Limited: TypeAlias = Literal[
@@ -337,6 +362,86 @@ class BudgetExceeded(LimitExceeded):
     """What is left of a budget does not cover what the call may cost: it is spent, or reserved by calls under way."""
 
     code = "budget_exceeded"
+
+
+class UnknownKind(RequestError):
+    """No kind of analysis has this name. The hint lists those that there are."""
+
+    code = "unknown_kind"
+    http_status = 404
+
+
+class UnreadableDocument(RequestError):
+    """No text can be had from the document."""
+
+    code = "unreadable_document"
+    http_status = 422
+
+
+class EmptyDocument(UnreadableDocument):
+    """The document, or what could be read of it, has no text: a scan, for instance."""
+
+    code = "empty_document"
+    advice = "Send a document that has text."
+
+
+class BinaryDocument(UnreadableDocument):
+    """The document is called text and holds bytes that no text has."""
+
+    code = "binary_document"
+    http_status = 415
+    advice = "Send text, or name the file by its real type."
+
+
+class UnsupportedDocument(UnreadableDocument):
+    """Documents of this type are not read here."""
+
+    code = "unsupported_document"
+    http_status = 415
+    advice = "Send .txt, .md, .html, .pdf or .docx."
+
+
+class UnknownEncoding(UnreadableDocument):
+    """The document seems to be text, in an encoding that cannot be told for sure."""
+
+    code = "unknown_encoding"
+    advice = "Save it as UTF-8, or say its encoding in the content type: text/plain; charset=..."
+
+
+class EncryptedDocument(UnreadableDocument):
+    """The document opens with a password only."""
+
+    code = "encrypted_document"
+    advice = "Save it without a password, and send it again."
+
+
+class DocumentTooLarge(UnreadableDocument):
+    """The document, or its text, is over the limit, which the message states."""
+
+    code = "document_too_large"
+    http_status = 413
+    advice = "Send it in several parts."
+
+
+class DocumentExpands(UnreadableDocument):
+    """The document is packed, and what is in it is over the limit."""
+
+    code = "document_expands_too_far"
+    advice = "Send its text instead."
+
+
+class DocumentTooSlow(UnreadableDocument):
+    """Reading the document took more time or memory than it may."""
+
+    code = "document_too_slow"
+    advice = "Send its text instead."
+
+
+class DamagedDocument(UnreadableDocument):
+    """The document is not what its type promises: cut off, damaged, or another type."""
+
+    code = "damaged_document"
+    advice = "Open and save it anew, or send its text."
 
 
 class UnsupportedFeature(RequestError):
@@ -556,6 +661,13 @@ class MalformedResponse(ProviderError):
     code = "provider_malformed_response"
     unwell = True
     advice = "Check that base_url points to the provider's API and that kind is right."
+
+
+class SchemaNotMet(ProviderError):
+    """What the model answered does not fit the JSON schema, not even in part and after all questions allowed."""
+
+    code = "schema_not_met"
+    advice = "Ask another model, or make the schema simpler."
 
 
 class IncompleteStream(ProviderError):

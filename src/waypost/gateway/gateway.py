@@ -404,6 +404,12 @@ class Gateway:
             self._traits[provider, model] = known
         return known
 
+    def traits_behind(self, name: str | None) -> Sequence[tuple[str, Traits]]:
+        """Provider and traits of every target behind a route, alias or model, in order. Raises UnknownModel."""
+        targets = self.router.plan(name).targets
+        models = [(each.provider, each.model or self._providers[each.provider].default_model) for each in targets]
+        return [(provider, self.traits_of(provider, model)) for provider, model in models]
+
     def _traits_of(self, candidate: Candidate[Provider]) -> Traits:
         return self.traits_of(candidate.name, candidate.model)
 

@@ -16,6 +16,8 @@ ENDED: Final[frozenset[State]] = frozenset({"succeeded", "failed", "cancelled"})
 FIRST, NORMAL, LAST = 0, 5, 9
 """Priorities: batches are 7 if they do not say otherwise."""
 BATCH_PRIORITY: Final = 7
+CRASHED: Final = "job_crashed_its_worker"
+"""The error of a job that was given up because its process died with it again and again: a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)

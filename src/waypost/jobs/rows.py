@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from waypost.errors import IdempotencyConflict, JobHasEnded, JobNotEnded, UnknownJob
 from waypost.jobs.events import append_event
@@ -115,16 +115,26 @@ def input_of(connection: Connection, job_id: str) -> Input | None:
     return None if row is None else Input(bytes(row.data), row.media_type, row.name)
 
 
-def cancel(connection: Connection, project_id: str | None, job_id: str, now_ms: int) -> Job:
+def count_queued(connection: Connection, project_id: str, most: int) -> int:
+    """How many of its jobs wait; it is not counted beyond `most`."""
+    some = select(jobs.c.id).where(jobs.c.project_id == project_id, jobs.c.state == "queued").limit(most)
+    return connection.scalar(select(func.count()).select_from(some.subquery())) or 0
+
+
+def cancel(
+    connection: Connection, project_id: str | None, job_id: str, now_ms: int, expires_at_ms: int | None = None
+) -> Job:
     """Ask for its end. A queued job ends at once, a running one when its worker sees it, within two seconds.
 
+    `expires_at_ms` is until when a job is kept that ends now.
     Raises UnknownJob, and JobHasEnded unless it was cancelled already.
     """
     job = find(connection, project_id, job_id)
     if job.state == "cancelled":
         return job
     asked = update(jobs).where(jobs.c.id == job_id).values(cancel_requested_at_ms=now_ms)
-    ended = connection.execute(asked.where(jobs.c.state == "queued").values(state="cancelled", ended_at_ms=now_ms))
+    ending = {"state": "cancelled", "ended_at_ms": now_ms, "expires_at_ms": expires_at_ms}
+    ended = connection.execute(asked.where(jobs.c.state == "queued").values(ending))
     if ended.rowcount == 1:
         append_event(connection, job_id, "cancelled", {}, now_ms)
     elif connection.execute(asked.where(jobs.c.state == "running")).rowcount != 1:
@@ -142,6 +152,7 @@ def retry(connection: Connection, project_id: str | None, job_id: str, now_ms: i
         raise JobNotEnded(f"The job is {job.state}.")
     again = update(jobs).where(jobs.c.id == job_id, jobs.c.state.in_(("failed", "cancelled")))
     values = {"state": "queued", "error": None, "ended_at_ms": None, "cancel_requested_at_ms": None}
+    values["expires_at_ms"] = None
     if connection.execute(again.values(executor_id=None, **values)).rowcount != 1:
         raise JobHasEnded("The job has succeeded: there is nothing to do again.")
     append_event(connection, job_id, "queued", {"again": True}, now_ms)

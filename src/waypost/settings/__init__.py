@@ -1,12 +1,13 @@
 """Settings: what `waypost.yaml` and the environment say, checked, frozen, and with every problem named at once.
 
 Not here: whether a key is accepted, a model is present or a port is free; `waypost doctor` and the parts that
-use them find that out. Nothing in this package does I/O but reading the one file.
+use them find that out. Nothing in this package does I/O but reading the one file, and the schemas that it names.
 """
 
 from waypost.settings.environment import OVERRIDES, Override, unknown_variables
 from waypost.settings.jobs import JobSettings
 from waypost.settings.keys import KeySettings
+from waypost.settings.kinds import KindSettings
 from waypost.settings.ledger import LedgerSettings
 from waypost.settings.load import LoadedSettings, load_settings, read_settings
 from waypost.settings.models import Settings
@@ -41,6 +42,7 @@ __all__ = [
     "JobSettings",
     "KeySettings",
     "KeyedProviderSettings",
+    "KindSettings",
     "LedgerSettings",
     "LlamaCppSettings",
     "LoadedSettings",

@@ -19,6 +19,7 @@ from waypost.settings.environment import (
     overrides_from,
     providers_from,
 )
+from waypost.settings.kinds import kind_findings, read_schema
 from waypost.settings.models import Settings
 from waypost.settings.prices import price_findings
 from waypost.settings.problems import InvalidSettings, KeyPath, Place, Problem, key_text, listed, nearest
@@ -65,6 +66,7 @@ def read_settings(
     draft.apply(overrides_from(environ))
     draft.apply({path: (option, value) for option, (path, value) in (options or {}).items()})
     draft.anchor_paths(file.parent if file else Path())
+    draft.read_schemas()
     return LoadedSettings(draft.settings(), file, draft.variables)
 
 
@@ -144,6 +146,26 @@ class _Draft:
             yield from (("providers", name, key) for key in PATH_KEYS)
             if isinstance(provider, dict) and str(provider.get("model", "")).endswith(".gguf"):
                 yield ("providers", name, "model")
+        yield from (("kinds", name, "json_schema_file") for name in self._mapping("kinds"))
+
+    def read_schemas(self) -> None:
+        """The schemas of kinds that have theirs in a file of its own."""
+        for name, kind in self._mapping("kinds").items():
+            file = kind.get("json_schema_file") if isinstance(kind, dict) else None
+            if isinstance(file, str):
+                self._read_schema(("kinds", name), kind, file)
+
+    def _read_schema(self, path: KeyPath, kind: dict[str, Any], file: str) -> None:
+        told = key_text((*path, "json_schema_file"))
+        if kind.get("json_schema") is not None:
+            self._problem((*path, "json_schema_file"), f"{told} stands beside json_schema; use one of them")
+            return
+        try:
+            kind["json_schema"] = read_schema(Path(file))
+            self._document.places[(*path, "json_schema")] = Place(file)
+        except ValueError as error:
+            self._settled.add(path)
+            self._problem((*path, "json_schema_file"), f"{told} {error}")
 
     def _in_file(self, path: KeyPath) -> bool:
         place = self._document.places.get(path)
@@ -151,7 +173,7 @@ class _Draft:
 
     def settings(self) -> Settings:
         """Raises InvalidSettings with every problem."""
-        for path, text in [*self._unknown_kinds(), *self._references(), *self._prices()]:
+        for path, text in [*self._unknown_kinds(), *self._references(), *self._prices(), *self._kinds()]:
             self._problem(path, text)
         try:
             settings = Settings.model_validate(self._document.data)
@@ -189,6 +211,10 @@ class _Draft:
         kinds = [*BUILT_IN_KINDS, *map(kind_of, providers.values()), *(plugins if isinstance(plugins, list) else ())]
         known = [kind for kind in kinds if isinstance(kind, str)]
         return price_findings(self._mapping("prices"), providers, known)
+
+    def _kinds(self) -> list[Finding]:
+        findings = kind_findings(self._mapping("kinds"), self._mapping("providers"))
+        return [finding for finding in findings if not self._is_settled(finding[0])]
 
     def _references(self) -> list[Finding]:
         routes: dict[str, list[str]] = {}

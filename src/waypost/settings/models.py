@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 from waypost.settings.fields import DatabaseUrl, Part, anchored
 from waypost.settings.jobs import JobSettings
 from waypost.settings.keys import KeySettings, same_keys
+from waypost.settings.kinds import KindSettings, kind_findings
 from waypost.settings.ledger import LedgerSettings
 from waypost.settings.prices import PriceSettings, check_targets, price_findings
 from waypost.settings.providers import BUILT_IN_KINDS, LOCAL_KIND, LlamaCppSettings, ProviderSettings, kind_of
@@ -68,6 +69,8 @@ class Settings(Part):
     """Short names for a target, a route or another alias."""
     prices: Annotated[dict[str, PriceSettings], AfterValidator(check_targets)] = Field(default_factory=dict)
     """What is paid instead of the published prices, by provider/model or kind/model, * standing for any text."""
+    kinds: dict[str, KindSettings] = Field(default_factory=dict)
+    """Kinds of analysis of your own, by a name of your choice, beside the built-in kind analysis."""
 
     @model_validator(mode="before")
     @classmethod
@@ -104,7 +107,11 @@ class Settings(Part):
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:
         kinds = (*BUILT_IN_KINDS, *(provider.kind for provider in self.providers.values()), *self.plugins)
-        findings = [*self.names.findings(), *price_findings(self.prices, self.providers, kinds)]
+        findings = [
+            *self.names.findings(),
+            *price_findings(self.prices, self.providers, kinds),
+            *kind_findings(self.kinds, self.providers),
+        ]
         sentences = [text for _, text in findings]
         if sentences:
             raise PydanticCustomError(REFERENCE_ERROR, "{text}", {"text": "; ".join(sentences)})

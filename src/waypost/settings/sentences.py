@@ -11,6 +11,7 @@ from typing import Any
 
 from waypost.settings.fields import Part
 from waypost.settings.keys import KeySettings
+from waypost.settings.kinds import KindSettings
 from waypost.settings.ledger import LedgerSettings
 from waypost.settings.models import REFERENCE_ERROR, Settings
 from waypost.settings.prices import LongerPromptPrices, PriceSettings, TierPrices
@@ -35,6 +36,7 @@ PARTS: Mapping[KeyPath, type[Part]] = {
     ("server",): ServerSettings,
     ("ledger",): LedgerSettings,
     ("keys", "*"): KeySettings,
+    ("kinds", "*"): KindSettings,
     ("routes", "*"): RouteSettings,
     ("routes", "*", "policy"): PolicySettings,
     ("routes", "*", "cache"): CacheSettings,
@@ -107,6 +109,8 @@ SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "less_than_equal": _too_large,
     "too_short": _always("needs at least one entry"),
     "string_too_short": _always("is empty"),
+    "string_too_long": lambda error: f"is longer than {error['ctx']['max_length']} characters",
+    "string_pattern_mismatch": _always("may hold only letters, digits, and . _ : -, at most 64 of them"),
     "value_error": _own,
 }
 
@@ -135,7 +139,7 @@ def sentence(error: Mapping[str, Any], shows: Callable[[KeyPath], bool]) -> tupl
 
 def _right_keys(location: KeyPath) -> str:
     steps = ["*" if isinstance(step, int) else step for step in location[:-1]]
-    if len(steps) > 1 and steps[0] in ("providers", "routes", "keys", "prices"):
+    if len(steps) > 1 and steps[0] in ("providers", "routes", "keys", "prices", "kinds"):
         steps[1] = "*"
     if steps[0:1] == ["prices"] and steps[2:3] == ["tiers"]:
         steps[3] = "*"
