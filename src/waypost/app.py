@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from waypost.catalogue.configured import price_book
 from waypost.errors import ConfigurationError
+from waypost.gateway.configured import by_route, configured_gateway, names_of
 from waypost.gateway.gateway import Gateway
 from waypost.gateway.idempotency import IdempotencyStore
-from waypost.gateway.policy import Policy
 from waypost.gateway.response_cache import ResponseCache
 from waypost.gateway.resume import ResumeBuffers
 from waypost.gateway.signature_store import SignatureStore
@@ -35,7 +35,6 @@ from waypost.settings import (
     LlamaCppSettings,
     LoadedSettings,
     ProviderSettings,
-    RouteSettings,
     ServerSettings,
     Settings,
     read_settings,
@@ -87,20 +86,10 @@ def build(settings: Settings, before: Application | None = None) -> Application:
 
     What is unchanged since `before` is taken over: providers with their connections, and what is known of targets.
     """
-    names = (*settings.routes, *settings.aliases)
     database = before.database if before else LazyDatabase(settings)
     ledger = before.ledger if before else _ledger(settings, database)
     providers = create_providers(settings, _unchanged(settings, before) if before else {})
-    gateway = Gateway(
-        providers,
-        kinds={name: provider.kind for name, provider in settings.providers.items()},
-        routes={name: settings.targets(name) for name in names},
-        policies={name: _policy(settings, name) for name in names},
-        shares={name: settings.shares(name) for name in names},
-        prices=price_book(settings),
-        books=None if ledger is None else ledger.books,
-        storing=_names_of(settings, lambda route: route.store_bodies),
-    )
+    gateway = configured_gateway(settings, providers, None if ledger is None else ledger.books)
     watch = before.callers.watch if before else KeyWatch(database)
     callers = Callers(settings.keys, watch, may_open=not is_exposed(settings.server.host))
     if before is not None:
@@ -134,7 +123,7 @@ def stores_of(settings: Settings, before: Application | None = None, database: L
 
     All that was kept before stays, but for the answers of routes that have changed.
     """
-    storing = _names_of(settings, lambda route: route.provider_storage)
+    storing = names_of(settings, lambda route: route.provider_storage)
     if before is not None:
         return replace(before.stores, caches=_caches(settings, before), provider_storage=storing)
     server = settings.server
@@ -182,29 +171,7 @@ def _caches(settings: Settings, before: Application | None = None) -> dict[str, 
         kept = before.stores.caches.get(name) if before and before.settings.routes.get(name) == route else None
         if route.cache is not None:
             caches[name] = kept or RouteCache(name, route.cache.ttl_s, ResponseCache(route.cache.max_bytes))
-    return {name: caches[route] for name, route in _by_route(settings, caches).items()}
-
-
-def _names_of(settings: Settings, has: Callable[[RouteSettings], bool]) -> frozenset[str]:
-    """The names that lead to routes of which this is true."""
-    return frozenset(_by_route(settings, {name for name, route in settings.routes.items() if has(route)}))
-
-
-def _by_route(settings: Settings, routes: Collection[str]) -> dict[str, str]:
-    """These routes by the names that lead to one of them: its own and its aliases."""
-    found = {name: name for name in routes}
-    for alias in settings.aliases:
-        target = alias
-        while target in settings.aliases:
-            target = settings.aliases[target]
-        if target in routes:
-            found[alias] = target
-    return found
-
-
-def _policy(settings: Settings, route: str) -> Policy:
-    told = settings.policy(route).model_dump()
-    return Policy(**{each.name: told[each.name] for each in fields(Policy)})
+    return {name: caches[route] for name, route in by_route(settings, caches).items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from waypost.errors import WaypostError
 
 COMMANDS = {
     "serve": CommandPlace("waypost.cli.serve:serve", "Run the server."),
+    "worker": CommandPlace("waypost.cli.worker:worker", "Do background jobs beside the server, or elsewhere."),
     "ask": CommandPlace("waypost.cli.ask:ask", "Ask a model and print the answer."),
     "explain": CommandPlace("waypost.cli.explain:explain", "Tell what became of a request."),
     "projects": CommandPlace("waypost.cli.projects:projects", "Make, list, change and delete projects."),

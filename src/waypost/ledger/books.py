@@ -70,6 +70,9 @@ class Entry:
     lines: int = 0
     open_lines: int = 0
     tokens: int = 0
+    cost_micro_usd: int | None = 0
+    """Of its calls that have ended; None: of one of them it is not known."""
+    cost_is_estimate: bool = False
     is_over: bool = False
 
     def settle(self) -> None:
@@ -175,6 +178,11 @@ class Line:
         entry = self._entry
         entry.open_lines -= 1
         entry.tokens += (bill.usage.input_tokens or 0) + (bill.usage.output_tokens or 0)
+        if entry.cost_micro_usd is not None:
+            cost = bill.cost_micro_usd
+            entry.cost_micro_usd = None if cost is None else entry.cost_micro_usd + cost
+        if bill.basis == "estimated":
+            entry.cost_is_estimate = True
         entry.settle()
 
     def not_sent(self) -> None:

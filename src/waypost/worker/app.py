@@ -1,0 +1,63 @@
+"""The worker's composition root: the gateway, the ledger and the jobs of one process, built from settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from waypost import __version__
+from waypost.catalogue.configured import price_book
+from waypost.gateway.configured import configured_gateway
+from waypost.gateway.gateway import Gateway
+from waypost.jobs.working import JobWorker, Workplace
+from waypost.ledger.accounts import AccountBook
+from waypost.ledger.ledger import Ledger
+from waypost.providers.registry import create_providers
+from waypost.settings import Settings
+from waypost.store.lazy import LazyDatabase
+from waypost.worker.bodies import bodies
+from waypost.worker.calls import JobCalls
+from waypost.worker.hooks import hooks
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerApplication:
+    """Everything one worker process needs."""
+
+    settings: Settings
+    database: LazyDatabase
+    ledger: Ledger | None
+    gateway: Gateway
+    calls: JobCalls
+
+    def worker(self) -> JobWorker:
+        """Its jobs, which nobody does yet."""
+        settings = self.settings
+        report = {"version": __version__, "engine": engine_version(), "concurrency": settings.jobs.concurrency}
+        place = Workplace(self.database, settings.data_dir, settings.jobs, bodies(self), hooks(self), report)
+        return JobWorker(place)
+
+    async def close(self) -> None:
+        """Let go of connections, and of the ledger when all calls are over."""
+        self.calls.close()
+        await self.gateway.close()
+        if self.ledger is not None:
+            await self.ledger.close()
+        self.database.close()
+
+
+def build_worker(settings: Settings) -> WorkerApplication:
+    """Build all of it. No I/O. Raises ConfigurationError."""
+    database = LazyDatabase(settings)
+    ledger = Ledger(settings, database, price_book(settings)) if settings.ledger.enabled else None
+    gateway = configured_gateway(settings, create_providers(settings, {}), None if ledger is None else ledger.books)
+    calls = JobCalls(gateway, AccountBook(settings.keys), database)
+    return WorkerApplication(settings, database, ledger, gateway, calls)
+
+
+def engine_version() -> str | None:
+    """That of the engine, which is not imported for it."""
+    try:
+        return version("dbos")
+    except PackageNotFoundError:
+        return None
