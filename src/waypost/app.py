@@ -19,6 +19,7 @@ from waypost.gateway.resume import ResumeBuffers
 from waypost.gateway.signature_store import SignatureStore
 from waypost.gateway.stores import RouteCache, Stores
 from waypost.gateway.story import StoryBook
+from waypost.jobs.kept import KeptJobs
 from waypost.ledger.durable_answers import DurableAnswers
 from waypost.ledger.ledger import Ledger
 from waypost.ledger.stored_responses import StoredResponses
@@ -63,6 +64,7 @@ class Application:
     database: LazyDatabase
     ledger: Ledger | None
     providers: Mapping[str, Provider] = field(default_factory=dict)
+    jobs: KeptJobs | None = None
 
     async def close(self) -> None:
         """Let go of connections, child processes and, when all calls are over, the ledger."""
@@ -96,7 +98,15 @@ def build(settings: Settings, before: Application | None = None) -> Application:
         gateway.take_over(before.gateway)
         callers = before.callers if settings.keys == before.settings.keys else callers
     stores = stores_of(settings, before, database)
-    return Application(settings, RoutedAIService(gateway), gateway, callers, stores, database, ledger, providers)
+    service, jobs = RoutedAIService(gateway), _jobs(settings, stores, before)
+    return Application(settings, service, gateway, callers, stores, database, ledger, providers, jobs)
+
+
+def _jobs(settings: Settings, stores: Stores, before: Application | None) -> KeptJobs | None:
+    """Whoever watches jobs goes on watching."""
+    if stores.threads is None:
+        return None
+    return KeptJobs(stores.threads, settings.jobs, before.jobs.watch if before and before.jobs else None)
 
 
 def _ledger(settings: Settings, database: LazyDatabase) -> Ledger | None:

@@ -98,6 +98,7 @@ class Served:
     stores: Stores = field(init=False)
     database: LazyDatabase = field(init=False)
     ledger: None = None
+    jobs: None = None
     closed: int = 0
 
     def __post_init__(self) -> None:

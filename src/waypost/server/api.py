@@ -21,12 +21,14 @@ from waypost.server import (
     admin_keys,
     admin_log,
     admin_projects,
+    analyze,
     assets,
     capabilities,
     explain,
     generate,
     health,
     home,
+    jobs,
     resume,
 )
 from waypost.server.application import ServedApplication
@@ -52,6 +54,8 @@ DESCRIPTION = (
 MODULES = (
     generate,
     resume,
+    analyze,
+    jobs,
     explain,
     capabilities,
     health,

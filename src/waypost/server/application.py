@@ -9,6 +9,7 @@ from starlette.types import Scope
 
 from waypost.gateway.gateway import Gateway
 from waypost.gateway.stores import Stores
+from waypost.jobs.kept import KeptJobs
 from waypost.ledger.ledger import Ledger
 from waypost.manager.service import StreamingAIService
 from waypost.server.callers import Callers
@@ -50,6 +51,10 @@ class ServedApplication(Protocol):
     @property
     def ledger(self) -> Ledger | None:
         """What is written down of requests; None: nothing is."""
+
+    @property
+    def jobs(self) -> KeptJobs | None:
+        """What is done in the background; None: nothing can be."""
 
     async def close(self) -> None:
         """Let go of connections and child processes."""

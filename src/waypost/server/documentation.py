@@ -26,6 +26,7 @@ from waypost.errors import (
 from waypost.ledger.definitions import KeyChange, NewKey, NewProject, ProjectChange
 from waypost.server.admin_models import ReloadModel, StatusModel
 from waypost.server.envelope import InternalError, sentence_list
+from waypost.server.job_models import AcceptedModel, AnalyzeRequest, JobListed, JobModel, JobPageModel
 from waypost.server.key_models import (
     AuditPage,
     KeyModel,
@@ -84,6 +85,11 @@ COMPONENTS: Final[tuple[type[BaseModel], ...]] = (
     RequestPage,
     WholeRequestModel,
     UsageSums,
+    AnalyzeRequest,
+    AcceptedModel,
+    JobListed,
+    JobModel,
+    JobPageModel,
 )
 """Every model of the interface. Routes name them by reference: FastAPI would build each of them at start-up."""
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from waypost.errors import ConfigurationError
 from waypost.gateway.gateway import Gateway
 from waypost.gateway.stores import Stores
+from waypost.jobs.kept import KeptJobs
 from waypost.ledger.ledger import Ledger
 from waypost.manager.service import StreamingAIService
 from waypost.server.application import ServedApplication
@@ -150,6 +151,11 @@ class Serving:
     def ledger(self) -> Ledger | None:
         """What is written down of requests."""
         return (self._current or self.current).ledger
+
+    @property
+    def jobs(self) -> KeptJobs | None:
+        """What is done in the background, over reloads too."""
+        return (self._current or self.current).jobs
 
     async def reload(self, *, dry_run: bool = False) -> Reloaded:
         """Read the settings anew and serve by them; `dry_run` only looks. Raises SettingsRefused; nothing changed then.

@@ -1,4 +1,4 @@
-"""A POST with a body must say that it is JSON, except on paths that are passed through to a provider.
+"""A POST with a body must say that it is JSON, but where files may be sent, and what is passed through to a provider.
 
 Besides being true, this keeps HTML forms out: the types a form can send (text/plain among them) need no preflight.
 What is passed through is kept from forms by its own door, see `doors.raw`.
@@ -13,6 +13,9 @@ from waypost.server.middleware.headers import header_value, header_values
 
 SHOWN = 100
 PASSED_THROUGH = "/providers/"
+TAKES_FORMS = frozenset({"/api/ai/analyze"})
+"""Where files may be sent. A page of another site that sends one says its origin, which the guard has looked at."""
+FORM = "multipart/form-data"
 
 
 def form_refusal(scope: Scope) -> UnsupportedMediaType | None:
@@ -29,7 +32,7 @@ def form_refusal(scope: Scope) -> UnsupportedMediaType | None:
             hint="Send it without content-encoding.",
             param="Content-Encoding",
         )
-    if len(types) == 1 and says_json(types[0]):
+    if len(types) == 1 and (says_json(types[0]) or (scope["path"] in TAKES_FORMS and says_form(types[0]))):
         return None
     said = f'"{types[0][:SHOWN]}"' if types else "nothing"
     return UnsupportedMediaType(
@@ -42,6 +45,11 @@ def form_refusal(scope: Scope) -> UnsupportedMediaType | None:
 def _has_body(scope: Scope) -> bool:
     length = header_value(scope, b"content-length")
     return length not in (None, "0") or header_value(scope, b"transfer-encoding") is not None
+
+
+def says_form(content_type: str) -> bool:
+    """Is it a form that may hold files?"""
+    return content_type.partition(";")[0].strip().lower() == FORM
 
 
 def says_json(content_type: str) -> bool:
