@@ -25,11 +25,25 @@ class AIService(Protocol):
 class AnswerStream(Protocol):
     """An answer under way, as `AIServiceManager.stream_events` gives it."""
 
-    id: str
-    provider: str
-    model: str
-    attempts: tuple[Attempt, ...]
-    warnings: tuple[str, ...]
+    @property
+    def id(self) -> str:
+        """The provider's id for it."""
+
+    @property
+    def provider(self) -> str:
+        """Who answers."""
+
+    @property
+    def model(self) -> str:
+        """The model that answers, as the provider names it."""
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """All calls so far."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the caller should know."""
 
     def __aiter__(self) -> AsyncIterator[Event]:
         """Its events; the last is Finish, or it raises."""

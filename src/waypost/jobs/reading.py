@@ -6,10 +6,11 @@ after the one it names, in order and without a gap, or is told why not.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from waypost.errors import ServerBusy
 from waypost.jobs.stream import STREAM, Event, Group, group_of, last_group
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 ENDS = frozenset({"succeeded", "failed", "cancelled"})
 BEGUN_AGAIN = "queued"
-WATCHED_S = 30.0
-"""How long one wait is; then the next begins."""
+LOOK_S = 0.5
+"""How soon a reader sees that its server shuts down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +63,21 @@ Piece: TypeAlias = Told | Restarted | Cut | Ended
 class StreamReading:
     """One reader's way through one job's stream. `prelude`: how many events stand before the first round's own.
 
-    `after` is the number of the last event that the reader has; None: it begins with the newest round.
+    `after` is the number of the last event that the reader has; None: it begins with the newest round. `shuts_down`:
+    does the server that reads for it end? The job goes on then, and can be read from another.
     """
 
     def __init__(
-        self, jobs: KeptJobs, threads: DatabaseThreads, job_id: str, *, prelude: int = 0, after: int | None = None
+        self,
+        jobs: KeptJobs,
+        threads: DatabaseThreads,
+        job_id: str,
+        *,
+        prelude: int = 0,
+        after: int | None = None,
+        shuts_down: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._shuts_down = shuts_down
         self._jobs = jobs
         self._threads = threads
         self._job_id = job_id
@@ -95,7 +105,10 @@ class StreamReading:
         return Restarted(self._next - 1) if is_void else None
 
     async def pieces(self) -> AsyncGenerator[Piece]:
-        """What there is, then what comes. After Restarted the new round is told. Ends after Cut and Ended."""
+        """What there is, then what comes. After Restarted the new round is told. Ends after Cut and Ended.
+
+        Raises UnknownJob if the job is deleted meanwhile, DatabaseUnavailable, ServerBusy at the server's end.
+        """
         rows = await self._jobs.events(self._job_id, self._row)
         while True:
             for row in rows:
@@ -108,13 +121,15 @@ class StreamReading:
                 if job.has_ended:
                     yield Ended(self._next, job)
                     return
+            if self._shuts_down():
+                raise ServerBusy("The server is stopped; the answer goes on.", hint="Read on from another one.")
             rows = await self._more(waits=not self._is_over)
 
     async def _more(self, *, waits: bool) -> Sequence[JobEvent]:
         if not waits:
             # Until there is no row any more: a job that was done again has ended before.
             return await self._jobs.events(self._job_id, self._row)
-        return await self._jobs.watch.wait(self._job_id, self._row, WATCHED_S)
+        return await self._jobs.watch.wait(self._job_id, self._row, LOOK_S)
 
     def _read(self, row: JobEvent) -> Sequence[Piece]:
         self._row = row.number

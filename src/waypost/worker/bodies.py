@@ -14,5 +14,6 @@ if TYPE_CHECKING:
 def bodies(application: WorkerApplication) -> Mapping[str, JobBody]:
     """By type."""
     from waypost.worker.generate import GenerateBody
+    from waypost.worker.responses import ResponseBody
 
-    return {"generate": GenerateBody(application.calls)}
+    return {"generate": GenerateBody(application), "response": ResponseBody(application)}

@@ -1,45 +1,33 @@
 """The events of a stream one by one, without their numbers, as who keeps them for later readers wants them.
 
-The numbers are given anew where the events are told: those of the provider would begin again with each run of it.
+The numbers are given anew where the events are told: those of a provider begin again with each call of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
-
-import msgspec
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from waypost.chat import Json
-from waypost.codecs.jsonbytes import dump
-from waypost.codecs.openai_responses.retelling import members_of
+from waypost.codecs.jsonbytes import dump, parse_reply
 from waypost.codecs.sse import SseDecoder, encode_event
 
 NUMBER: Final = "sequence_number"
-EventBody = tuple[str, bytes]
-"""An event's type, and its members as a JSON object."""
+Members = dict[str, Any]
 
 
-def events_in(decoder: SseDecoder, raw: bytes) -> Sequence[EventBody]:
-    """The events that these bytes complete."""
+def events_in(decoder: SseDecoder, raw: bytes) -> Sequence[tuple[str, Members]]:
+    """The events that these bytes complete: their types and members. Raises JsonError, MalformedResponse."""
     return [_event(event.event, event.data) for event in decoder.feed(raw)]
 
 
-def _event(kind: str, data: bytes) -> EventBody:
-    members = members_of(data)
-    members.pop(NUMBER, None)
-    if not kind:
-        told = msgspec.json.decode(members["type"]) if "type" in members else ""
-        kind = told if isinstance(told, str) else ""
-    return kind, msgspec.json.encode(members)
+def _event(kind: str, data: bytes) -> tuple[str, Members]:
+    value = parse_reply(data)
+    members = {name: member for name, member in value.items() if name != NUMBER} if isinstance(value, dict) else {}
+    told = members.get("type")
+    return kind or (told if isinstance(told, str) else ""), members
 
 
-def event_body(kind: str, **members: Json) -> EventBody:
-    """An event of our own."""
-    return kind, dump({"type": kind, **members})[0]
-
-
-def numbered(event: EventBody, number: int) -> bytes:
+def numbered(kind: str, members: Mapping[str, Json], number: int) -> bytes:
     """The event as it is told."""
-    kind, body = event
-    return encode_event(body.rstrip()[:-1] + b',"%s":%d}' % (NUMBER.encode(), number), event=kind)
+    return encode_event(dump({"type": kind, NUMBER: number, **members})[0], event=kind)
