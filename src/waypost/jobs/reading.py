@@ -97,12 +97,14 @@ class StreamReading:
         return range(0 if self._after is None else self._after + 1, self._prelude if self._round == 1 else 0)
 
     async def start(self) -> Restarted | None:
-        """Find the place. Restarted: the reader's last event is of a round that is void; there is no more for it."""
+        """Find the place. Restarted: the reader's last event is of a void round; the newest one is told then."""
         last = await self._threads.read(self._last)
         if last is not None:
             self._round, self._next = last.round, last.begin
-        is_void = self._after is not None and self._round > 1 and self._after < self._next - 1
-        return Restarted(self._next - 1) if is_void else None
+        if self._after is None or self._round == 1 or self._after >= self._next - 1:
+            return None
+        self._after = None
+        return Restarted(self._next - 1)
 
     async def pieces(self) -> AsyncGenerator[Piece]:
         """What there is, then what comes. After Restarted the new round is told. Ends after Cut and Ended.

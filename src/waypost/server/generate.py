@@ -15,6 +15,7 @@ from waypost.server.body import read_body
 from waypost.server.callers import caller_of
 from waypost.server.disconnect import CallerGone, connection_of, while_connected
 from waypost.server.documentation import GENERATE_REQUEST, GENERATE_RESPONSES
+from waypost.server.generate_background import begin_in_background
 from waypost.server.ids import safe_id
 from waypost.server.jsonwire import json_bytes
 from waypost.server.middleware.access_log import NO_REPLY
@@ -48,8 +49,13 @@ async def generate(
     Without a model the default route answers. If a provider fails, the next one of the route is asked; `attempts`
     lists every call. Closing the connection cancels the call to the provider; a stream that has begun goes on for a
     while, and can be gone on with (see `resume`).
+
+    With `"background": true` a job makes the answer, which survives every process: the reply is 202 and says where the
+    job is, or with `"stream": true` it is the stream, to be gone on with at any server.
     """
     caller_of(request.scope).demand(asked.model or "")
+    if asked.background:
+        return await begin_in_background(request, asked)
     prompt, arguments, lifecycle = asked.prompt or "", asked.arguments(), lifecycle_of(request)
     if asked.stream:
         streams = served_by(request).stores.streams

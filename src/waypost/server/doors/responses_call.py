@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from waypost.codecs.openai_responses.retelling import Identity
-from waypost.doors.going_on import Shelf, Wish, going_on
+from waypost.doors.going_on import Wish, going_on
 from waypost.doors.keeping import Keeper, Keeping
 from waypost.doors.responses import needs_storage, references_items
 from waypost.ledger.stored_responses import StoredResponses
@@ -19,6 +19,7 @@ from waypost.providers.asked import Asked
 from waypost.server.application import served_in
 from waypost.server.body import off_loop_if_large, read_whole
 from waypost.server.callers import caller_of
+from waypost.server.doors.background_responses import answer_in_background, shelf_of, wants_background
 from waypost.server.doors.counts import COUNT_RESPONSES
 from waypost.server.doors.inquiry import InquiryCall, members_of
 from waypost.server.doors.keeping import KeepingSend
@@ -41,6 +42,9 @@ class ResponsesCall:
             return
         asked = await off_loop_if_large(len(body), lambda: OPENAI_RESPONSES.read(scope, body))
         caller_of(scope).demand(asked.model)
+        if asked.written is not None and wants_background(asked):
+            await answer_in_background(asked, asked.written, scope, receive, send)
+            return
         store = served_in(scope).stores.responses
         keeping = None if store is None else await _keeping(asked, store, scope)
         if keeping is None:
@@ -66,12 +70,6 @@ async def _keeping(asked: Asked, store: StoredResponses, scope: Scope) -> tuple[
             signatures.put_back(caller.name, known)
     identity = Identity(new_response_id(), wish.previous, wish.keeps, wish.sealed)
     return made.asked, Keeping(Keeper(store, caller.account.project_id, caller.name, signatures), identity, made)
-
-
-def shelf_of(scope: Scope, store: StoredResponses) -> Shelf:
-    """Where the caller's answers are."""
-    served, project_id = served_in(scope), caller_of(scope).account.project_id
-    return Shelf(store, project_id, served.settings.server.max_body_bytes, served.stores.provider_storage)
 
 
 class ResponsesCountCall:
