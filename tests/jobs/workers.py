@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from waypost.store.database import Database
 from waypost.store.job_tables import jobs
 
 MODEL = "gpt-5-mini"
+ROOT = Path(__file__).parents[2]
 
 
 def worker_settings(simulator: Simulator, database: Database, **jobs_settings: Any) -> dict[str, Any]:
@@ -39,14 +40,13 @@ def worker_settings(simulator: Simulator, database: Database, **jobs_settings: A
 
 @dataclass
 class Worker:
-    """`waypost worker` in a process of its own. Those with one `data` folder are on one machine."""
+    """A worker in a process of its own. Those with one `data` folder are on one machine."""
 
     folder: Path
     settings: Mapping[str, Any]
     data: str = "data"
     name: str = "worker"
     process: subprocess.Popen[bytes] | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def log(self) -> str:
@@ -59,11 +59,11 @@ class Worker:
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / f"{self.name}.yaml"
         file.write_text(yaml.safe_dump({"data_dir": str(self.folder / self.data), **self.settings}))
-        command = [sys.executable, "-m", "waypost.cli.main", "worker", "--config", str(file)]
+        command = [sys.executable, "-m", "tests.jobs.process", str(file)]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("WAYPOST_")}
         said_before = self.log.count("takes jobs")
         with (self.folder / f"{self.name}.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env={**environment, **self.environment})
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=ROOT)
         until(lambda: self.log.count("takes jobs") > said_before or self.process_ended, 30.0, lambda: self.log)
         assert not self.process_ended, self.log
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
@@ -9,13 +10,13 @@ from waypost import __version__
 from waypost.catalogue.configured import price_book
 from waypost.gateway.configured import configured_gateway
 from waypost.gateway.gateway import Gateway
+from waypost.jobs.body import JobBody
 from waypost.jobs.working import JobWorker, Workplace
 from waypost.ledger.accounts import AccountBook
 from waypost.ledger.ledger import Ledger
 from waypost.providers.registry import create_providers
 from waypost.settings import Settings
 from waypost.store.lazy import LazyDatabase
-from waypost.worker.bodies import bodies
 from waypost.worker.calls import JobCalls
 from waypost.worker.hooks import hooks
 
@@ -30,11 +31,11 @@ class WorkerApplication:
     gateway: Gateway
     calls: JobCalls
 
-    def worker(self) -> JobWorker:
-        """Its jobs, which nobody does yet."""
+    def worker(self, does: Mapping[str, JobBody]) -> JobWorker:
+        """What will do its jobs, each type by its body."""
         settings = self.settings
         report = {"version": __version__, "engine": engine_version(), "concurrency": settings.jobs.concurrency}
-        place = Workplace(self.database, settings.data_dir, settings.jobs, bodies(self), hooks(self), report)
+        place = Workplace(self.database, settings.data_dir, settings.jobs, does, hooks(self), report)
         return JobWorker(place)
 
     async def close(self) -> None:

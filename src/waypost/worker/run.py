@@ -10,31 +10,42 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import TypeAlias
 
+from waypost.jobs.body import JobBody
 from waypost.settings import Settings
 from waypost.worker.app import WorkerApplication, build_worker
+from waypost.worker.bodies import bodies
 from waypost.worker.logs import configure_logging
 
+Bodies: TypeAlias = Callable[[WorkerApplication], Mapping[str, JobBody]]
 logger = logging.getLogger("waypost.worker")
 LONGEST_GRACE_S = 20.0
 """A service manager waits half a minute or so, and then kills."""
 
 
-def run(settings: Settings, on_started: Callable[[str], None] = lambda name: None) -> None:  # noqa: ARG005 - it is the default
-    """Do jobs until a signal. Blocks; call it in the main thread. `on_started` gets the worker's name."""
+def run(
+    settings: Settings,
+    on_started: Callable[[str], None] = lambda name: None,  # noqa: ARG005 - it is the default
+    does: Bodies = bodies,
+) -> None:
+    """Do jobs until a signal. Blocks; call it in the main thread.
+
+    `on_started` gets the worker's name; `does` says which types of jobs it does.
+    """
     configure_logging(settings.server.log_level)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_work(build_worker(settings), on_started))
+        runner.run(_work(build_worker(settings), on_started, does))
 
 
-async def _work(application: WorkerApplication, on_started: Callable[[str], None]) -> None:
+async def _work(application: WorkerApplication, on_started: Callable[[str], None], does: Bodies) -> None:
     stop = asyncio.Queue[None]()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lambda: stop.put_nowait(None))
-    worker = application.worker()
+    worker = application.worker(does(application))
     try:
         if application.ledger is not None:
             await application.ledger.start()
