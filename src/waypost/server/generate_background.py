@@ -21,6 +21,7 @@ from waypost.gateway.idempotency import KEY_HEADER, checked_key
 from waypost.gateway.resume import BEFORE_FIRST, LAST_EVENT_ID, event_id, number_after
 from waypost.jobs.job import Job, NewJob
 from waypost.jobs.reading import StreamReading, Told
+from waypost.jobs.stream import last_group
 from waypost.manager.arguments import to_request
 from waypost.providers.asked import Asked
 from waypost.server.analyze import JOBS, demand_budget, demand_jobs
@@ -87,12 +88,23 @@ async def job_of_stream(request: Request, stream_id: str) -> Job | None:
     return job if job.type == GENERATE else None
 
 
-def events_of(request: Request, job: Job) -> Response:
-    """The events after the one that Last-Event-ID names, or all."""
+async def events_of(request: Request, job: Job) -> Response:
+    """The events after the one that Last-Event-ID names, or all. 204: there are none any more."""
     if not job.request.get("events"):
         raise InvalidRequest("The answer of this job is not told as a stream.", hint=f"It is at {JOBS}/{job.id}.")
     number = number_after(response_id_of(job.id), request.headers.get(LAST_EVENT_ID))
-    return job_stream(request, job, None if number == BEFORE_FIRST else number)
+    if number == BEFORE_FIRST:
+        return job_stream(request, job, None)
+    if job.has_ended and number >= await _end_number(request, job.id):
+        return Response(status_code=204, headers=NO_STORE)
+    return job_stream(request, job, number)
+
+
+async def _end_number(request: Request, job_id: str) -> int:
+    """The number of the event that told, or tells, the job's end."""
+    threads = served_by(request).stores.threads
+    last = None if threads is None else await threads.read(lambda connection, _: last_group(connection, job_id))
+    return 0 if last is None else last.next + last.is_cut
 
 
 def job_stream(request: Request, job: Job, after: int | None) -> Response:

@@ -133,7 +133,7 @@ async def events(request: Request) -> Response:
     stream_id, tenant = request.path_params["stream_id"], caller_of(request.scope).name
     job = await job_of_stream(request, stream_id)
     if job is not None:
-        return events_of(request, job)
+        return await events_of(request, job)
     reading = _streams(request).read(stream_id, tenant, number_after(stream_id, request.headers.get(LAST_EVENT_ID)))
     if reading.complete:
         reading.close()
