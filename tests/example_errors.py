@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from waypost import errors
-from waypost.errors import AllTargetsFailed, LimitExceeded, ProviderTimeout, Shortage, WaypostError
+from waypost.errors import AllTargetsFailed, LimitExceeded, ProviderTimeout, Shortage, WaypostError, WebhookRefused
 
 SHORTAGE = Shortage("key", "app", "requests_per_minute", limit=5, used=5, reserved=0, resets_at_s=1_800_000_000.0)
 
@@ -26,4 +26,6 @@ def example(error_class: type[WaypostError]) -> WaypostError:
         return error_class([])
     if issubclass(error_class, LimitExceeded):
         return error_class("the limit is reached", SHORTAGE)
+    if issubclass(error_class, WebhookRefused):
+        return error_class("it may not be called", "scheme")
     return error_class("what happened")

@@ -21,7 +21,7 @@ from waypost.gateway.stores import RouteCache, Stores
 from waypost.gateway.story import StoryBook
 from waypost.jobs.kept import KeptJobs
 from waypost.ledger.durable_answers import DurableAnswers
-from waypost.ledger.ledger import Ledger
+from waypost.ledger.ledger import ALONE, Company, Ledger
 from waypost.ledger.stored_responses import StoredResponses
 from waypost.ledger.threads import DatabaseThreads
 from waypost.manager.routed import RoutedAIService
@@ -83,13 +83,14 @@ class Application:
                     stack.push_async_callback(provider.close)
 
 
-def build(settings: Settings, before: Application | None = None) -> Application:
+def build(settings: Settings, before: Application | None = None, company: Company = ALONE) -> Application:
     """Build all of it. No I/O: connections and processes start at first use. Raises ConfigurationError.
 
     What is unchanged since `before` is taken over: providers with their connections, and what is known of targets.
+    `company` is who else is at the ledger.
     """
     database = before.database if before else LazyDatabase(settings)
-    ledger = before.ledger if before else _ledger(settings, database)
+    ledger = before.ledger if before else _ledger(settings, database, company)
     providers = create_providers(settings, _unchanged(settings, before) if before else {})
     gateway = configured_gateway(settings, providers, None if ledger is None else ledger.books)
     watch = before.callers.watch if before else KeyWatch(database)
@@ -109,9 +110,9 @@ def _jobs(settings: Settings, stores: Stores, before: Application | None) -> Kep
     return KeptJobs(stores.threads, settings.jobs, before.jobs.watch if before and before.jobs else None)
 
 
-def _ledger(settings: Settings, database: LazyDatabase) -> Ledger | None:
+def _ledger(settings: Settings, database: LazyDatabase, company: Company) -> Ledger | None:
     """One over all reloads: what is configured of it counts from the start."""
-    return Ledger(settings, database, price_book(settings)) if settings.ledger.enabled else None
+    return Ledger(settings, database, price_book(settings), company) if settings.ledger.enabled else None
 
 
 def _unchanged(settings: Settings, before: Application) -> dict[str, Provider]:
@@ -190,6 +191,7 @@ class SettingsFile:
 
     path: Path | None = None
     options: Mapping[str, tuple[tuple[str | int, ...], Any]] = field(default_factory=dict)
+    company: Company = ALONE
 
     def read(self) -> LoadedSettings:
         """The settings as they are written now. Raises ConfigurationError."""
@@ -198,7 +200,7 @@ class SettingsFile:
     def build(self, settings: Settings, before: ServedApplication | None = None) -> Built:
         """An application, of what is unchanged where there is one before it. Raises ConfigurationError."""
         old = before if isinstance(before, Application) else None
-        new = replace(build(without_several_models(settings), old), settings=settings)
+        new = replace(build(without_several_models(settings), old, self.company), settings=settings)
         new.gateway.prices.warm()
 
         async def close_replaced() -> None:

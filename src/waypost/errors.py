@@ -4,6 +4,7 @@
     ├── ConfigurationError          settings that cannot be used
     ├── RequestError                the caller's: told to the caller, never retried
     │   ├── InvalidRequest          400  malformed JSON, a wrong type, an empty prompt
+    │   ├── WebhookRefused          400  an address that may not be called
     │   ├── PreviousResponseUnknown 400  the answer to go on from is not stored for this caller
     │   ├── AuthenticationRequired  401
     │   ├── OriginRefused           403  a page on another site, or a foreign Host
@@ -14,6 +15,7 @@
     │   ├── UnknownRequest          404  no story of such a request of this caller's
     │   ├── UnknownResponse         404  no such stored response of this caller's
     │   ├── UnknownStream           404  no such stream of this caller's to go on with
+    │   ├── UnknownDelivery         404  no message to a webhook of that id
     │   ├── UnknownObject           404  no project or key of that id
     │   ├── UnknownJob              404  no job of this project's of that id
     │   ├── UnknownBatch            404  no batch of this project's of that id
@@ -194,6 +196,27 @@ class PreviousResponseUnknown(RequestError):
 
     code = "previous_response_not_found"
     advice = "Send the whole conversation in input."
+
+
+WebhookRule: TypeAlias = Literal["url", "credentials", "scheme", "port", "host", "address"]
+"""What of a webhook's address is at fault."""
+
+
+class WebhookRefused(RequestError):
+    """The address of a webhook is not one that may be called; `rule` says what of it is at fault."""
+
+    code = "webhook_refused"
+
+    def __init__(self, message: str, rule: WebhookRule, *, hint: str = "", param: str | None = "webhook") -> None:
+        super().__init__(message, hint=hint, param=param)
+        self.rule: WebhookRule = rule
+
+
+class UnknownDelivery(RequestError):
+    """No message to a webhook has this id, or it is no longer in the log."""
+
+    code = "unknown_delivery"
+    http_status = 404
 
 
 class UnknownStream(RequestError):

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import click
+
 from waypost.chat import Message, Request, Text
 from waypost.jobs.body import JobBody, JobContext, StepDone
 from waypost.jobs.job import JobEnd
@@ -55,4 +57,4 @@ def all_bodies(application: WorkerApplication) -> Mapping[str, JobBody]:
 
 
 if __name__ == "__main__":
-    run(read_settings(Path(sys.argv[1])).settings, lambda name: print(f"{name} takes jobs", flush=True), all_bodies)
+    run(read_settings(Path(sys.argv[1])).settings, lambda name: click.echo(f"{name} takes jobs"), all_bodies)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,21 @@ def pair(folder: Path, simulator: Simulator, database: Database, **jobs_settings
     return Worker(folder, settings, name="one"), Worker(folder, settings, others, name="two")
 
 
+def freeze(worker: Worker, database: Database) -> None:
+    """Stop it where it does not keep all others from writing, as it would at an SQLite file."""
+    while True:
+        worker.send(signal.SIGSTOP)
+        if not database.is_sqlite:
+            return
+        with closing(sqlite3.connect(str(database.url.database), timeout=0.2)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                worker.send(signal.SIGCONT)
+            else:
+                return
+
+
 def all_done(database: Database) -> Callable[[], bool]:
     return lambda: set(states(database)) == {"succeeded"}
 
@@ -60,7 +77,7 @@ def check(database: Database, simulator: Simulator, count: int, steps: int = STE
     assert len(done) == count
     assert {job.state for job in done} == {"succeeded"}
     assert {job.result for job in done} == {msgspec.json.encode(["one two three"] * steps).decode()}
-    asked = Counter(each.body["messages"][0]["content"] for each in simulator.requests)  # type: ignore[index,call-overload]
+    asked = Counter(each.body["messages"][0]["content"] for each in simulator.requests)
     assert set(asked) == {f"job {number} step {step}" for number in range(count) for step in range(steps)}
     with database.read() as connection:
         begun = connection.execute(select(job_steps)).all()
@@ -96,7 +113,7 @@ def under_way(database: Database, worker: Worker, at_least: int) -> Callable[[],
 
 @pytest.mark.parametrize("how", ["kill", "terminate", "freeze"])
 async def test_a_worker_that_goes_is_taken_over_from(tmp_path: Path, database: Database, how: str) -> None:
-    """Within ten seconds, and its calls in flight, and only those, may be paid twice. One that wakes changes nothing."""
+    """Within ten seconds; its calls in flight, and only those, may be paid twice. One that wakes changes nothing."""
     async with Simulator(SCRIPT) as simulator:
         one, two = pair(tmp_path, simulator, database, concurrency=4)
 
@@ -105,7 +122,8 @@ async def test_a_worker_that_goes_is_taken_over_from(tmp_path: Path, database: D
                 ask_steps(database, 16)
                 until(under_way(database, one, 3), DONE_S, lambda: one.log)
                 gone = executor_of(one)
-                {"kill": one.kill, "terminate": one.stop, "freeze": lambda: one.send(signal.SIGSTOP)}[how]()
+                ways: dict[str, Callable[[], None]] = {"kill": one.kill, "terminate": one.stop}
+                ways.get(how, lambda: freeze(one, database))()
                 taken_over_s = until(holds_none(database, gone), 20.0, lambda: (all_jobs(database), two.log))
                 if how == "freeze":
                     one.send(signal.SIGCONT)
@@ -156,7 +174,7 @@ async def test_a_database_that_is_away_for_longer_than_a_lease_stops_nothing(
             with workers(one, two):
                 ask_steps(database, 16)
                 until(under_way(database, one, 3), DONE_S, lambda: one.log)
-                postgres.kill()
+                postgres.stop()
                 time.sleep(12.0)
                 postgres.start()
                 until(all_done_again(database), DONE_S, lambda: (one.log, two.log))
@@ -245,7 +263,7 @@ async def test_a_retry_keeps_what_was_done(tmp_path: Path, database: Database) -
     [job] = all_jobs(database)
     assert job.runs == 2
     assert job.possibly_paid_twice == 0
-    asked = Counter(each.body["messages"][0]["content"] for each in simulator.requests)  # type: ignore[index,call-overload]
+    asked = Counter(each.body["messages"][0]["content"] for each in simulator.requests)
     assert asked == {"job 0 step 0": 1, "job 0 step 1": 2, "job 0 step 2": 1}
 
 

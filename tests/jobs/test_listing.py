@@ -12,6 +12,7 @@ from waypost.jobs import listing
 from waypost.jobs.job import CRASHED, Job
 from waypost.jobs.listing import JobFilters, list_jobs
 from waypost.jobs.numbers import job_numbers
+from waypost.ledger.books import now_ms
 from waypost.ledger.definitions import UnusableField
 from waypost.store.database import Database
 from waypost.store.job_tables import executors
@@ -126,7 +127,7 @@ def test_the_numbers_tell_depth_age_time_in_queue_failures_and_dead_letters(data
         job = make(database, at_ms=NOW_MS - 9_000_000)
         put(database, job, state="failed", error={"code": code}, ended_at_ms=NOW_MS - ended_ms)
     with database.write() as connection:
-        for name, beat_ms in (("w1", NOW_MS - 1_000), ("w2", NOW_MS - 120_000)):
+        for name, beat_ms in (("w1", now_ms() - 1_000), ("w2", now_ms() - 120_000)):
             alive = {"host": "h", "pid": 1, "started_at_ms": 1, "beat_at_ms": beat_ms}
             connection.execute(insert(executors).values(id=name, **alive))
     with database.read() as connection:

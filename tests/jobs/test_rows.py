@@ -14,6 +14,7 @@ from waypost.jobs.job import Input, Job, NewJob
 from waypost.store.database import Database
 from waypost.store.job_tables import jobs
 from waypost.store.migrate import upgrade
+from waypost.store.webhook_tables import webhook_deliveries
 
 NOW_MS = 1_800_000_000_000
 
@@ -115,3 +116,14 @@ def test_a_deleted_job_leaves_nothing(database: Database) -> None:
     with database.read() as connection:
         for table in (jobs, *rows.PARTS):
             assert connection.scalar(select(func.count()).select_from(table)) == 0
+
+
+def test_the_webhook_of_a_job_that_is_cancelled_before_it_began_is_told(database: Database) -> None:
+    hook = "https://hooks.example.com/x"
+    job = make(database, NewJob("analyze", "p", "k", {}, webhook_url=hook)).job
+    with database.write() as connection:
+        rows.cancel(connection, "p", job.id, NOW_MS)
+        rows.cancel(connection, "p", job.id, NOW_MS)
+    with database.read() as connection:
+        sent = connection.execute(select(webhook_deliveries)).mappings().all()
+    assert [(each["about"], each["event_type"], each["url"]) for each in sent] == [(job.id, "job.cancelled", hook)]

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
+from tests.databases import PostgresServer
+from tests.ledger.administered import key, project
+from tests.server.gated import becomes
 from tests.server.keyed import bearer, keyed
 
 from waypost.jobs import rows
 from waypost.jobs.job import Input
+from waypost.ledger.subjects import key_subject
 from waypost.server.api import create_app
 from waypost.store.database import Database
 from waypost.store.job_tables import job_events, job_inputs, jobs
+from waypost.store.migrate import upgrade
+from waypost.store.tables import spend
 
 ANALYZE = "/api/ai/analyze"
 KEYS: dict[str, dict[str, Any]] = {
@@ -58,6 +66,7 @@ def test_a_text_is_taken_on_at_once_and_is_there_with_all_that_was_said(http: Te
         "priority": 3,
         "allow_offline": True,
         "user": "u1",
+        "webhook": "https://hooks.example.com/waypost",
     }
     reply = http.post(ANALYZE, json=asked, headers={"x-waypost-tags": "team=other, feature=x"})
     told = reply.json()
@@ -75,6 +84,7 @@ def test_a_text_is_taken_on_at_once_and_is_there_with_all_that_was_said(http: Te
     assert (job.type, job.state, job.key_id, job.priority, job.end_user) == ("analyze", "queued", "config:ann", 3, "u1")
     assert job.request == {"kinds": ["analysis", "tone"], "model": "default", "allow_offline": True}
     assert job.tags == {"team": "search", "feature": "x"}
+    assert job.webhook_url == "https://hooks.example.com/waypost"
 
 
 def test_prompt_is_another_name_for_content(http: TestClient, database: Database) -> None:
@@ -123,6 +133,10 @@ REFUSED: dict[str, tuple[Any, int, str, str | None]] = {
     "bytes read as text": ({"content": "\x01\x02\N{REPLACEMENT CHARACTER}" * 9}, 415, "binary_document", "content"),
     "too long": ({"content": "x" * 1025}, 413, "document_too_large", "content"),
     "too long in bytes": ({"content": "ä" * 513}, 413, "document_too_large", "content"),
+    "webhook within": ({"content": "a", "webhook": "https://10.0.0.1/x"}, 400, "webhook_refused", "webhook"),
+    "webhook to metadata": ({"content": "a", "webhook": "http://169.254.169.254/"}, 400, "webhook_refused", "webhook"),
+    "webhook to this machine": ({"content": "a", "webhook": "https://localhost/"}, 400, "webhook_refused", "webhook"),
+    "no webhook": ({"content": "a", "webhook": "x"}, 400, "webhook_refused", "webhook"),
     "no text": ({"content": 7}, 400, "invalid_request", "content"),
     "a list": ([1], 400, "invalid_request", None),
     "unknown kind": ({"content": "a", "kinds": ["tonne"]}, 404, "unknown_kind", "kinds"),
@@ -259,3 +273,41 @@ def test_a_server_without_jobs_says_so(database: Database) -> None:
         reply = http.post(ANALYZE, json={"content": "a"})
         assert (reply.status_code, reply.json()["error"]["code"]) == (422, "unsupported_feature")
         assert http.get("/api/ai/jobs").status_code == 200
+
+
+def test_a_key_whose_budget_is_spent_is_refused_at_once(database: Database) -> None:
+    owner = project(database)
+    spent, left = key(database, owner, "spent", daily_budget_usd=1), key(database, owner, "left", daily_budget_usd=1)
+    today = datetime.now(UTC).strftime("%Y-%m-%d")
+    with database.write() as connection:
+        for made, micro_usd in ((spent, 1_000_000), (left, 999_000)):
+            row = {"subject": key_subject(made.key.id), "window": today, "micro_usd": micro_usd}
+            connection.execute(insert(spend).values(row))
+    with served(database, keys={}) as http:
+        refused = http.post(ANALYZE, json={"content": "a"}, headers=bearer(spent.text))
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "budget_exceeded")
+        assert refused.json()["error"]["details"]["limit"]["name"] == "spent"
+        assert int(refused.headers["retry-after"]) > 0
+        assert http.post(ANALYZE, json={"content": "a"}, headers=bearer(left.text)).status_code == 202
+    assert stored(database)[0] == 1
+
+
+def test_while_the_database_is_away_jobs_are_refused_with_a_time_and_nothing_is_stored_half(
+    postgres: PostgresServer,
+) -> None:
+    database = Database(postgres.url)
+    upgrade(database)
+    with served(database) as http:
+        assert http.post(ANALYZE, json={"content": "before"}).status_code == 202
+        postgres.stop()
+        began = time.monotonic()
+        for path, method in ((ANALYZE, "POST"), ("/api/ai/jobs", "GET")):
+            reply = http.request(method, path, json={"content": "during"} if method == "POST" else None)
+            assert (reply.status_code, reply.json()["error"]["code"]) == (503, "database_unavailable")
+            assert int(reply.headers["retry-after"]) > 0
+        assert time.monotonic() - began < 15
+        postgres.start()
+        after = {"content": "after", "idempotency_key": "one"}
+        assert becomes(lambda: http.post(ANALYZE, json=after).status_code in (200, 202))
+        assert stored(database) == (2, 2, 2)
+    database.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from collections.abc import Iterator
@@ -366,7 +367,9 @@ def test_the_process_environment_is_read_when_none_is_given(monkeypatch: pytest.
 def test_the_example_is_valid() -> None:
     example = Path(__file__).parents[2] / "waypost.example.yaml"
     assert example.read_text().splitlines()[0] == "# yaml-language-server: $schema=./docs/reference/waypost.schema.json"
-    settings = load_settings(example, {**KEYS, **dict.fromkeys(OTHER_KEYS, "a-key-of-16-signs-or-more")})
+    secret = f"whsec_{base64.b64encode(bytes(32)).decode()}"
+    others = {**dict.fromkeys(OTHER_KEYS, "a-key-of-16-signs-or-more"), "WEBHOOK_SECRET": secret}
+    settings = load_settings(example, {**KEYS, **others})
     assert [str(target) for target in settings.targets("offline")] == ["vllm", "local"]
 
 

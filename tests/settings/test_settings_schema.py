@@ -63,6 +63,7 @@ def _leaves(schema: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     places: dict[str, tuple[str, ...]] = {
         "ServerSettings": ("server",),
         "LedgerSettings": ("ledger",),
+        "WebhookSettings": ("webhooks",),
         "KeySettings": ("keys", "mine"),
         "VendorSettings": ("providers", "anthropic"),
         "OpenAISettings": ("providers", "openai"),
@@ -75,6 +76,7 @@ def _leaves(schema: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         "RouteSettings": ("routes", "default"),
         "PolicySettings": ("routes", "default", "policy"),
         "CacheSettings": ("routes", "default", "cache"),
+        "KindSettings": ("kinds", "mine"),
         "PriceSettings": ("prices", "openai/gpt"),
         "LongerPromptPrices": ("prices", "openai/gpt", "longer_prompts"),
         "TierPrices": ("prices", "openai/gpt", "tiers", "batch"),

@@ -37,6 +37,7 @@ from waypost.simulator.faults import (
     fault_of_model,
     kind_of,
 )
+from waypost.simulator.limiter import RateLimits
 from waypost.simulator.script import DialectName
 
 EVERYTHING = """
@@ -44,6 +45,7 @@ seed: 7
 models: [gpt-4o, claude-sonnet-4-5]
 pacing: {first_token_s: 0.5}
 delivery: {line_end: crlf, write_bytes: 1, comments: true}
+limits: {requests_per_minute: 60}
 rules:
   - match: {model: "gpt-*", contains: weather, format: openai, streamed: true, header: {x-team: "b*"}}
     reply:
@@ -58,6 +60,7 @@ rules:
     usage: {input_tokens: 1, output_tokens: 2, input_cache_read_tokens: 1}
     finish_reason: length
     times: 2
+    every: 3
     fault: {cut_after_events: 3, inside: event}
   - reply: All is well.
   - fault: {status: 429, retry_after_s: 2, retry_after_form: date, error: quota, message: no more, code: c}
@@ -68,6 +71,7 @@ EXPECTED = Script(
     models=("gpt-4o", "claude-sonnet-4-5"),
     pacing=Pacing(first_token_s=0.5),
     delivery=Delivery("crlf", 1, comments=True),
+    limits=RateLimits(60),
     rules=(
         Rule(
             match=Match("gpt-*", "weather", "openai", True, {"x-team": "b*"}),
@@ -85,6 +89,7 @@ EXPECTED = Script(
             usage=UsageOverride(input_tokens=1, output_tokens=2, input_cache_read_tokens=1),
             finish_reason="length",
             times=2,
+            every=3,
             fault=CutAfter(3, "event"),
         ),
         Rule(reply=Reply(text="All is well.")),
@@ -187,7 +192,7 @@ def test_every_kind_of_fault_is_known_by_the_key_of_its_first_field() -> None:
 
 def test_the_guide_names_every_key_of_a_script_every_fault_and_every_dialect() -> None:
     guide = (Path(__file__).parents[2] / "docs/guide/simulator.md").read_text(encoding="utf-8")
-    kinds = [Match, Reply, Pacing, Delivery, Rule, Script, Window, *FAULT_KINDS.values()]
+    kinds = [Match, Reply, Pacing, Delivery, Rule, Script, Window, RateLimits, *FAULT_KINDS.values()]
     words = {item.name for kind in kinds for item in fields(kind)} | set(get_args(DialectName))
     assert [word for word in sorted(words) if not re.search(rf"\b{word}\b", guide)] == []
     shown = set(re.findall(r"`([a-z]+-[a-z0-9-]+)`", guide))

@@ -69,6 +69,16 @@ def test_a_window_is_open_once_and_one_that_flaps_again_and_again() -> None:
     ]
 
 
+def test_a_rule_for_every_so_many_counts_only_what_it_matches() -> None:
+    rules = [{"match": {"streamed": True}, "every": 3, "reply": "third"}, {"reply": "otherwise"}]
+    playbook = Playbook(script_from({"rules": rules}))
+    seen = []
+    for _ in range(7):
+        assert playbook.plan(Asked(REQUEST, "openai")).reply.text == "otherwise"
+        seen.append(playbook.plan(Asked(REQUEST, "openai", streamed=True)).reply.text)
+    assert [place for place, text in enumerate(seen, 1) if text == "third"] == [3, 6]
+
+
 @pytest.mark.parametrize("dialect", NAMES)
 async def test_a_rule_is_for_a_key_and_the_ledger_tells_keys_apart_without_having_them(
     session: aiohttp.ClientSession, dialect: str

@@ -104,7 +104,7 @@ class _Mender:
         self._is_whole = False
 
     def take(self, character: str) -> bool:
-        """Take one more; True after the last one of the value."""
+        """Take one more; True after the last one of the value, or where it is nested too deep."""
         if self._in_string:
             self._take_in_string(character)
         elif character == ",":
@@ -116,7 +116,7 @@ class _Mender:
             self._out.append(" ")
         else:
             self._take_token(character)
-        return self._is_whole
+        return self._is_whole or len(self._closers) > MOST_DEPTH
 
     def text(self) -> str:
         """What was taken, as JSON."""

@@ -239,6 +239,30 @@ def _database(loaded: LoadedSettings) -> Iterator[Check]:
     yield Check("database", "warn" if mend else "ok", f"{where} {standing(state)}", mend)
 
 
+def _webhooks(loaded: LoadedSettings) -> Iterator[Check]:
+    from waypost.webhooks import WebhookSecrets
+
+    settings = loaded.settings
+    secrets = WebhookSecrets(settings.webhooks, settings.data_dir)
+    file = settings.webhooks.secret_file
+    authorities = settings.webhooks.ca_file
+    if authorities and not authorities.is_file():
+        yield Check("webhooks", "fail", f"the file {authorities} is not there", "Correct webhooks.ca_file.")
+    elif secrets.is_configured:
+        try:
+            number = len(secrets.of(None))
+        except ConfigurationError as error:
+            yield Check("webhooks", "fail", error.message, error.hint)
+        else:
+            where = str(file) if file else loaded.variables.get(("webhooks", "secret"), "the settings file")
+            yield Check("webhooks", "ok", f"signed with {number} secret{'s' if number > 1 else ''} from {where}")
+    elif settings.database_url and not settings.database_url.get_secret_value().startswith("sqlite"):
+        told = f"signed with a secret of this machine's own, {secrets.kept_file}; other machines would have others"
+        yield Check("webhooks", "warn", told, "Set webhooks.secret to the output of: waypost webhooks secret --new")
+    else:
+        yield Check("webhooks", "ok", f"signed with the secret in {secrets.kept_file}, which is made at need")
+
+
 def _port(loaded: LoadedSettings) -> Iterator[Check]:
     server = loaded.settings.server
     if server.port == 0 or is_free(server.host, server.port):
@@ -282,5 +306,6 @@ PARTS: tuple[Callable[[LoadedSettings], Iterator[Check]], ...] = (
     _data_folder,
     _keys,
     _database,
+    _webhooks,
     _port,
 )

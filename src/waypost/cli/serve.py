@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,13 +27,22 @@ if TYPE_CHECKING:
     type=click.IntRange(1, 64),
     help="Processes that answer at the same port. [default: server.workers, 1]",
 )
+@click.option("--no-worker", is_flag=True, help="Leave background jobs to `waypost worker`. [default: jobs.worker]")
 @config_option
-def serve(host: str | None, port: int | None, workers: int | None, config_file: Path | None) -> None:
+def serve(host: str | None, port: int | None, workers: int | None, no_worker: bool, config_file: Path | None) -> None:
     """Run the server until Ctrl-C or SIGTERM; requests in flight may end first. SIGHUP reads the settings anew."""
     from waypost.settings import read_settings
 
-    given = {"--host": ("host", host), "--port": ("port", port), "--workers": ("workers", workers)}
-    options = {name: (("server", key), value) for name, (key, value) in given.items() if value is not None}
+    given: dict[str, tuple[str, Any]] = {
+        "--host": ("host", host),
+        "--port": ("port", port),
+        "--workers": ("workers", workers),
+    }
+    options: dict[str, tuple[tuple[str | int, ...], Any]] = {
+        name: (("server", key), value) for name, (key, value) in given.items() if value is not None
+    }
+    if no_worker:
+        options["--no-worker"] = (("jobs", "worker"), False)
     loaded = read_settings(config_file, options=options)
     check_address(loaded.settings.server.host, loaded.settings.server.port, "waypost serve")
 
@@ -41,8 +50,14 @@ def serve(host: str | None, port: int | None, workers: int | None, config_file: 
 
     # Imported only now: a wrong setting or a busy port is told in a fraction of the time.
     from waypost.app import SettingsFile
+    from waypost.ledger.ledger import Company
+    from waypost.server.worker_keeper import WorkerKeeper
 
-    source = SettingsFile(config_file, options)
+    jobs = loaded.settings.jobs
+    company = Company(others_spend=jobs.enabled, has_worker=jobs.enabled and jobs.worker)
+    source = SettingsFile(config_file, options, company)
+    in_force = loaded.settings
+    keeper = WorkerKeeper(lambda: in_force, loaded.file, options)
 
     def started(url: str) -> None:
         click.echo("\n".join(_banner(loaded, url)))
@@ -52,12 +67,13 @@ def serve(host: str | None, port: int | None, workers: int | None, config_file: 
             raise ConfigurationError("On Windows there is one worker only.", hint="Set server.workers to 1.")
         from waypost.server.supervisor import supervise
 
-        supervise(source, started)
+        supervise(source, started, keeper)
     else:
         from waypost.server.run import run
         from waypost.server.serving import Serving
 
-        run(Serving(source.build(loaded.settings).application, source, loaded.file), on_started=started)
+        served = Serving(source.build(loaded.settings).application, source, loaded.file)
+        run(served, on_started=started, worker=keeper)
 
 
 def refuse_newer_database(settings: Settings) -> None:

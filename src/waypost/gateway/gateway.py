@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias, cast, get_args
 
 from waypost.catalogue import PUBLISHED, PriceBook, capabilities_of
 from waypost.chat import EmbeddingRequest, EmbeddingResponse, Request
-from waypost.errors import AllTargetsFailed, Attempt, UnknownPath, UnsupportedFeature
+from waypost.errors import AllTargetsFailed, Attempt, UnknownModel, UnknownPath, UnsupportedFeature
 from waypost.gateway.balance import LatencyBoard, order
 from waypost.gateway.breaker import HealthBoard
 from waypost.gateway.call_record import current_record, note_served
@@ -119,6 +119,20 @@ class Gateway:
         """Go on with what the gateway before this one knows of the targets that still exist."""
         self.board.take_over(before.board, self._providers)
         self.latencies, self.whole_latencies = before.latencies, before.whole_latencies
+
+    def first_provider(self, model: str) -> str | None:
+        """The configured name of the provider that a request for this route or model is put to first.
+
+        None: nobody knows the name, or the route chooses anew each time.
+        """
+        try:
+            plan = self.router.plan(model)
+        except UnknownModel:
+            return None
+        policy = self._policies.get(plan.route or "", DEFAULT_POLICY)
+        if not plan.targets or (policy.balance != "priority" and len(plan.targets) > 1):
+            return None
+        return plan.targets[0].provider
 
     async def generate(self, asked: Asked) -> Served:
         """The whole answer. Raises AllTargetsFailed, or at once what no other target could mend, or UnknownModel."""

@@ -8,14 +8,13 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, select, union_all
 
 from waypost.jobs.job import CRASHED
-from waypost.store.job_tables import executors, jobs
+from waypost.jobs.lease import alive_executors
+from waypost.store.job_tables import jobs
 
 BEGUN: Final = ("running", "succeeded", "failed")
 SAMPLE: Final = 100
 """Jobs whose time in the queue is looked at: the last that were begun."""
 HOUR_MS: Final = 3_600_000
-FRESH_MS: Final = 30_000
-"""A worker that was heard of within this time is alive."""
 WAITING: Final = ("queued", "running")
 
 
@@ -33,9 +32,7 @@ def job_numbers(connection: Connection, now_ms: int) -> dict[str, Any]:
         "queue_time_p95_s": _quantile_s(waits, 0.95),
         "failed_last_hour": _failed(connection, jobs.c.ended_at_ms >= now_ms - HOUR_MS),
         "dead": _failed(connection, jobs.c.error["code"].as_string() == CRASHED),
-        "workers": connection.scalar(
-            select(func.count()).select_from(executors).where(executors.c.beat_at_ms >= now_ms - FRESH_MS)
-        ),
+        "workers": len(alive_executors(connection)),
     }
 
 

@@ -62,8 +62,11 @@ def end_step(
     """The step has come to its end. `lost` is what calls came to that gave nothing. Raises RunLost."""
     demand(connection, run)
     own = _own(run, name)
-    row = connection.execute(select(job_steps).where(*own)).one()
-    if row.ended_at_ms is None:
+    row = connection.execute(select(job_steps).where(*own)).first()
+    if row is None:
+        # A database that may lose what it has committed lost the begin.
+        begin_step(connection, run, name, now_ms)
+    if row is None or row.ended_at_ms is None:
         spent = total([*_spent(row), *lost, done.cost])
         values = {**_written(spent, {"result": done.result}), "request_id": done.request_id, "ended_at_ms": now_ms}
         connection.execute(update(job_steps).where(*own).values(**values))
@@ -141,8 +144,8 @@ def _written(spent: Cost, kept: dict[str, Any]) -> dict[str, Any]:
     return {"cost_micro_usd": spent.micro_usd, "result": to_json(kept)}
 
 
-def _spent(row: Row[Any]) -> list[Cost]:
-    if row.result is None:
+def _spent(row: Row[Any] | None) -> list[Cost]:
+    if row is None or row.result is None:
         # It was never left nor ended, so that nothing is known of what it cost.
         return []
     told = _read(row)

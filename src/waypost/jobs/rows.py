@@ -17,6 +17,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from waypost.errors import IdempotencyConflict, JobHasEnded, JobNotEnded, UnknownJob
 from waypost.jobs.events import append_event
 from waypost.jobs.job import ENDED, Input, Job, NewJob
+from waypost.jobs.messages import tell_end
 from waypost.ledger.books import new_entry_id
 from waypost.store.database import Database
 from waypost.store.job_tables import job_events, job_inputs, job_steps, jobs
@@ -144,6 +145,7 @@ def cancel(
     ended = connection.execute(asked.where(jobs.c.state == "queued").values(ending))
     if ended.rowcount == 1:
         append_event(connection, job_id, "cancelled", {}, now_ms)
+        tell_end(connection, find(connection, project_id, job_id))
     elif connection.execute(asked.where(jobs.c.state == "running")).rowcount != 1:
         raise JobHasEnded(f"The job has {job.state} already.")
     return find(connection, project_id, job_id)

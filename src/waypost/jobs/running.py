@@ -28,7 +28,6 @@ from waypost.ledger.moments import DAY_MS
 logger = logging.getLogger("waypost.jobs")
 PROGRESS_S: Final = 0.3
 """How often at most a job's progress is written down."""
-CRASHED: Final = "job_crashed_its_worker"
 MISTAKE: Final = JobEnd("failed", error=JobError(WaypostError.code, "The job failed by an error of this server's."))
 
 

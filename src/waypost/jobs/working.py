@@ -15,7 +15,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy import Connection, or_, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,12 +25,13 @@ from waypost.jobs.body import JobBody
 from waypost.jobs.dispatch import QUEUED, claim
 from waypost.jobs.engine import Engine
 from waypost.jobs.holding import Held, Run, RunLost, held_by, put_back, recoveries, take_over
-from waypost.jobs.job import JobEnd, JobError
+from waypost.jobs.job import CRASHED, JobEnd, JobError
 from waypost.jobs.lease import TTL_S, Lease, clock_ms
 from waypost.jobs.patience import PatientDatabase
-from waypost.jobs.running import CRASHED, Execution
+from waypost.jobs.running import Execution
 from waypost.ledger.books import now_ms
 from waypost.settings import JobSettings
+from waypost.store.database import Database
 from waypost.store.job_tables import jobs
 from waypost.store.lazy import LazyDatabase
 
@@ -41,6 +42,8 @@ LOOK_FOR_DEAD_S: Final = 1.5
 AUDIT_S: Final = 30.0
 AGAIN_S: Final = 1.0
 """After what failed."""
+Audit: TypeAlias = Callable[[Database], object]
+"""Puts right what should not be. In a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class Workplace:
     bodies: Mapping[str, JobBody]
     on_end: Sequence[progress.OnEnd] = ()
     report: Mapping[str, object] = field(default_factory=dict)
+    audits: Sequence[Audit] = ()
 
 
 class JobWorker:
@@ -258,10 +262,15 @@ class JobWorker:
     async def _audit(self) -> None:
         """What should not be, and what has had its time."""
         await self._audit_own()
+        for audit in self._place.audits:
+            await self._database.once(partial(self._audited, audit))
         if self._engine is not None and self._engine.is_launched:
             engine, database = self._engine, self._place.database
             await self._database.once(lambda: recovering.recover_unknown(database.open(), engine))
             await self._database.once(lambda: retention.retire(database.open(), engine, self.lease.executor_id))
+
+    def _audited(self, audit: Audit) -> None:
+        audit(self._place.database.open())
 
     async def _audit_own(self) -> None:
         """What is this process's by the database, and not done here, goes into the queue again: the second time."""

@@ -33,6 +33,7 @@ from waypost.store.tables import (
     stored_responses,
     unfinished_attempts,
 )
+from waypost.store.webhook_tables import webhook_deliveries
 
 DELETED: Final = "project.delete"
 """The action in the audit log that tells which projects may have left something behind."""
@@ -159,6 +160,7 @@ ERASED: Final[Mapping[Table, Eraser]] = {
             jobs,
             batches,
             provider_batches,
+            webhook_deliveries,
         )
     },
     daily_totals: _add_totals_to_nobody_s,

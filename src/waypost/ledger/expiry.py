@@ -29,6 +29,7 @@ from waypost.store.tables import (
     tag_slots,
     unfinished_attempts,
 )
+from waypost.store.webhook_tables import webhook_deliveries
 
 GRANTS_DAYS: Final = 40
 """No grant is for longer than a month; one that expired so long ago is of a budget that is over."""
@@ -71,6 +72,13 @@ def expired(settings: LedgerSettings, now_ms: int) -> list[Expired]:
     return [
         *found,
         Expired(tag_slots, tag_slots.c.slot < requests_ms // SLOT_MS),
+        Expired(
+            webhook_deliveries,
+            (webhook_deliveries.c.created_at_ms < now_ms - settings.deliveries_days * DAY_MS)
+            # Nobody keeps one waiting for days; but what was not sent is not forgotten.
+            & (webhook_deliveries.c.state != "pending"),
+            (webhook_deliveries.c.created_at_ms,),
+        ),
         Expired(grants, grants.c.expires_at_ms < now_ms - GRANTS_DAYS * DAY_MS),
         Expired(spend, spend.c.window < oldest_window(now_ms)),
     ]

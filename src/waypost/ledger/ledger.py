@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,35 +17,60 @@ from waypost.catalogue import PriceBook
 from waypost.ledger.books import Books
 from waypost.ledger.journal import Drainer, Journal
 from waypost.ledger.records import Record
-from waypost.ledger.retention_task import RetentionTask
+from waypost.ledger.retention_task import FIRST_S, INTERVAL_S, RetentionTask
 from waypost.ledger.spending import Spending
 from waypost.ledger.status import LedgerStatus, StatusSource
+from waypost.ledger.threads import DatabaseThreads
 from waypost.settings import Settings
 from waypost.store.lazy import LazyDatabase
+from waypost.webhooks import WebhookSecrets
+from waypost.webhooks.senders import senders_of
 
 if TYPE_CHECKING:
+    from waypost.ledger.allowances.webhook import WarningWebhook
     from waypost.ledger.journal.draining import Follower
 
 logger = logging.getLogger("waypost.ledger")
+STAND_IN_S: Final = INTERVAL_S + 600.0
+"""After so long the worker has done what is due every hour, if there is one."""
 FOLDER: Final = "journal"
 """In the data folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Company:
+    """Who else is at the same ledger, and what this process is to it.
+
+    `others_spend`: a process beside this one may make calls that cost. `is_worker`: this one is there for what is done
+    in the background; `has_worker`: there is such a one, so that this one only stands in for it.
+    """
+
+    others_spend: bool = False
+    is_worker: bool = False
+    has_worker: bool = False
+
+
+ALONE: Final = Company()
 
 
 class Ledger:
     """One process's, in one event loop."""
 
-    def __init__(self, settings: Settings, database: LazyDatabase, prices: PriceBook) -> None:
+    def __init__(self, settings: Settings, database: LazyDatabase, prices: PriceBook, company: Company = ALONE) -> None:
+        self._company = company
         self._settings = settings
         self._folder = settings.data_dir / FOLDER
         self._journal: Journal | None = None
         self._drainer: Drainer | None = None
         self._database = database
         self._prices = prices
-        webhook = settings.ledger.warning_webhook
-        alone = settings.server.workers == 1
+        self._senders = senders_of(settings)
+        webhook = None if self._senders.configured is None else self._warning_webhook
+        alone = settings.server.workers == 1 and not company.others_spend
         self._spending = Spending(database, lambda: self.journal.holder, self._drain, alone=alone, webhook=webhook)
         self.books = Books(self, self._spending)
-        self._retention = RetentionTask(database.open, lambda: settings.ledger)
+        first_s = STAND_IN_S if company.has_worker else FIRST_S
+        self._retention = RetentionTask(database.open, lambda: settings.ledger, first_s=first_s)
         self.status: StatusSource = LedgerStatus(
             settings,
             database,
@@ -81,7 +107,7 @@ class Ledger:
 
         A server that has nothing to bring into its database does not open it, which takes half as much memory.
         """
-        if await asyncio.to_thread(_holds_anything, self._folder):
+        if self._company.is_worker or await asyncio.to_thread(_holds_anything, self._folder):
             self._start_drainer()
         self._retention.start()
 
@@ -97,13 +123,21 @@ class Ledger:
         if self._drainer is not None:
             self._drainer.stop()
 
+    def _warning_webhook(self, threads: DatabaseThreads) -> WarningWebhook:
+        from waypost.ledger.allowances.webhook import WarningWebhook
+
+        secrets = WebhookSecrets(self._settings.webhooks, self._settings.data_dir)
+        return WarningWebhook(self._senders, secrets, threads)
+
     def _drain(self) -> bool:
         self._start_drainer()
         return self._drainer is not None and self._drainer.drain_now()
 
     def _start_drainer(self) -> None:
         if self._drainer is None:
-            self._drainer = Drainer(self._folder, self._database.open, self._prices, followers=_followers)
+            stands_in = self._company.has_worker
+            database, prices = self._database.open, self._prices
+            self._drainer = Drainer(self._folder, database, prices, followers=_followers, stands_in=stands_in)
             self._drainer.start()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from waypost.ledger.account import Account
 from waypost.ledger.allowances import Admission, Allowances, RateLimits, Reservation
@@ -18,17 +19,22 @@ from waypost.ledger.allowances.sole import SoleSource
 from waypost.ledger.allowances.source import Source
 from waypost.ledger.allowances.spending_lock import SpendingLock
 from waypost.ledger.allowances.warnings import BudgetWarnings
-from waypost.ledger.allowances.webhook import Webhook
 from waypost.ledger.threads import DatabaseThreads
 from waypost.store.lazy import LazyDatabase
+
+if TYPE_CHECKING:
+    # It brings SQLAlchemy along.
+    from waypost.ledger.allowances.webhook import WarningWebhook
+
+MakeWebhook: TypeAlias = "Callable[[DatabaseThreads], WarningWebhook]"
 
 
 class Spending:
     """One process's, in one event loop.
 
     `holder` is what its journal calls it; `drain` brings all that was spent before into the database, and says whether
-    it is there. `alone`: is this the only process of its server? `webhook` is an address that is told of budgets'
-    warnings.
+    it is there. `alone`: is this the only process of its server? `webhook` makes what tells an address of
+    budgets' warnings.
     """
 
     def __init__(
@@ -38,18 +44,18 @@ class Spending:
         drain: Callable[[], bool],
         *,
         alone: bool,
-        webhook: str | None = None,
+        webhook: MakeWebhook | None = None,
     ) -> None:
         self._database = database
         self._holder = holder
         self._drain = drain
         self._alone = alone
-        self._webhook = webhook
+        self._make_webhook = webhook
         self._plans = Plans()
         self._turn = asyncio.Lock()
         self._threads = DatabaseThreads(database.open)
         self._lock: SpendingLock | None = None
-        self._deliver: Webhook | None = None
+        self._webhook: WarningWebhook | None = None
         self._allowances: Allowances | None = None
 
     def limits_money(self, account: Account) -> bool:
@@ -76,8 +82,8 @@ class Spending:
         """Give back what this process holds and has not spent."""
         if self._allowances is not None:
             await self._allowances.close()
-        if self._deliver is not None:
-            await self._deliver.close()
+        if self._webhook is not None:
+            await self._webhook.close()
         self._threads.close()
         if self._lock is not None:
             self._lock.release()
@@ -88,8 +94,11 @@ class Spending:
                 if self._allowances is None:
                     # In a thread, as it brings SQLAlchemy along.
                     source = await asyncio.to_thread(self._source)
-                    self._deliver = None if self._webhook is None else Webhook(self._webhook)
-                    warnings = BudgetWarnings(Claims(self._threads), self._deliver)
+                    webhook = self._webhook
+                    if webhook is None and self._make_webhook is not None:
+                        webhook = self._webhook = await asyncio.to_thread(self._make_webhook, self._threads)
+                        webhook.start()
+                    warnings = BudgetWarnings(Claims(self._threads, webhook), webhook)
                     self._allowances = Allowances(source, warnings)
         return self._allowances
 

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from waypost.errors import ProviderAuthenticationError, ProviderError, ProviderQuotaExceeded, ProviderRateLimited
 from waypost.providers.authorization import Authorization
+from waypost.providers.gate import current_gate
 from waypost.providers.key_ring import Key, KeyRing
 from waypost.providers.raw_path import raw_url
 
@@ -91,12 +92,17 @@ class KeyedAccess:
         """See `ProviderAccess`."""
         return self._addresses.raw_url(path, query)
 
-    async def authorize(self, _method: str, _url: str, _body: bytes) -> tuple[Mapping[str, str], Key | None]:
+    async def authorize(self, _method: str, _url: str, body: bytes) -> tuple[Mapping[str, str], Key | None]:
         """If all keys rest, the one that is ready soonest is tried all the same: the provider has the last word.
 
         Its limits may be of one model only, and a key that was refused may have been put right.
         """
-        key = self._ring.next().key
+        gate = current_gate()
+        if gate is None:
+            key = self._ring.next().key
+        else:
+            key = self._ring.next(gate.preferred_key(self._name)).key
+            await gate.enter(self._name, key.label, len(body))
         return self._headers[key.label], key
 
     def report(self, key: Key | None, error: ProviderError | None) -> bool:
@@ -112,6 +118,8 @@ class KeyedAccess:
                 _LOG.warning("%s: key %s rests for %.0f s (%s)", self._name, key.label, rest_s, error.code)
             case ProviderRateLimited():
                 self._ring.limited(key, error.retry_after_s)
+                if (gate := current_gate()) is not None:
+                    gate.limited(self._name, key.label, error.retry_after_s)
             case _:
                 return False
         return self._ring.has_ready()
@@ -120,7 +128,10 @@ class KeyedAccess:
 class SignedAccess:
     """By an `Authorization` that makes headers for each request; `headers` go with all of them."""
 
-    def __init__(self, addresses: Addresses, authorization: Authorization, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, addresses: Addresses, authorization: Authorization, headers: Mapping[str, str]
+    ) -> None:
+        self._name = name
         self._addresses = addresses
         self._authorization = authorization
         self._fixed = headers
@@ -139,8 +150,12 @@ class SignedAccess:
 
     async def authorize(self, method: str, url: str, body: bytes) -> tuple[Mapping[str, str], Key | None]:
         """There is no key among several to name."""
+        if (gate := current_gate()) is not None:
+            await gate.enter(self._name, "", len(body))
         return {**await self._authorization.headers(method, url, body), **self._fixed}, None
 
     def report(self, _key: Key | None, error: ProviderError | None) -> bool:
         """What the authorization makes of it."""
+        if isinstance(error, ProviderRateLimited) and (gate := current_gate()) is not None:
+            gate.limited(self._name, "", error.retry_after_s)
         return self._authorization.report(error)

@@ -89,7 +89,7 @@ def access_for(
             name, addresses, ring, lambda key: {**vendor.headers, **vendor.authorize(key), **options.headers}
         )
     fixed = {**vendor.headers, **options.headers}
-    return SignedAccess(addresses, authorization or FixedHeaders({}), fixed)
+    return SignedAccess(name, addresses, authorization or FixedHeaders({}), fixed)
 
 
 async def _known(access: ProviderAccess) -> ProviderAccess:

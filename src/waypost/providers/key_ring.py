@@ -67,9 +67,12 @@ class KeyRing:
         """All of them, resting or not."""
         return self._keys
 
-    def next(self) -> NextKey:
-        """The next ready key; if none is, the one that will be ready soonest."""
+    def next(self, preferred: str | None = None) -> NextKey:
+        """The next ready key, or the one with the preferred label if it is ready; if none is, the soonest to be."""
         now = self._clock()
+        for key in self._keys if preferred is not None else ():
+            if key.label == preferred and self._rests[key.label].until <= now:
+                return NextKey(key)
         for step in range(len(self._keys)):
             position = (self._turn + step) % len(self._keys)
             if self._rests[self._keys[position].label].until <= now:

@@ -115,7 +115,7 @@ class LlamaCppProvider:
     async def _access(self) -> ProviderAccess:
         endpoint = await self._server.endpoint()
         addresses = Addresses(f"{endpoint.base_url}/v1", "/chat/completions")
-        return SignedAccess(addresses, FixedHeaders({}), {"authorization": f"Bearer {endpoint.api_key}"})
+        return SignedAccess(self.name, addresses, FixedHeaders({}), {"authorization": f"Bearer {endpoint.api_key}"})
 
 
 class _ExplainedStream:

@@ -16,8 +16,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
 from waypost import __version__
-from waypost.errors import AuthenticationRequired, ConfigurationError, InvalidRequest, NotAllowed, ServerBusy
+from waypost.errors import (
+    AuthenticationRequired,
+    ConfigurationError,
+    DatabaseUnavailable,
+    InvalidRequest,
+    NotAllowed,
+    ServerBusy,
+)
 from waypost.gateway.overload import Admission
+from waypost.jobs.kept import KeptJobs
 from waypost.server.admin_models import ReloadModel, StatusModel
 from waypost.server.application import lifecycle_in, served_in
 from waypost.server.callers import caller_of
@@ -94,8 +102,17 @@ async def status(request: Request) -> Response:
         "workers": workers,
         # Of all processes alike: no other worker asks for it.
         "ledger": None if ledger is None or is_from_peer(scope) else await ledger.status.ledger_status(),
+        "jobs": None if served.jobs is None or is_from_peer(scope) else await _job_numbers(served.jobs),
     }
     return JSONResponse(body, headers=NO_STORE)
+
+
+async def _job_numbers(jobs: KeptJobs) -> dict[str, Any] | None:
+    """None while the database is away, which the status of the ledger says."""
+    try:
+        return await jobs.numbers()
+    except DatabaseUnavailable:
+        return None
 
 
 def own_status(scope: Scope) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from waypost.server.job_models import JobNumbers
 from waypost.server.log_models import LedgerFacts
 from waypost.server.models import ErrorBody, Wire
 
@@ -71,3 +72,5 @@ class StatusModel(Wire):
     """Every process."""
     ledger: LedgerFacts | None
     """What is written down and kept; null: nothing is (`ledger.enabled`)."""
+    jobs: JobNumbers | None
+    """How durable jobs stand; null: there are none, or the database is away."""

@@ -19,7 +19,7 @@ from waypost.jobs.job import Input, Job, NewJob
 from waypost.jobs.kept import KeptJobs
 from waypost.ledger.account import Account
 from waypost.ledger.books import now_ms
-from waypost.server.analyze_checks import chosen, document_input, text_input
+from waypost.server.analyze_checks import checked_webhook, chosen, document_input, text_input
 from waypost.server.analyze_documentation import ANALYZE_REQUEST, ANALYZE_RESPONSES
 from waypost.server.analyze_form import is_form, read_form
 from waypost.server.application import served_by
@@ -118,6 +118,7 @@ def _new_job(request: Request, asked: Asked, account: Account, served: Serving, 
         idempotency=_idempotency(request, fields),
         priority=fields.priority,
         tags=tags or None,
+        webhook_url=checked_webhook(served, fields.webhook),
     )
 
 

@@ -9,9 +9,10 @@ from waypost.analysis.kinds import chosen_kinds, kinds_of
 from waypost.analysis.plan import MOST_CONTENT_BYTES
 from waypost.errors import BinaryDocument, DocumentTooLarge, EmptyDocument, InvalidRequest, UnknownModel
 from waypost.jobs.job import Input
+from waypost.server.application import ServedApplication
 from waypost.server.callers import Caller
 from waypost.server.job_models import AnalyzeRequest
-from waypost.server.serving import Serving
+from waypost.webhooks.address import AddressRules
 
 NO_TEXT: Final = str.maketrans(
     "", "", "".join(chr(code) for code in (*range(32), 127) if chr(code) not in "\t\n\r\f\x1b")
@@ -56,7 +57,14 @@ def too_large(param: str, most_bytes: int, size_bytes: int | None = None) -> Doc
     return DocumentTooLarge(f"{param} {has} bytes, and the limit is {most_bytes}.", param=param)
 
 
-def chosen(served: Serving, caller: Caller, fields: AnalyzeRequest) -> list[str]:
+def checked_webhook(served: ServedApplication, address: str | None) -> str | None:
+    """The address, if it may be called. Raises WebhookRefused."""
+    if address is not None:
+        AddressRules(served.settings.webhooks.allowed_hosts).check(address)
+    return address
+
+
+def chosen(served: ServedApplication, caller: Caller, fields: AnalyzeRequest) -> list[str]:
     """The kinds that are asked for. Raises UnknownKind, UnknownModel, NotAllowed."""
     kinds = chosen_kinds(kinds_of(served.settings), fields.kinds)
     for model in dict.fromkeys(fields.model or kind.model for kind in kinds):

@@ -25,6 +25,7 @@ from waypost.errors import (
     UnsupportedDocument,
     UnsupportedFeature,
     UnsupportedMediaType,
+    WebhookRefused,
 )
 from waypost.server.documentation import SCHEMA_REF, error_responses, json_of
 from waypost.server.envelope import InternalError
@@ -38,6 +39,7 @@ _ACCEPTED: Final = {
 }
 _REFUSED: Final = (
     InvalidRequest,
+    WebhookRefused,
     AuthenticationRequired,
     OriginRefused,
     NotAllowed,
@@ -90,6 +92,7 @@ _EXAMPLES: Final = {
             "content": "The coffee was cold, but the staff could not have been kinder.",
             "model": "default",
             "kinds": ["analysis"],
+            "webhook": "https://hooks.example.com/waypost",
             "idempotency_key": "review-4711",
             "tags": {"team": "search"},
             "priority": 5,

@@ -52,6 +52,8 @@ class AnalyzeRequest(Wire):
     """A route, an alias, `provider/model`, or a model's id. Without it the kind's own, else the default route."""
     kinds: Annotated[list[str] | None, Field(min_length=1, max_length=MOST_KINDS, examples=[["analysis"]])] = None
     """Which analyses to make. Without it the built-in one: `analysis`."""
+    webhook: Annotated[str | None, Field(min_length=1, max_length=2048)] = None
+    """A public https address that is told of the job's end, by a signed POST."""
     idempotency_key: Annotated[str | None, Field(min_length=1, max_length=LONGEST_KEY), AfterValidator(_key)] = None
     """As the header Idempotency-Key: the same key and request again give the same job."""
     tags: Annotated[dict[str, str], Field(max_length=MOST_TAGS), AfterValidator(_tags)] = Field(default_factory=dict)

@@ -59,7 +59,7 @@ event: queued
 data: {"at":"2026-03-01T09:30:00.000Z"}
 
 id: 2
-event: started
+event: running
 data: {"at":"2026-03-01T09:30:00.300Z"}
 
 id: 3
@@ -72,7 +72,7 @@ data: {"at":"2026-03-01T09:30:04.900Z"}
 
 """
 _EVENTS_TEXT: Final = (
-    "Events, each with its number as id and one line of JSON with `at`: `queued`, `started`, `progress` (with `done` "
+    "Events, each with its number as id and one line of JSON with `at`: `queued`, `running`, `progress` (with `done` "
     "and `total`), what the job's type has of its own, and last `succeeded`, `failed` (with the error) or `cancelled`. "
     "A retry begins with `queued` again. If the stream breaks, its last event is `error`."
 )

@@ -31,6 +31,7 @@ from waypost.server.listen import listen, url_of
 from waypost.server.logs import configure_logging
 from waypost.server.protocol import EnvelopeProtocol
 from waypost.server.serving import Serving
+from waypost.server.worker_keeper import WorkerKeeper, kept
 from waypost.settings.server import is_exposed
 
 logger = logging.getLogger("waypost.server")
@@ -162,19 +163,29 @@ def run(
     port: int | None = None,
     *,
     on_started: Callable[[str], None] = lambda url: None,  # noqa: ARG005 - the default ignores it
+    worker: WorkerKeeper | None = None,
 ) -> None:
     """Serve until a signal, then drain, close `application` and return. Blocks; call it in the main thread.
 
     `host` and `port` default to the settings; port 0 takes a free one. `on_started` gets the URL when the server
-    answers. Log lines go to stderr, nothing is printed. Raises ConfigurationError, before anything is served, if the
-    port is busy or the address is not this machine's loopback.
+    answers; from then on `worker` keeps one beside it. Log lines go to stderr, nothing is printed. Raises
+    ConfigurationError, before anything is served, if the port is busy or the address is not this machine's loopback.
     """
     served = application if isinstance(application, Serving) else Serving(application)
     settings = served.settings.server
     host = host or settings.host
     sockets = listen(host, settings.port if port is None else port, has_keys=may_be_exposed(served, host))
     log_as_told(served)
-    make_server(served, lambda: on_started(url_of(sockets))).run(sockets=sockets)
+    if worker is not None:
+        served.on_reload.append(lambda _: worker.renew())
+    with kept(worker, lambda: server.lifecycle.draining) as begin_to_keep:
+
+        def started() -> None:
+            on_started(url_of(sockets))
+            begin_to_keep()
+
+        server = make_server(served, started)
+        server.run(sockets=sockets)
 
 
 def may_be_exposed(served: ServedApplication, host: str) -> bool:

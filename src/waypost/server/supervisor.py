@@ -34,6 +34,7 @@ from waypost.server.peers import Neighbourhood
 from waypost.server.run import may_be_exposed
 from waypost.server.serving import Serving, SettingsSource
 from waypost.server.worker import DRAIN, END_GRACE, READY, RELOAD, RELOADED, Workplace, longest_end_s, work
+from waypost.server.worker_keeper import TURN_S, WorkerKeeper
 from waypost.settings import Settings
 
 logger = logging.getLogger("waypost.server")
@@ -64,18 +65,19 @@ class _Worker:
     was_ready: bool = False
 
 
-def supervise(source: SettingsSource, on_started: Callable[[str], None]) -> None:
+def supervise(source: SettingsSource, on_started: Callable[[str], None], worker: WorkerKeeper | None = None) -> None:
     """Serve with the workers that the settings ask for, until a signal, as `run.run` does with one.
 
-    `on_started` gets the URL once every worker answers. Blocks; call it in the main thread of a process without
-    others. Raises ConfigurationError: wrong settings, a busy port, or a worker that cannot start.
+    `on_started` gets the URL once every worker answers; from then on `worker` keeps the one that does jobs.
+    Blocks; call it in the main thread of a process without others. Raises ConfigurationError: wrong settings, a busy
+    port, or a worker that cannot start.
     """
     loaded = source.read()
     application = source.build(loaded.settings).application
     configure_logging(loaded.settings.server.log_level)
     for name in NEEDED:
         import_module(name)
-    Supervisor(source, application, loaded.file, on_started).run()
+    Supervisor(source, application, loaded.file, on_started, worker).run()
 
 
 def private_folder() -> Path:
@@ -95,7 +97,10 @@ class Supervisor:
         application: ServedApplication,
         file: Path | None,
         on_started: Callable[[str], None],
+        keeper: WorkerKeeper | None = None,
     ) -> None:
+        self._keeper = keeper
+        """Of the process that does jobs, beside those that serve."""
         self._source = source
         self._application = application
         self._file = file
@@ -126,13 +131,20 @@ class Supervisor:
                 gc.freeze()
                 for worker in self._workers:
                     self._start(worker)
-                while any(worker.pid or worker.start_at is not None for worker in self._workers):
+                while self._is_anybody_there():
                     self._turn()
         finally:
+            if self._keeper is not None:
+                self._keeper.kill()
             for worker in self._workers:
                 if worker.pid is not None:
                     os.kill(worker.pid, signal.SIGKILL)
             shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _is_anybody_there(self) -> bool:
+        if any(worker.pid or worker.start_at is not None for worker in self._workers):
+            return True
+        return self._keeper is not None and self._keeper.is_running
 
     def _listen(self) -> list[list[socket.socket]]:
         """Each worker's sockets, all at one port."""
@@ -170,6 +182,8 @@ class Supervisor:
         """Wait for something to happen, and do what it asks for."""
         times = [worker.start_at for worker in self._workers if worker.start_at is not None]
         due_at = min([*times, self._kill_at])
+        if self._keeper is not None and self._announced:
+            due_at = min(due_at, time.monotonic() + TURN_S)
         wait_s = None if due_at == float("inf") else max(0.0, due_at - time.monotonic())
         for key, _ in self._selector.select(wait_s):
             if key.data is None:
@@ -183,8 +197,12 @@ class Supervisor:
                 self._start(worker)
             if worker.pid is not None and now >= self._kill_at:
                 os.kill(worker.pid, signal.SIGKILL)
+        if self._keeper is not None and self._announced:
+            self._keeper.turn()
         if now >= self._kill_at:
             self._kill_at = float("inf")
+            if self._keeper is not None:
+                self._keeper.kill()
 
     def _heed(self, numbers: bytes) -> None:
         for number in numbers:
@@ -196,6 +214,8 @@ class Supervisor:
     def _end(self) -> None:
         """The first time drain, the second time end the grace time, the third time wait for nothing."""
         self._told_to_end += 1
+        if self._keeper is not None:
+            self._keeper.end()
         if self._told_to_end == 1:
             self._kill_at = time.monotonic() + longest_end_s(self._settings.server.shutdown_grace_s)
             for worker in self._workers:
@@ -220,6 +240,8 @@ class Supervisor:
             # A worker that is forked later must not share a connection.
             self._application.database.close()
         self._application, self._file = prepared.built.application, prepared.file
+        if self._keeper is not None:
+            self._keeper.renew()
         return True
 
     def _hear(self, worker: _Worker) -> None:
@@ -326,6 +348,8 @@ class Supervisor:
     def _leave_to_others(self, own: _Worker) -> None:
         """Close what belongs to the supervisor and the other workers; a copy here would keep it open."""
         self._selector.close()
+        if self._keeper is not None:
+            self._keeper.leave_to_parent()
         for each in (self._signals, self._signal_writer):
             each.close()
         for worker in self._workers:

@@ -30,6 +30,7 @@ from waypost.settings.references import Target
 from waypost.settings.routes import CacheSettings, PolicySettings, RouteSettings, TargetSettings
 from waypost.settings.schema import json_schema
 from waypost.settings.server import ServerSettings
+from waypost.settings.webhooks import WebhookSettings
 
 __all__ = [
     "OVERRIDES",
@@ -63,6 +64,7 @@ __all__ = [
     "TierPrices",
     "VendorSettings",
     "VertexSettings",
+    "WebhookSettings",
     "json_schema",
     "load_settings",
     "read_settings",

@@ -82,7 +82,7 @@ def _prompt_findings(name: str, prompt: Any) -> Iterator[Finding]:
 
 
 def _schema_findings(name: str, schema: Any) -> Iterator[Finding]:
-    problem = None if schema is None else schema_problem(schema)
+    problem = schema_problem(schema) if isinstance(schema, Mapping) else None
     if problem is not None:
         inner, text = problem
         path: KeyPath = ("kinds", name, "json_schema", *inner)

@@ -37,5 +37,7 @@ class LedgerSettings(Part):
     """Days that answers of /v1/responses stay, if their caller stores them."""
     audit_days: Days = 365
     """Days that changes made by administrators stay in the audit log."""
+    deliveries_days: Days = 30
+    """Days that messages to webhooks stay in their log."""
     warning_webhook: Annotated[str, AfterValidator(web_address)] | None = None
-    """Address that is sent a JSON message when a budget reaches one of its warning shares."""
+    """Address that is sent a signed JSON message when a budget reaches one of its warning shares."""

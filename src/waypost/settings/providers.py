@@ -56,6 +56,9 @@ def _word(text: str) -> str:
 Word: TypeAlias = Annotated[str, Field(min_length=1), AfterValidator(_word)]
 
 
+PerMinute: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000_000), BeforeValidator(refuse_boolean)]
+
+
 class Deadlines(Part):
     """The deadlines of one call, in seconds."""
 
@@ -86,6 +89,10 @@ class HttpProviderSettings(Part):
     """HTTP proxy to go through; null connects directly."""
     ca_file: AnchoredPath | None = None
     """File with the certificate authorities to trust, in PEM; null trusts the system's."""
+    requests_per_minute: PerMinute | None = None
+    """Requests that the jobs of all workers together send with each key in any minute; null is no limit."""
+    tokens_per_minute: PerMinute | None = None
+    """The same for tokens, of prompts and the largest answers that are asked for."""
 
     @field_serializer("headers")
     def _hide_headers(self, headers: dict[str, str]) -> dict[str, str]:

@@ -26,8 +26,9 @@ from waypost.settings.routes import (
     TargetSettings,
 )
 from waypost.settings.server import ServerSettings
+from waypost.settings.webhooks import WebhookSettings
 
-SECRET_KEYS = frozenset({"api_key", "api_keys", "headers", "keys", "options", "proxy"})
+SECRET_KEYS = frozenset({"api_key", "api_keys", "headers", "keys", "options", "previous_secret", "proxy", "secret"})
 LONGEST_SHOWN = 80
 SELF_EXPLAINING = ("value_error", "string_too_short", "too_short", "missing")
 
@@ -35,6 +36,7 @@ PARTS: Mapping[KeyPath, type[Part]] = {
     (): Settings,
     ("server",): ServerSettings,
     ("ledger",): LedgerSettings,
+    ("webhooks",): WebhookSettings,
     ("keys", "*"): KeySettings,
     ("kinds", "*"): KindSettings,
     ("routes", "*"): RouteSettings,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
@@ -29,9 +30,11 @@ from waypost.simulator.faults import (
     kind_of,
 )
 from waypost.simulator.ledger import MAX_KEPT_BODY_BYTES, Ledger, Outcome
+from waypost.simulator.limiter import Limiter
 from waypost.simulator.loading import fault_from
 from waypost.simulator.script import Asked, Plan, Playbook
 from waypost.simulator.stored import ResponseStore
+from waypost.simulator.tokens import count_request
 from waypost.simulator.wire import Line, fault_reply
 
 FAULT_HEADER: Final = "x-waypost-simulate"
@@ -54,6 +57,7 @@ class House:
     ledger: Ledger
     closing: asyncio.Event
     stored: ResponseStore
+    limiter: Limiter
 
 
 class Exchange:
@@ -111,7 +115,7 @@ class Exchange:
         Raises Refused for a fault that is none, and for a model that is not known.
         """
         self.note(model=request.model, streamed=streamed)
-        asked_fault = self._asked_fault()
+        asked_fault = self._asked_fault() or self._over_limit(request)
         asked = Asked(
             request,
             self.dialect.name,
@@ -178,6 +182,16 @@ class Exchange:
             return fault_from(json_in(header), source=f"header {FAULT_HEADER}")
         except ConfigurationError as error:
             raise self.refusal(error) from error
+
+    def _over_limit(self, request: Request) -> Fault | None:
+        """What is over the limit of a key is refused before the script has a say."""
+        limits = self._house.playbook.script.limits
+        if limits is None:
+            return None
+        tokens = count_request(request) + (request.sampling.max_tokens or 0)
+        own = key_hash(self.dialect.key(self.credentials))
+        wait_s = self._house.limiter.wait_s(own, tokens, limits)
+        return None if wait_s is None else NamedError("rate_limit", retry_after_s=max(1, math.ceil(wait_s)))
 
     def _check_model(self, model: str) -> None:
         known = self._house.playbook.script.models

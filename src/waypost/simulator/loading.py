@@ -20,6 +20,7 @@ import yaml
 from waypost.chat import FinishReason
 from waypost.errors import ConfigurationError
 from waypost.simulator.faults import FAULT_KINDS, Fault, StatusFault
+from waypost.simulator.limiter import RateLimits
 from waypost.simulator.script import Delivery, Match, Pacing, Reply, Rule, Script, ScriptedCall, UsageOverride, Window
 
 MAX_SCRIPT_BYTES = 4 * 1024 * 1024
@@ -76,7 +77,17 @@ class _Reader:
             seed=self._value(content.get("seed", 0), "seed", int),
             pacing=self._pacing(content.get("pacing", {}), "pacing"),
             delivery=self._delivery(content.get("delivery", {}), "delivery"),
+            limits=self._limits(content.get("limits"), "limits"),
         )
+
+    def _limits(self, content: object, where: str) -> RateLimits | None:
+        if content is None:
+            return None
+        limits: RateLimits = self._section(content, where, RateLimits)
+        for key in ("requests_per_minute", "tokens_per_minute"):
+            if (value := getattr(limits, key)) is not None and value < 1:
+                raise self._error(f"{where}.{key}", "must be 1 or more")
+        return limits
 
     def _rule(self, content: object, where: str) -> Rule:
         content = self._mapping(content, where, Rule)
@@ -90,6 +101,7 @@ class _Reader:
             "fault": lambda value, place: self.fault(value, f"{place}."),
             "finish_reason": partial(self._value, kind=FinishReason),
             "times": self._times,
+            "every": self._times,
             "window": self._window,
         }
         return Rule(**{key: readers[key](value, f"{where}{key}") for key, value in given.items()})

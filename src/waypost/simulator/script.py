@@ -14,6 +14,7 @@ from typing import Literal
 
 from waypost.chat import FinishReason, Json, Message, Request
 from waypost.simulator.faults import Fault
+from waypost.simulator.limiter import RateLimits
 
 DialectName = Literal["openai", "openai_responses", "anthropic", "gemini"]
 Prefill = Literal["continue", "repeat", "ignore", "refuse"]
@@ -121,7 +122,8 @@ class Window:
 class Rule:
     """One line of the script. `times` is how often it applies at most, then those after it have their turn.
 
-    `window` is when it applies; outside of it those after it have their turn.
+    `every`: of the requests it matches it is for each so manieth, those after it have the others. `window` is when it
+    applies; outside of it those after it have their turn.
     """
 
     match: Match = field(default_factory=Match)
@@ -131,6 +133,7 @@ class Rule:
     usage: UsageOverride | None = None
     finish_reason: FinishReason | None = None
     times: int | None = None
+    every: int | None = None
     window: Window | None = None
     fault: Fault | None = None
 
@@ -140,7 +143,7 @@ class Script:
     """All of it. A request no rule matches is answered as by an empty rule.
 
     `models` empty: any model name is known. `seed` goes into every id. `pacing` and `delivery` hold where a rule
-    says nothing.
+    says nothing. `limits` are those of each key; what is over them gets a 429 with the time to wait.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -148,6 +151,7 @@ class Script:
     seed: int = 0
     pacing: Pacing = field(default_factory=Pacing)
     delivery: Delivery = field(default_factory=Delivery)
+    limits: RateLimits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +185,7 @@ class Playbook:
     def __init__(self, script: Script, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.script = script
         self._used = [0] * len(script.rules)
+        self._met = [0] * len(script.rules)
         self._clock = clock
         self._began_s = clock()
 
@@ -190,10 +195,14 @@ class Playbook:
         for index, rule in enumerate(self.script.rules):
             spent = rule.times is not None and self._used[index] >= rule.times
             closed = rule.window is not None and not rule.window.is_open(elapsed_s)
-            if not spent and not closed and _matches(rule.match, asked):
+            if not spent and not closed and _matches(rule.match, asked) and self._is_due(index, rule):
                 self._used[index] += 1
                 return self._planned(index + 1, rule)
         return self._planned(None, Rule())
+
+    def _is_due(self, index: int, rule: Rule) -> bool:
+        self._met[index] += 1
+        return rule.every is None or self._met[index] % rule.every == 0
 
     def _planned(self, number: int | None, rule: Rule) -> Plan:
         return Plan(

@@ -22,6 +22,7 @@ from waypost.simulator.exchange import FAULT_HEADER, Exchange, House
 from waypost.simulator.faults import ANY_MODEL
 from waypost.simulator.guard import refusal
 from waypost.simulator.ledger import Ledger, SeenRequest
+from waypost.simulator.limiter import Limiter, SeenPace
 from waypost.simulator.loading import load_script, script_from
 from waypost.simulator.routes import ROUTES, call_of
 from waypost.simulator.script import Playbook, Script
@@ -48,6 +49,7 @@ class Simulator:
         self._playbook = Playbook(_script(script))
         self._ledger = Ledger()
         self._stored = ResponseStore()
+        self._limiter = Limiter()
         self._closing = asyncio.Event()
         self._runner: web.AppRunner | None = None
 
@@ -87,6 +89,11 @@ class Simulator:
         """What is known of the manners of each client: retries that came too early, storms, broken streams."""
         return verdicts(self._ledger.requests)
 
+    @property
+    def paces(self) -> list[SeenPace]:
+        """How fast each key was used, if the script has limits."""
+        return self._limiter.seen
+
     async def request(self, number: int, *, ended: bool = True) -> SeenRequest:
         """The request of that number (the first is 1), as soon as it is over, or has come if not `ended`."""
         return await self._ledger.wait(number, ended=ended)
@@ -94,6 +101,7 @@ class Simulator:
     def clear(self) -> None:
         """Forget what it was asked."""
         self._ledger.clear()
+        self._limiter.clear()
 
     def use(self, script: Script | Mapping[str, object] | Path | None) -> None:
         """Go on with another script, whose rules have all their turns."""
@@ -135,7 +143,7 @@ class Simulator:
             return _json({"error": {"type": "origin_refused", "message": told}}, status=403)
         if own := self._own_page(request):
             return own
-        house = House(self._playbook, self._ledger, self._closing, self._stored)
+        house = House(self._playbook, self._ledger, self._closing, self._stored, self._limiter)
         return await Exchange(request, call_of(request), house).run()
 
     def _own_page(self, request: web.Request) -> web.Response | None:
@@ -146,6 +154,8 @@ class Simulator:
                 return _json({"requests": self.requests})
             case "GET", "/simulator/verdict":
                 return _json({"clients": self.verdicts})
+            case "GET", "/simulator/limits":
+                return _json({"keys": self.paces})
             case "DELETE", "/simulator/requests":
                 self.clear()
                 return web.Response(status=204)
@@ -193,6 +203,7 @@ def _welcome(url: str, openai_url: str) -> dict[str, object]:
         "endpoints": [f"{route.method} {route.path}" for route in ROUTES],
         "requests_seen": f"{url}/simulator/requests",
         "verdict": f"{url}/simulator/verdict",
+        "limits": f"{url}/simulator/limits",
         "faults": {"model_names": ANY_MODEL, "header": f'{FAULT_HEADER}: {{"status": 429, "retry_after_s": 2}}'},
     }
 

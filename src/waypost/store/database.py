@@ -27,20 +27,21 @@ BUSY_S: Final = 15.0
 """How long a transaction waits for another one, and for a connection."""
 
 
-def open_database(settings: Settings) -> Database:
+def open_database(settings: Settings, idle_s: float | None = None) -> Database:
     """The database of these settings. Nothing is opened yet. Raises ConfigurationError."""
     configured = settings.database_url.get_secret_value() if settings.database_url else None
-    return Database(database_url(configured, settings.data_dir), durable=settings.ledger.fsync != "off")
+    return Database(database_url(configured, settings.data_dir), durable=settings.ledger.fsync != "off", idle_s=idle_s)
 
 
 class Database:
     """Transactions on one database. Nothing is opened before the first one.
 
     `durable`: what was committed survives a power cut on SQLite too, at the price of a wait for the disk each time.
-    On PostgreSQL it always does.
+    On PostgreSQL it always does. `idle_s`: how long a transaction there may wait for this process, before it is ended
+    for the sake of others.
     """
 
-    def __init__(self, url: URL, *, pool_size: int = 5, durable: bool = False) -> None:
+    def __init__(self, url: URL, *, pool_size: int = 5, durable: bool = False, idle_s: float | None = None) -> None:
         self.url = url
         self.is_sqlite = url.get_backend_name() == "sqlite"
         session = sqlite_session if self.is_sqlite else postgresql_session
@@ -55,7 +56,7 @@ class Database:
             json_deserializer=msgspec.json.decode,
             **arguments,
         )
-        session.prepare(self.engine, BUSY_S, durable=durable)
+        session.prepare(self.engine, BUSY_S, durable=durable, idle_s=idle_s)
 
     @contextmanager
     def read(self, *, patient: bool = False) -> Iterator[Connection]:

@@ -62,6 +62,8 @@ jobs: Final = Table(
     Index("ix_jobs_project_id_created_at_ms", "project_id", "created_at_ms"),
     Index("ix_jobs_state_created_at_ms", "state", "created_at_ms"),
     Index("ix_jobs_batch_id_batch_index", "batch_id", "batch_index"),
+    # How a batch stands, and what it came to, is read in the index alone.
+    Index("ix_jobs_batch_id_state", "batch_id", "state", "cost_micro_usd", "cost_is_estimate"),
     Index("ix_jobs_expires_at_ms", "expires_at_ms"),
 )
 """One row a job. `type` says which code does it: analyze, response or generate. `state` is queued, running, succeeded,
@@ -169,5 +171,6 @@ provider_paces: Final = Table(
     number_column("refilled_at_ms", needed=True),
     number_column("paused_until_ms"),
 )
-"""How fast all workers together may still call a provider with one of its keys: a token bucket each, in thousandths of
-a request and in tokens. `name` is provider and key; `paused_until_ms` is what the provider's Retry-After said."""
+"""How fast all workers together may still call a provider with one of its keys: a token bucket each, in shares of a
+request and of a token (`jobs.pace_rows`). `name` is provider and key; `paused_until_ms` is what the provider's
+Retry-After said."""

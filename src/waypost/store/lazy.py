@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 class LazyDatabase:
     """The one database of a process. After a fork it may still be used, if nothing was opened before or all closed."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, idle_s: float | None = None) -> None:
         self._settings = settings
+        self._idle_s = idle_s
         self._database: Database | None = None
         self._is_ready = False
         self._turn = threading.Lock()
@@ -62,7 +63,7 @@ class LazyDatabase:
             if self._database is None:
                 from waypost.store.database import open_database
 
-                self._database = open_database(self._settings)
+                self._database = open_database(self._settings, self._idle_s)
             return self._database
 
     def close(self) -> None:

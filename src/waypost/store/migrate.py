@@ -22,6 +22,7 @@ from waypost import __version__
 from waypost.errors import ConfigurationError
 from waypost.store import job_tables as job_tables
 from waypost.store import migrations
+from waypost.store import webhook_tables as webhook_tables
 from waypost.store.address import shown
 from waypost.store.database import Database, DatabaseError
 from waypost.store.tables import metadata, schema_version

@@ -34,9 +34,13 @@ def arguments(url: URL, _busy_s: float) -> dict[str, Any]:
     return {"connect_args": connecting, "max_overflow": 0, "pool_pre_ping": True}
 
 
-def prepare(engine: Engine, busy_s: float, *, durable: bool) -> None:  # noqa: ARG001 - it always is
+def prepare(engine: Engine, busy_s: float, *, durable: bool, idle_s: float | None = None) -> None:  # noqa: ARG001 - it always is
     """See to it that each new connection is set up."""
-    limits_s = {"lock_timeout": busy_s, "statement_timeout": STATEMENT_S, "idle_in_transaction_session_timeout": IDLE_S}
+    limits_s = {
+        "lock_timeout": busy_s,
+        "statement_timeout": STATEMENT_S,
+        "idle_in_transaction_session_timeout": idle_s or IDLE_S,
+    }
     limits = [f"SET {name} = {int(limit_s * 1000)}" for name, limit_s in limits_s.items()]
     statement = "; ".join(["SET timezone = 'UTC'", *limits]).encode()
 

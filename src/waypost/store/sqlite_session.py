@@ -29,7 +29,7 @@ def arguments(_url: URL, busy_s: float) -> dict[str, Any]:
     return {"connect_args": {"timeout": busy_s, "check_same_thread": False}}
 
 
-def prepare(engine: Engine, busy_s: float, *, durable: bool) -> None:
+def prepare(engine: Engine, busy_s: float, *, durable: bool, idle_s: float | None = None) -> None:  # noqa: ARG001 - nobody can end it
     """See to it that each new connection is set up, and that its transactions begin as `begin` says."""
 
     @event.listens_for(engine, "connect")

@@ -6,7 +6,8 @@ leaves it as a ProviderError; CancelledError, and what a caller's own request bo
 
 from waypost.transport.client import HttpClient
 from waypost.transport.deadlines import Deadlines
+from waypost.transport.lookup import Found, Lookup
 from waypost.transport.reply import Reply
 from waypost.transport.request import Body
 
-__all__ = ["Body", "Deadlines", "HttpClient", "Reply"]
+__all__ = ["Body", "Deadlines", "Found", "HttpClient", "Lookup", "Reply"]

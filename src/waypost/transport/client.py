@@ -20,6 +20,7 @@ from waypost.transport.connection import Connection
 from waypost.transport.deadlines import Deadlines, deadline_error
 from waypost.transport.dialing import Dialer
 from waypost.transport.failures import translate
+from waypost.transport.lookup import Lookup, Lookups
 from waypost.transport.pool import Pool, Pools, closed_error, drop_ended_loops
 from waypost.transport.reply import Reply
 from waypost.transport.request import Body, Request, request_to
@@ -35,7 +36,9 @@ class HttpClient:
 
     `max_reply_bytes` bounds `Reply.read`. `proxy` is the URL of an HTTP proxy, with credentials if it wants them;
     without it none is used, whatever the environment says. `ca_file` is a PEM file of authorities to trust besides
-    the system's. Raises ConfigurationError if `proxy` or `ca_file` cannot be used.
+    the system's. `lookup` makes, for each event loop, what says where names lead. `any_coding`: a reply in a coding
+    that was not asked for is taken all the same, as its bytes. Raises ConfigurationError if `proxy` or `ca_file` cannot
+    be used.
     """
 
     def __init__(
@@ -44,10 +47,14 @@ class HttpClient:
         max_reply_bytes: int = DEFAULT_MAX_REPLY_BYTES,
         proxy: str | None = None,
         ca_file: Path | None = None,
+        lookup: Callable[[], Lookup] = Lookups,
+        any_coding: bool = False,
     ) -> None:
         self._max_reply_bytes = max_reply_bytes
         self._proxy = None if proxy is None else _proxy_at(proxy)
         self._trust = None if ca_file is None else trust_with(ca_file)
+        self._lookup = lookup
+        self._any_coding = any_coding
         self._pools: Pools = {}
         self._closed = False
         weakref.finalize(self, drop_ended_loops, self._pools)
@@ -88,7 +95,8 @@ class HttpClient:
                 idle_s=deadlines.idle_s,
                 max_bytes=self._max_reply_bytes,
             )
-            _refuse_compressed(reply, address.place)
+            if not self._any_coding:
+                _refuse_compressed(reply, address.place)
         except BaseException:
             connection.abort()
             raise
@@ -129,7 +137,7 @@ class HttpClient:
         pool = self._pools.get(loop)
         if pool is None:
             drop_ended_loops(self._pools)
-            pool = self._pools[loop] = Pool(Dialer(self._proxy, self._trust))
+            pool = self._pools[loop] = Pool(Dialer(self._proxy, self._trust, self._lookup()))
         return pool
 
 

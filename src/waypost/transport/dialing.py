@@ -18,7 +18,7 @@ import aiohappyeyeballs
 
 from waypost.transport.address import Address
 from waypost.transport.failures import Stage, caught, translate
-from waypost.transport.lookup import Lookups
+from waypost.transport.lookup import Lookup, Lookups
 from waypost.transport.trust import system_trust
 from waypost.transport.tunnel import TunnelRequest
 
@@ -39,7 +39,7 @@ class Dialer:
 
     proxy: Address | None
     trust: ssl.SSLContext | None
-    lookups: Lookups = field(default_factory=Lookups)
+    lookups: Lookup = field(default_factory=Lookups)
 
     async def dial(self, address: Address, factory: Callable[[], _Protocol]) -> _Protocol:
         """A connection that takes requests for this address. Raises ProviderUnreachable."""

@@ -8,10 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 Found: TypeAlias = list[tuple[Any, ...]]
 """What `getaddrinfo` gives."""
+
+
+class Lookup(Protocol):
+    """Says where a name leads. A connection is made to what it gives and to nothing else."""
+
+    async def addresses(self, host: str, port: int) -> Found:
+        """Raises OSError, ValueError, or an error of ours, which then is the one of whoever wanted to connect."""
 
 
 class Lookups:

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 def bodies(application: WorkerApplication) -> Mapping[str, JobBody]:
     """By type."""
+    from waypost.worker.analyze import AnalyzeBody
     from waypost.worker.generate import GenerateBody
     from waypost.worker.responses import ResponseBody
 
-    return {"generate": GenerateBody(application), "response": ResponseBody(application)}
+    return {
+        "analyze": AnalyzeBody(application.calls, application.gateway, application.settings),
+        "generate": GenerateBody(application),
+        "response": ResponseBody(application),
+    }

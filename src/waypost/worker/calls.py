@@ -10,10 +10,11 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from waypost.chat import Request, Response, Usage
 from waypost.chat.usage import COUNTS
+from waypost.codecs.estimate import estimate_input_tokens
 from waypost.errors import NotAllowed
 from waypost.gateway.call_record import CallRecord, RequestEnd, begin_record, end_record, note_failure
 from waypost.gateway.gateway import Gateway
@@ -21,25 +22,13 @@ from waypost.gateway.served import ServedStream
 from waypost.gateway.story import Outcome
 from waypost.jobs.body import StepDone, note_lost
 from waypost.jobs.job import Cost, Job
+from waypost.jobs.pace import Pace, Turn
 from waypost.jobs.patience import PatientDatabase
 from waypost.ledger.account import Account
 from waypost.ledger.accounts import AccountBook
 from waypost.providers.asked import Asked
+from waypost.providers.gate import through
 from waypost.store.lazy import LazyDatabase
-
-
-class Pace(Protocol):
-    """Holds calls back where all workers together would call too fast."""
-
-    async def take(self, job: Job, asked: Asked) -> None:
-        """Wait until the call may be made."""
-
-
-class NoPace:
-    """Implements Pace: no call waits."""
-
-    async def take(self, job: Job, asked: Asked) -> None:
-        """Wait for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +73,7 @@ class JobCalls:
         self._accounts = accounts
         self._lazy = database
         self._database = PatientDatabase(database)
-        self.pace = pace or NoPace()
+        self.pace = pace or Pace(database.open, {})
 
     async def account(self, job: Job) -> Account:
         """That of the job's key, as it is now. Raises NotAllowed."""
@@ -110,16 +99,25 @@ class JobCalls:
             cost = served.cost_micro_usd
         stream.called = _called(record, None, served.provider, served.model, served.usage, cost)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of its threads."""
+        await self.pace.close()
         self._database.close()
+
+    async def _turn(self, asked: Asked) -> Turn:
+        """Wait until all workers together may make one call more. Here no deadline runs yet."""
+        provider = self._gateway.first_provider(asked.model)
+        if provider is None or not self.pace.counts_tokens(provider):
+            return await self.pace.take(provider)
+        tokens = estimate_input_tokens(asked.request) + (asked.request.sampling.max_tokens or 0)
+        return await self.pace.take(provider, tokens)
 
     @asynccontextmanager
     async def _recorded(self, job: Job, asked: Asked, step: str) -> AsyncIterator[CallRecord]:
         account = await self.account(job)
         if not account.allows(asked.model or "default"):
             raise NotAllowed(f'The key "{account.key_name}" may not ask for "{asked.model or "default"}".')
-        await self.pace.take(job, asked)
+        turn = await self._turn(asked)
         record, token = begin_record()
         began = time.monotonic()
         record.request_id, record.path = f"{job.id}.{step}", f"/jobs/{job.type}"
@@ -127,7 +125,9 @@ class JobCalls:
         record.tags = {**account.tags, **(job.tags or {})} or None
         outcome: Outcome = "caller_left"
         try:
-            yield record
+            with through(turn):
+                yield record
+            turn.used(0 if record.entry is None else record.entry.tokens)
             outcome = "answered"
         except Exception as error:
             outcome = "failed"

@@ -46,6 +46,7 @@ async def _work(application: WorkerApplication, on_started: Callable[[str], None
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lambda: stop.put_nowait(None))
     worker = application.worker(does(application))
+    sending: asyncio.Task[None] | None = None
     try:
         if application.ledger is not None:
             await application.ledger.start()
@@ -55,10 +56,14 @@ async def _work(application: WorkerApplication, on_started: Callable[[str], None
         if starting.done():
             starting.result()
             on_started(worker.lease.executor_id)
+            sending = asyncio.ensure_future(application.courier.run())
             await told
         starting.cancel()
         await worker.stop(_grace(application.settings, stop))
     finally:
+        if sending is not None:
+            await application.courier.close()
+            await sending
         await application.close()
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +19,15 @@ from waypost.errors import BudgetExceeded
 from waypost.ledger.account import Limits
 from waypost.ledger.allowances.claims import Claims
 from waypost.ledger.allowances.warnings import BudgetWarning, BudgetWarnings
-from waypost.ledger.allowances.webhook import WAITS_S, Webhook
+from waypost.ledger.allowances.webhook import WAITS_S, WarningWebhook
+from waypost.ledger.threads import DatabaseThreads
+from waypost.settings import Settings
 from waypost.store.address import sqlite_url
 from waypost.store.database import Database
+from waypost.webhooks import WebhookSecrets, verify
+from waypost.webhooks.log import find
+from waypost.webhooks.senders import senders_of
+from waypost.webhooks.signing import derived_secret
 
 
 @dataclass
@@ -147,10 +155,14 @@ class Receiver:
 
     statuses: list[int] = field(default_factory=list)
     bodies: list[Any] = field(default_factory=list)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
     port: int = 0
 
     async def receive(self, request: web.Request) -> web.Response:
-        self.bodies.append((request.path_qs, request.content_type, await request.json()))
+        self.bodies.append(
+            (request.path_qs, {name.lower(): text for name, text in request.headers.items()}, await request.read())
+        )
+        self.asked.set()
         headers = {"location": "/elsewhere"} if self.statuses and self.statuses[0] == 302 else None
         return web.Response(status=self.statuses.pop(0) if self.statuses else 204, headers=headers)
 
@@ -173,40 +185,94 @@ async def rests(_seconds: float) -> None:
     await asyncio.sleep(0)
 
 
-async def told(receiver: Receiver, makers: Makers, sleep: Any = rests) -> Webhook:
-    webhook = Webhook(f"http://127.0.0.1:{receiver.port}/hook?token=s3cret", sleep)
-    warnings = BudgetWarnings(None, webhook)
+SECRET = f"whsec_{base64.b64encode(bytes(32)).decode()}"
+
+
+def webhook_to(receiver: Receiver, threads: DatabaseThreads, folder: Path, sleep: Any = rests) -> WarningWebhook:
+    address = f"http://127.0.0.1:{receiver.port}/hook?token=s3cret"
+    fields = {"ledger": {"warning_webhook": address}, "webhooks": {"secret": SECRET}, "data_dir": str(folder)}
+    settings = Settings.model_validate(fields)
+    secrets = WebhookSecrets(settings.webhooks, settings.data_dir)
+    return WarningWebhook(senders_of(settings), secrets, threads, sleep)
+
+
+@pytest.fixture
+def away(tmp_path: Path) -> Database:
+    """A database that is not there."""
+    return Database(sqlite_url(tmp_path / "nowhere" / "waypost.db"))
+
+
+async def told(receiver: Receiver, makers: Makers, threads: DatabaseThreads, folder: Path) -> None:
+    """A warning, sent from memory if the threads' database is away."""
+    webhook = webhook_to(receiver, threads, folder)
+    warnings = BudgetWarnings(Claims(threads, webhook), webhook)
     key = account(Limits(daily_budget_micro_usd=100))
     (await makers.sole(warnings).reserve(key, 80)).settle(80)
     await arrived(warnings)
     await webhook.close()
-    return webhook
 
 
-async def test_the_webhook_is_sent_the_warning_as_json(receiver: Receiver, makers: Makers) -> None:
-    await told(receiver, makers)
-    ((path, content_type, body),) = receiver.bodies
-    assert (path, content_type) == ("/hook?token=s3cret", "application/json")
-    assert (body["event"], body["share"]) == ("budget_reached", 0.8)
-    assert (body["whose"], body["budget"]) == ("key", "daily_budget")
+async def test_the_webhook_is_sent_the_warning_as_signed_json(
+    receiver: Receiver, makers: Makers, tmp_path: Path, database: Database
+) -> None:
+    """By way of the queue: it is written down with its claim, and is the project's."""
+    threads = makers.threads()
+    webhook = webhook_to(receiver, threads, tmp_path)
+    warnings = BudgetWarnings(Claims(threads, webhook), webhook)
+    key = account(Limits(daily_budget_micro_usd=100))
+    (await makers.sole(warnings).reserve(key, 80)).settle(80)
+    await arrived(warnings)
+    with database.read() as connection:
+        (queued,) = find(connection)
+    assert (queued.state, queued.url, queued.project_id) == ("pending", None, key.project_id)
+    assert queued.about == f"key:{key.key_id}"
+    webhook.start()
+    await asyncio.wait_for(receiver.asked.wait(), 10)
+    await webhook.close()
+    ((path, headers, body),) = receiver.bodies
+    assert (path, headers["content-type"]) == ("/hook?token=s3cret", "application/json")
+    assert verify(headers, body, derived_secret(SECRET, None)) == queued.id
+    event = json.loads(body)
+    assert (event["type"], event["data"]["event"], event["data"]["share"]) == ("budget.warning", "budget_reached", 0.8)
+    assert event["text"].startswith('The daily budget of the key "web" has reached 80%')
+    assert (event["data"]["whose"], event["data"]["budget"]) == ("key", "daily_budget")
 
 
-async def test_one_that_fails_is_tried_again_a_few_times(receiver: Receiver, makers: Makers) -> None:
+async def test_a_warning_that_was_told_before_is_not_queued_again(
+    receiver: Receiver, makers: Makers, tmp_path: Path, database: Database
+) -> None:
+    key = account(Limits(daily_budget_micro_usd=100))
+    for _ in range(2):
+        threads = makers.threads()
+        webhook = webhook_to(receiver, threads, tmp_path)
+        warnings = BudgetWarnings(Claims(threads, webhook), webhook)
+        (await makers.sole(warnings).reserve(key, 80)).settle(80)
+        await arrived(warnings)
+        await webhook.close()
+    with database.read() as connection:
+        assert len(find(connection)) == 1
+
+
+async def test_without_a_database_one_that_fails_is_tried_again_a_few_times(
+    receiver: Receiver, makers: Makers, away: Database, tmp_path: Path
+) -> None:
     receiver.statuses = [500, 503]
-    await told(receiver, makers)
+    await told(receiver, makers, makers.threads(away), tmp_path)
     assert len(receiver.bodies) == 3
+    ids = {verify(headers, body, derived_secret(SECRET, None)) for _, headers, body in receiver.bodies}
+    assert len(ids) == 1
 
 
 async def test_what_fails_to_the_end_is_logged_without_the_address(
-    receiver: Receiver, makers: Makers, caplog: pytest.LogCaptureFixture
+    receiver: Receiver, makers: Makers, away: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A redirect is a failure: it is not followed."""
     receiver.statuses = [302] * 10
     with caplog.at_level(logging.INFO):
-        await told(receiver, makers)
+        await told(receiver, makers, makers.threads(away), tmp_path)
     assert len(receiver.bodies) == 1 + len(WAITS_S)
     assert all(path.startswith("/hook") for path, _, _ in receiver.bodies)
-    assert "the webhook was not told of a budget's warning: status 302" in caplog.text
+    assert "the webhook was not told of a budget's warning: redirect" in caplog.text
     assert "s3cret" not in caplog.text
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from waypost.analysis.kinds import MOST_SUGGESTIONS
 from waypost.analysis.offline import language as languages
 from waypost.analysis.offline.advice import Advice, Measured, advice_on, strengths_of
-from waypost.analysis.offline.phrases import phrases_of, topics_of
+from waypost.analysis.offline.phrases import phrases_of
 from waypost.analysis.offline.readability import readability_of
 from waypost.analysis.offline.sentiment import sentiment_of
 from waypost.analysis.offline.words import paragraphs_of, sentences_of, words_of
@@ -21,7 +21,6 @@ OFFLINE: Final = "offline"
 MOST_CHARACTERS: Final = 200_000
 SLICES: Final = 10
 MOST_PHRASES: Final = 6
-MOST_TOPICS: Final = 5
 MOST_REASONS: Final = 6
 _MOST_THEME_CHARACTERS: Final = 80
 UNSPACED: Final = frozenset({"ja", "zh", "th"})
@@ -53,9 +52,10 @@ def _measured(measured: Measured, notes: dict[str, str]) -> dict[str, Any]:
     if measured.readability is None:
         notes["readability"] = _sentence(f"there is no formula for {language or 'an unknown language'}")
     found = advice_on(measured)
+    phrases = phrases_of(sentences, language, MOST_PHRASES)
     return {
-        "themes": [phrase[:_MOST_THEME_CHARACTERS] for phrase in phrases_of(sentences, language, MOST_PHRASES)],
-        "topics": [word[:_MOST_THEME_CHARACTERS] for word in topics_of(sentences, language, MOST_TOPICS)],
+        "themes": [phrase[:_MOST_THEME_CHARACTERS] for phrase in phrases.themes],
+        "topics": [word[:_MOST_THEME_CHARACTERS] for word in phrases.topics],
         "sentiment": None if sentiment.label is None else {"label": sentiment.label, "score": sentiment.score},
         "quality": _quality(measured, found),
         "suggestions": [{"text": each.text, "quote": each.quote} for each in found[:MOST_SUGGESTIONS]],

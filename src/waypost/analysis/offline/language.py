@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 LIBRARY: Final = "stop-words"
 LIST_NAMES: Final[Mapping[str, str]] = {
@@ -34,8 +34,8 @@ SCRIPT_LANGUAGES: Final[Mapping[str, str]] = {
 """Scripts that are hardly used by another language, by the first word of their characters' names."""
 MOST_WORDS: Final = 3_000
 LEAST_WORDS: Final = 3
-LEAST_SHARE: Final = 0.15
-"""Of the words, that must be frequent ones of the language."""
+LEAST_SHARE: Final = 0.12
+"""Of the words, that must be frequent ones of the language; those of several languages count less."""
 LEAST_LEAD: Final = 1.15
 _SCRIPT_SAMPLE: Final = 4_000
 
@@ -56,15 +56,15 @@ def language_of(text: str, words: Sequence[str]) -> Language:
     seen = words[:MOST_WORDS]
     if len(seen) < LEAST_WORDS:
         return Language(None, f"fewer than {LEAST_WORDS} words")
-    scores, hits = _scores(seen)
-    ranked = scores.most_common(2)
-    if not ranked or hits[ranked[0][0]] < LEAST_SHARE * len(seen):
+    ranked = _scores(seen).most_common(2)
+    if not ranked or ranked[0][1] < LEAST_SHARE * len(seen):
         return Language(None, "not a language that is known here, or too mixed")
     if len(ranked) > 1 and ranked[0][1] < LEAST_LEAD * ranked[1][1]:
         return Language(None, f"it may be {ranked[0][0]} or {ranked[1][0]}")
     return Language(ranked[0][0])
 
 
+@cache
 def stop_words(tag: str | None) -> frozenset[str]:
     """The frequent words of a language, those of English for one without a list."""
     from stop_words import get_stop_words
@@ -85,16 +85,15 @@ def _by_script(text: str) -> str | None:
     return best[0][0] or None if best and best[0][1] > 0.5 * len(letters) else None
 
 
-def _scores(words: Sequence[str]) -> tuple[Counter[str], Counter[str]]:
-    """For each language what its frequent words weigh, one that several have as little as there are many, and count."""
+def _scores(words: Sequence[str]) -> Counter[str]:
+    """For each language what its frequent words weigh: one that several languages have, as little as there are many."""
     owners = _owners()
-    scores, hits = Counter[str](), Counter[str]()
+    scores: Any = Counter()
     for word, number in Counter(words).items():
         tags = owners.get(word, ())
         for tag in tags:
-            scores[tag] += number / len(tags)  # type: ignore[assignment]
-            hits[tag] += number
-    return scores, hits
+            scores[tag] += number / len(tags)
+    return scores  # type: ignore[no-any-return]
 
 
 @cache

@@ -7,9 +7,9 @@ hold a noun count, known by its capital letter.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 from waypost.analysis.offline.language import stop_words
 from waypost.analysis.offline.words import WORD, Sentence, word_list
@@ -27,64 +27,83 @@ NO_THEMES: Final = word_list("no_themes")
 """Words that name no subject, though no list of stop words has them all."""
 
 
+_Key: TypeAlias = tuple[str, ...]
+"""The stems of a phrase's words."""
+
+
 @dataclass(slots=True)
 class _Phrase:
-    shown: str
     first: int
     number: int = 0
     forms: Counter[str] = field(default_factory=Counter)
 
 
-def phrases_of(sentences: Sequence[Sentence], language: str | None, most: int) -> list[str]:
-    """The key phrases, the weightiest first, as they are written where they come most often."""
-    counted = _counted(sentences, language)
-    repeats = any(phrase.number > 1 for phrase in counted.values())
-    total = max(1, len(sentences))
+@dataclass(frozen=True, slots=True)
+class Phrases:
+    """What a text is about, the weightiest first, as it is written where it comes most often.
 
-    def weight(key: tuple[str, ...]) -> float:
+    `themes` are phrases, none of which is within another; `topics` the most frequent single words.
+    """
+
+    themes: list[str]
+    topics: list[str]
+
+
+def phrases_of(sentences: Sequence[Sentence], language: str | None, most: int) -> Phrases:
+    """At most so many themes and topics."""
+    counted = _counted(sentences, language)
+    singles = sorted(
+        (key for key in counted if len(key) == 1), key=lambda key: (-counted[key].number, counted[key].first)
+    )
+    return Phrases(
+        [_shown(counted[key]) for key in _themes(counted, max(1, len(sentences)), most)],
+        [_shown(counted[key]) for key in singles[:most]],
+    )
+
+
+def _themes(counted: Mapping[_Key, _Phrase], total: int, most: int) -> list[_Key]:
+    repeats = any(phrase.number > 1 for phrase in counted.values())
+
+    def weight(key: _Key) -> float:
         phrase = counted[key]
         early = 1 + _EARLY * (1 - phrase.first / total)
         return (phrase.number - _ONCE) * (1 + _LONGER * (len(key) - 1)) * early
 
     ranked = sorted((key for key in counted if counted[key].number > 1 or not repeats or len(key) > 1), key=weight)
-    chosen: list[tuple[str, ...]] = []
-    for key in reversed(ranked):
+    chosen: list[_Key] = []
+    while ranked and len(chosen) < most:
+        key = ranked.pop()
         if not any(_is_within(key, other) or _is_within(other, key) for other in chosen):
             chosen.append(key)
-        if len(chosen) == most:
-            break
-    return [counted[key].forms.most_common(1)[0][0] for key in chosen]
+    return chosen
 
 
-def topics_of(sentences: Sequence[Sentence], language: str | None, most: int) -> list[str]:
-    """The most frequent single words that name something."""
-    counted = {key: phrase for key, phrase in _counted(sentences, language).items() if len(key) == 1}
-    ranked = sorted(counted, key=lambda key: (-counted[key].number, counted[key].first))
-    return [counted[key].forms.most_common(1)[0][0] for key in ranked[:most]]
+def _shown(phrase: _Phrase) -> str:
+    return phrase.forms.most_common(1)[0][0]
 
 
-def _counted(sentences: Sequence[Sentence], language: str | None) -> dict[tuple[str, ...], _Phrase]:
-    counted: dict[tuple[str, ...], _Phrase] = {}
+def _counted(sentences: Sequence[Sentence], language: str | None) -> dict[_Key, _Phrase]:
+    counted: dict[_Key, _Phrase] = {}
     only_nouns = language == "de"
+    frequent = stop_words(language) | NO_THEMES
     for place, sentence in enumerate(sentences):
         if sentence.is_formula:
             continue
-        for run in _runs(sentence, language):
+        for run in _runs(sentence, frequent):
             for phrase in _within(run):
                 if only_nouns and not phrase[-1][:1].isupper():
                     continue
                 key = tuple(map(_stem, phrase))
                 if key not in counted and len(counted) >= MOST_DISTINCT:
                     continue
-                found = counted.setdefault(key, _Phrase(" ".join(phrase), place))
+                found = counted.setdefault(key, _Phrase(place))
                 found.number += 1
                 found.forms[" ".join(phrase)] += 1
     return counted
 
 
-def _runs(sentence: Sentence, language: str | None) -> Iterator[list[str]]:
+def _runs(sentence: Sentence, frequent: frozenset[str]) -> Iterator[list[str]]:
     """Words in a row with nothing but spaces between them, none of which is a frequent one."""
-    frequent = stop_words(language) | NO_THEMES
     run: list[str] = []
     end = 0
     for match in WORD.finditer(sentence.text):

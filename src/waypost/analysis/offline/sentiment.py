@@ -44,7 +44,7 @@ def sentiment_of(sentences: Sequence[Sentence], language: str | None) -> Sentime
         told = f"no word list for {language}" if language else "the language is not known"
         return Sentiment(None, None, "offline", f"{told}: sentiment is only judged in {', '.join(sorted(JUDGES))}")
     origin, score = judge
-    read = _spread([sentence for sentence in sentences if not sentence.is_formula])
+    read = _spread([sentence.said for sentence in sentences if not sentence.is_formula])
     return _overall([score(sentence) for sentence in read], origin)
 
 

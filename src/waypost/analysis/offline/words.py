@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import islice
 from typing import Final
 
 
@@ -19,7 +20,10 @@ def word_list(name: str) -> frozenset[str]:
 WORD: Final = re.compile(r"[^\W\d_]+(?:['’\-][^\W\d_]+)*")  # noqa: RUF001 - the typographic apostrophe
 """Letters, with apostrophes and hyphens inside."""
 _PARAGRAPH_BREAK: Final = re.compile(r"\n[ \t]*\n\s*")
-_SENTENCE_END: Final = re.compile(r"[.!?…]+[\"'”’»)\]]*(?=\s|$)|[。！？]|\n(?=\s*(?:[-*#•]|\d+[.)]\s))")  # noqa: RUF001
+_SENTENCE_END: Final = re.compile(
+    r"(?<![.!?…])[.!?…]++[\"'”’»)\]]*+(?=\s|$)|[。！？]|\n(?=\s*+(?:[-*#•]|\d++[.)]\s))"  # noqa: RUF001 - full-width marks
+)
+"""Possessive, and only from the first mark of a run on: thousands of dots in a row are looked at once."""
 _ABBREVIATIONS: Final = word_list("abbreviations")
 """What a full stop may end without ending a sentence."""
 
@@ -36,6 +40,17 @@ class Sentence:
 
     text: str
     words: tuple[str, ...]
+
+    @property
+    def said(self) -> Sentence:
+        """Without how a letter begins, where the rest of the sentence follows."""
+        joined = f"{' '.join(self.words)} "
+        greeting = max((each for each in FORMULAS if joined.startswith(each)), key=len, default="")
+        number = len(greeting.split())
+        if not number or number == len(self.words):
+            return self
+        matches = list(islice(WORD.finditer(self.text), number))
+        return Sentence(self.text[matches[-1].end() :], self.words[number:])
 
     @property
     def is_formula(self) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 from waypost.errors import DatabaseUnavailable
-from waypost.ledger.allowances.warnings import REFUSES, BudgetWarning
+from waypost.ledger.allowances.warnings import REFUSES, BudgetWarning, Turn
 from waypost.ledger.allowances.windows import DAY_S
 from waypost.ledger.threads import DatabaseThreads
 
@@ -15,18 +16,39 @@ if TYPE_CHECKING:
     from waypost.store.database import Database
 
 
+class Queue(Protocol):
+    """Has warnings sent that are claimed: in the claim's transaction, so that none is claimed and then lost."""
+
+    def queue(self, connection: Connection, warning: BudgetWarning) -> None:
+        """Within the transaction."""
+
+    def queued(self) -> None:
+        """It is committed."""
+
+
 class Claims:
     """Claims in one database."""
 
-    def __init__(self, threads: DatabaseThreads) -> None:
+    def __init__(self, threads: DatabaseThreads, queue: Queue | None = None) -> None:
         self._threads = threads
+        self._queue = queue
 
-    async def __call__(self, warning: BudgetWarning) -> bool:
-        """Is it this caller's to tell? While nobody knows, it is: twice is better than never."""
+    async def __call__(self, warning: BudgetWarning) -> Turn:
+        """Whose is it to tell? While nobody knows, it is this caller's: twice is better than never."""
         try:
-            return await self._threads.write(lambda connection, database: _claimed(connection, database, warning))
+            claimed = await self._threads.write(partial(self._claimed, warning))
         except DatabaseUnavailable:
-            return True
+            return "ours"
+        if claimed and self._queue is not None:
+            self._queue.queued()
+            return "queued"
+        return "ours" if claimed else "another's"
+
+    def _claimed(self, warning: BudgetWarning, connection: Connection, database: Database) -> bool:
+        claimed = _claimed(connection, database, warning)
+        if claimed and self._queue is not None:
+            self._queue.queue(connection, warning)
+        return claimed
 
 
 def _claimed(connection: Connection, database: Database, warning: BudgetWarning) -> bool:

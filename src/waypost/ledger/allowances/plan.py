@@ -19,7 +19,10 @@ LONGEST_NAME: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """So much of a unit in a window, for one subject. `name` and `what` are for people; money is in micro-dollars."""
+    """So much of a unit in a window, for one subject. `name` and `what` are for people; money is in micro-dollars.
+
+    `project_id` is the project's that the subject belongs to, of budgets.
+    """
 
     whose: Whose
     name: str
@@ -29,6 +32,7 @@ class Allowance:
     span: Span
     limit: int
     warn_at: tuple[float, ...] = ()
+    project_id: str | None = None
 
     @property
     def title(self) -> str:
@@ -59,10 +63,11 @@ class Plan:
             *_rates("key", account.key_name, key, account.key),
             *_rates("project", account.project_name, project, account.project),
         )
-        self.budgets = (
+        budgets = (
             *_budgets("key", account.key_name, key, account.key),
             *_budgets("project", account.project_name, project, account.project),
         )
+        self.budgets = tuple(replace(each, project_id=account.project_id) for each in budgets)
         self._project_id = account.project_id
         self._users = _tighter(account.key, account.project)
         demands = account.key.require_pricing or account.project.require_pricing
@@ -74,7 +79,10 @@ class Plan:
             return self.budgets
         subject = user_subject(self._project_id, end_user)
         name = end_user[:LONGEST_NAME]
-        return (*self.budgets, *(replace(each, name=name, subject=subject) for each in self._users))
+        return (
+            *self.budgets,
+            *(replace(each, name=name, subject=subject, project_id=self._project_id) for each in self._users),
+        )
 
 
 class Plans:

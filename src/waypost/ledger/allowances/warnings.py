@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context
 from dataclasses import dataclass
 from math import inf
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from waypost.ledger.allowances.plan import Allowance
 from waypost.ledger.allowances.pool import Pool
@@ -65,8 +65,10 @@ class BudgetWarning:
         }
 
 
-Claim: TypeAlias = Callable[[BudgetWarning], Awaitable[bool]]
-"""True for whoever asks first, in any process. Raises nothing but cancellation."""
+Turn: TypeAlias = Literal["ours", "queued", "another's"]
+"""Whose a warning is to tell: this process's; its own, and it is on its way already; another's, who told it before."""
+Claim: TypeAlias = Callable[[BudgetWarning], Awaitable[Turn]]
+"""The turn is of whoever asks first, in any process. Raises nothing but cancellation."""
 Deliver: TypeAlias = Callable[[BudgetWarning], Awaitable[None]]
 """Sends it to whoever wants it. Raises nothing but cancellation."""
 
@@ -109,10 +111,11 @@ class BudgetWarnings:
         task.add_done_callback(self._tasks.discard)
 
     async def _told(self, warning: BudgetWarning) -> None:
-        if self._claim is not None and not await self._claim(warning):
+        turn = "ours" if self._claim is None else await self._claim(warning)
+        if turn == "another's":
             return
         _log(warning)
-        if self._deliver is not None:
+        if turn == "ours" and self._deliver is not None:
             await self._deliver(warning)
 
 

@@ -1,5 +1,7 @@
 """The thread that brings the journal into the database. Every process has one; one of those that share a folder works.
 
+Beside a server that is the worker process, so that it costs requests nothing; the server's own thread stands in for it.
+
 It never gives up and drops nothing: with the database away it tries again, ever more slowly, and says so once. What it
 does in Python is done a little at a time, so that the event loop of the same process is not kept waiting.
 """
@@ -35,6 +37,9 @@ LONGEST_WAIT_S: Final = 5.0
 MOST_OVERTAKEN: Final = 10
 """Times in a row that another process drained the same before it is told as a trouble: there should be no other."""
 PAUSE_S: Final = 0.0002
+SILENCE_S: Final = 8.0
+"""Longer than a worker process takes to start, or to be started anew."""
+LAST_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,8 @@ class Drainer:
     """`start` begins the thread; `database` is called in it, and what it gives is closed at its end.
 
     `followers`, made when it begins, are told in the same transaction what was posted: so allowances learn what is
-    spent for good.
+    spent for good. `stands_in`: another process is meant to drain, and this one does only while nobody else has for
+    `silence_s`, or when it cannot wait.
     """
 
     def __init__(
@@ -70,6 +76,8 @@ class Drainer:
         *,
         followers: Callable[[], Sequence[Follower]] = tuple,
         interval_s: float = INTERVAL_S,
+        stands_in: bool = False,
+        silence_s: float = SILENCE_S,
     ) -> None:
         self._folder = folder
         self._open_database = database
@@ -77,6 +85,9 @@ class Drainer:
         self._followers = followers
         self._interval_s = interval_s
         self._election = Election(folder)
+        self._stands_in = stands_in
+        self._silence_s = silence_s
+        self._since_s = time.time()
         self._database: Database | None = None
         self._draining: Draining | None = None
         self._turn = threading.Lock()
@@ -95,11 +106,18 @@ class Drainer:
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """Drain what is there, if the database takes it, and leave it to another process."""
+        if self._stands_in:
+            self._wait_for_others()
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout_s)
             if self._thread.is_alive():
                 logger.warning("journal: the drainer is still waiting for the database; it is left behind")
+
+    def _wait_for_others(self) -> None:
+        """Let what is there be drained, by whoever may: nobody may be left who would after this process's end."""
+        if self._trouble is None:
+            self.drain_now(LAST_S)
 
     def drain_now(self, timeout_s: float = 30.0) -> bool:
         """Wait until what is in the folder now is in the database, by this process or another. False: it is not."""
@@ -107,7 +125,7 @@ class Drainer:
         wanted = self._sizes()
         while True:
             with self._turn:
-                self._take_turn()
+                self._take_turn(cannot_wait=True)
             if self._has(wanted):
                 return True
             if time.monotonic() >= end_s:
@@ -134,18 +152,18 @@ class Drainer:
                 wait_s = self._take_turn()
         with self._turn:
             # What was written until now; and what became superfluous by that is removed.
-            if self._trouble is None and self._take_turn() == self._interval_s:
-                self._take_turn()
+            if self._trouble is None and self._take_turn(cannot_wait=True) == self._interval_s:
+                self._take_turn(cannot_wait=True)
             self._election.resign()
             self._is_elected = False
             if self._database is not None:
                 self._database.close()
                 self._database = self._draining = None
 
-    def _take_turn(self) -> float:
+    def _take_turn(self, *, cannot_wait: bool = False) -> float:
         """Drain all that is there, if it is this process's office. Gives the time to wait then."""
         try:
-            if not self._stand():
+            if not self._stand(cannot_wait=cannot_wait):
                 return CANDIDACY_S
             draining = self._draining or self._begin()
             while draining.round():
@@ -160,9 +178,15 @@ class Drainer:
         self._note_success()
         return self._interval_s
 
-    def _stand(self) -> bool:
+    def _stand(self, *, cannot_wait: bool) -> bool:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._stands_in and not cannot_wait and not self._election.is_needed(self._since_s, self._silence_s):
+            self._election.resign()
+            self._is_elected = False
+            return False
         was_elected, self._is_elected = self._is_elected, self._election.stand()
+        if not self._is_elected and not self._stands_in:
+            self._election.claim()
         if self._is_elected and not was_elected and self._draining is not None:
             self._draining.offsets.forget()
         return self._is_elected

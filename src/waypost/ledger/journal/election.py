@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from waypost.ledger.journal.locks import HeldFile, take
-from waypost.ledger.journal.names import DRAINER_LOCK
+from waypost.ledger.journal.names import DRAINER_LOCK, WANTED
 
 STALE_S: Final = 30.0
 """One that gave no sign of life for so long stands still, and loses its office."""
@@ -29,6 +29,7 @@ class Election:
 
     def __init__(self, folder: Path, *, stale_s: float = STALE_S) -> None:
         self._path = folder / DRAINER_LOCK
+        self._wanted = folder / WANTED
         self._stale_s = stale_s
         self._held: HeldFile | None = None
         self._last_beat_s = 0.0
@@ -54,6 +55,17 @@ class Election:
             self._last_beat_s = time.monotonic()
         return self.is_won
 
+    def claim(self) -> None:
+        """Say that this process would be the one: whoever only stands in gives way."""
+        self._wanted.touch()
+
+    def is_needed(self, since_s: float, silence_s: float) -> bool:
+        """For one that stands in: has nobody drained for so long, nor wants to? `since_s`: when it began to look."""
+        now_s = time.time()
+        if now_s - _changed_at_s(self._wanted) < silence_s:
+            return False
+        return self.is_won or now_s - max(since_s, _changed_at_s(self._path)) >= silence_s
+
     def resign(self) -> None:
         """Leave the office to another."""
         held, self._held = self._held, None
@@ -78,3 +90,10 @@ def _inode(path: Path) -> int | None:
     with contextlib.suppress(FileNotFoundError):
         return path.stat().st_ino
     return None
+
+
+def _changed_at_s(path: Path) -> float:
+    """Long ago if it is not there."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_mtime
+    return 0.0

@@ -5,6 +5,7 @@
     <holder>.next                 its next segment, made in advance: it holds nothing yet
     <holder>.<number>.journal.done   all of it is in the database: about to be removed
     drainer.lock, drained         of the process that drains
+    drainer.wanted                touched by one that would, for one that only stands in to give way
     quarantine/                   what could not be read
 
 A holder is one process: the time it began, in hexadecimal milliseconds, and sixty-four random bits.
@@ -22,6 +23,7 @@ from typing import Final
 from waypost.ledger.journal.frames import HEADER_BYTES
 
 DRAINER_LOCK: Final = "drainer.lock"
+WANTED: Final = "drainer.wanted"
 DRAINED: Final = "drained"
 QUARANTINE: Final = "quarantine"
 DONE: Final = ".done"

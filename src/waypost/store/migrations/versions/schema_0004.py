@@ -74,6 +74,8 @@ def _create_jobs() -> None:
     op.create_index("ix_jobs_project_id_created_at_ms", "jobs", ["project_id", "created_at_ms"])
     op.create_index("ix_jobs_state_created_at_ms", "jobs", ["state", "created_at_ms"])
     op.create_index("ix_jobs_batch_id_batch_index", "jobs", ["batch_id", "batch_index"])
+    standing = ["batch_id", "state", "cost_micro_usd", "cost_is_estimate"]
+    op.create_index("ix_jobs_batch_id_state", "jobs", standing)
     op.create_index("ix_jobs_expires_at_ms", "jobs", ["expires_at_ms"])
 
 
