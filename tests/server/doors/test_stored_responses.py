@@ -546,7 +546,7 @@ async def test_where_nothing_is_stored_it_is_said(simulator: Simulator, tmp_path
     assert House("", simulator, tmp_path).rows() == 0
 
 
-@pytest.mark.parametrize(("field", "value"), [("conversation", "conv_1"), ("background", True)])
+@pytest.mark.parametrize(("field", "value"), [("conversation", "conv_1")])
 async def test_what_is_kept_nowhere_is_refused_by_name(ann: AsyncOpenAI, house: House, field: str, value: Any) -> None:
     asked: dict[str, Any] = {"model": "chat", "input": "x", field: value}
     with pytest.raises(openai.UnprocessableEntityError, match=field) as caught:
