@@ -19,11 +19,13 @@ class Wire(asyncio.Transport):
     def __init__(self, unsent_bytes: int) -> None:
         super().__init__()
         self.writes: list[bytes] = []
+        self.written = asyncio.Event()
         self.aborted = False
         self._unsent_bytes = unsent_bytes
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.writes.append(bytes(data))
+        self.written.set()
 
     def get_write_buffer_size(self) -> int:
         return self._unsent_bytes
@@ -35,11 +37,14 @@ class Wire(asyncio.Transport):
         self.aborted = True
 
 
-async def exchanged(wire: Wire) -> Connection:
+async def exchanged(wire: Wire, *, leaves: bool = True) -> Connection:
+    """A connection that has had an answer. `leaves`: has the turn ended in which the request was written?"""
     connection = Connection(asyncio.get_running_loop(), "key", lambda _lost: None)
     connection.connection_made(wire)
     request = request_to(address_of("http://host/"), "POST", {}, b"body", proxy=None)
     connection.begin(request, Deadlines(), "host:80", float("inf"))
+    if leaves:
+        await wire.written.wait()
     connection.data_received(http_reply(b"answer"))
     assert connection.take() == b"answer"
     return connection
@@ -50,6 +55,13 @@ async def test_a_request_that_has_not_left_whole_leaves_no_connection_to_use(uns
     """The server answered without having read it: what is left would be the beginning of the next request."""
     connection = await exchanged(Wire(unsent_bytes))
     assert connection.rest() is (unsent_bytes == 0)
+    connection.connection_lost(None)
+
+
+async def test_a_request_that_is_held_back_leaves_no_connection_to_use() -> None:
+    """The server spoke before the end of the turn in which it was asked."""
+    connection = await exchanged(Wire(0), leaves=False)
+    assert not connection.rest()
     connection.connection_lost(None)
 
 

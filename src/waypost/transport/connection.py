@@ -16,6 +16,7 @@ from httptools import HttpParserError, HttpParserUpgrade
 from waypost.errors import Phase, ProviderConnectionLost, ProviderTimeout
 from waypost.transport.deadlines import Deadlines, Watch
 from waypost.transport.failures import ConnectionEnded, ReplyRefused, translate
+from waypost.transport.gathered import GatheredWrites
 from waypost.transport.incoming import UNREAD_BYTES, Incoming
 from waypost.transport.request import Request
 from waypost.transport.upload import Upload
@@ -145,7 +146,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Asyncio's protocol."""
-        self._transport = cast("asyncio.Transport", transport)
+        self._transport = GatheredWrites(cast("asyncio.Transport", transport))
 
     def data_received(self, data: bytes) -> None:
         """Asyncio's protocol."""
