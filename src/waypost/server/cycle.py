@@ -72,6 +72,13 @@ class Cycle(RequestResponseCycle):
             raise RuntimeError(f"an HTTP reply takes no message {message['type']!r}")
         return _DONE
 
+    def pass_on(self, body: bytes) -> bool:
+        """Send some of the reply's body at once. False: it is not the time for it, and nothing was sent."""
+        if self.disconnected or self.flow.write_paused or self.response_complete or not self.response_started:
+            return False
+        self._body(body, last=False)
+        return True
+
     async def _send_later(self, message: Any) -> None:
         await self.flow.drain()
         await self.send(message)

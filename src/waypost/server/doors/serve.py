@@ -147,6 +147,7 @@ class DoorStream(LiveReply):
         """Ask the gateway and write what comes. Raises IncompleteStream if the last event is no Finish."""
         async with self._gateway.stream(self._asked) as served:
             self._served = served
+            passes_on = False
             async for batch in served:
                 if batch.raw is not None:
                     written = self._unseen = batch.raw
@@ -159,6 +160,9 @@ class DoorStream(LiveReply):
                 if written and not wire.started:
                     wire.headers += self._told_by(served, passed=batch.raw is not None)
                 await wire.send(self._taken() + written if self._held else written, ends=batch.ends)
+                if self._passed and not passes_on and wire.passes_on:
+                    passes_on = True
+                    served.pass_on_by(lambda raw: self._pass_on(raw, wire))
             end = self._taken()
             if not self._passed:
                 if not self._finished:
@@ -171,6 +175,13 @@ class DoorStream(LiveReply):
         if self._encoder.losses:
             # Most of these are found after the headers were sent.
             logger.info("not carried over to the caller: %s", "; ".join(loss.what for loss in self._encoder.losses))
+
+    def _pass_on(self, raw: bytes, wire: Wire) -> bool:
+        """See `PassesOn`."""
+        sent = wire.pass_on(raw)
+        if sent:
+            self._unseen = raw
+        return sent
 
     def broken(self, error: Exception, scope: Scope) -> bytes:
         """The dialect's error event."""
