@@ -20,6 +20,7 @@ from waypost.gateway import story
 from waypost.gateway.call_record import CallRecord, RequestEnd
 from waypost.server.application import ServedApplication
 from waypost.server.callers import caller_of
+from waypost.server.disconnect import pass_on_of
 from waypost.server.doors.limits import Headers
 from waypost.server.envelope import FOREIGN_CODE
 from waypost.server.jsonwire import json_bytes
@@ -51,7 +52,7 @@ class Reply:
     `completed` completes the reply's headers.
     """
 
-    __slots__ = ("_completed", "_id_header", "_record", "_send", "complete", "kept", "status")
+    __slots__ = ("_completed", "_id_header", "_pass_on", "_record", "_send", "complete", "kept", "status")
 
     def __init__(
         self, send: Send, request_id: str, record: CallRecord, completed: Callable[[Headers], Headers]
@@ -63,12 +64,17 @@ class Reply:
         self._record = record
         self.complete = False
         self._send = send
+        self._pass_on = pass_on_of(send)
         self._id_header = (ID_HEADER, request_id.encode())
 
     @property
     def started(self) -> bool:
         """Has a status been sent?"""
         return self.status != NO_REPLY
+
+    def pass_on(self, body: bytes) -> bool:
+        """See `Cycle.pass_on`. Where the reply is kept, it goes the way of messages."""
+        return self.kept is None and self._pass_on is not None and self._pass_on(body)
 
     def __call__(self, message: Message) -> Awaitable[None]:
         """Send it. No coroutine of its own: a stream comes through here with each event."""
