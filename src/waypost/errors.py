@@ -15,9 +15,13 @@
     │   ├── UnknownResponse         404  no such stored response of this caller's
     │   ├── UnknownStream           404  no such stream of this caller's to go on with
     │   ├── UnknownObject           404  no project or key of that id
+    │   ├── UnknownJob              404  no job of this project's of that id
+    │   ├── UnknownBatch            404  no batch of this project's of that id
     │   ├── MethodNotAllowed        405
     │   ├── AnswerNotKept           409  the first answer to an idempotency key is no longer here
     │   ├── Conflict                409  the name is taken, or the key is revoked
+    │   ├── JobNotEnded             409  it is under way, so it cannot be retried or deleted
+    │   ├── JobHasEnded             409  there is nothing left to cancel
     │   ├── AnswerUnderWay          409  another process answers the first request with an idempotency key
     │   ├── StreamExpired           410  the events asked for were dropped
     │   ├── BodyTooLarge            413
@@ -192,6 +196,20 @@ class UnknownObject(RequestError):
     http_status = 404
 
 
+class UnknownJob(RequestError):
+    """No job of this caller's project has this id: it never had, was deleted, or its time is over."""
+
+    code = "unknown_job"
+    http_status = 404
+
+
+class UnknownBatch(RequestError):
+    """No batch of this caller's project has this id: it never had, was deleted, or its time is over."""
+
+    code = "unknown_batch"
+    http_status = 404
+
+
 class StreamExpired(RequestError):
     """The stream is known, and the events asked for were dropped, or it was stopped while nobody read it."""
 
@@ -219,6 +237,21 @@ class Conflict(RequestError):
     """What is asked for does not go with what is there: the name is taken, or the key is revoked."""
 
     code = "conflict"
+    http_status = 409
+
+
+class JobNotEnded(RequestError):
+    """The job is queued or running, so that it can be neither retried nor deleted."""
+
+    code = "job_not_ended"
+    http_status = 409
+    advice = "Wait for its end, or cancel it first."
+
+
+class JobHasEnded(RequestError):
+    """The job has ended, so that it cannot be cancelled."""
+
+    code = "job_has_ended"
     http_status = 409
 
 

@@ -51,6 +51,11 @@ def trouble(database: Database, reason: str) -> Iterator[None]:
 def few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for long."""
     monkeypatch.setattr("waypost.store.database.BUSY_S", 0.2)
+
+
+@pytest.fixture
+def idle_for_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transaction may not stand still for long."""
     monkeypatch.setattr("waypost.store.postgresql_session.IDLE_S", 0.3)
 
 
@@ -102,7 +107,7 @@ def test_a_server_that_only_lets_one_read(shared_postgres: PostgresServer) -> No
     shared_postgres.drop(url)
 
 
-def test_a_transaction_that_stands_still_loses_its_locks(shared_postgres: PostgresServer, few_seconds: None) -> None:
+def test_a_transaction_that_stands_still_loses_its_locks(shared_postgres: PostgresServer, idle_for_less: None) -> None:
     """So a frozen process does not keep the others waiting; when it wakes, it is told."""
     url = shared_postgres.create()
     database, other = Database(url), Database(url)

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
-from sqlalchemy import ColumnElement, Table, delete, func, literal, or_, select, tuple_
+from sqlalchemy import Column, ColumnElement, Table, delete, func, literal, or_, select, tuple_
 
 from waypost.ledger.audit import Change, changing
 from waypost.ledger.books import now_ms
 from waypost.ledger.projects import get_project
 from waypost.store.database import Database
+from waypost.store.job_tables import batches, job_events, job_inputs, job_steps, jobs, provider_batches
 from waypost.store.tables import (
     attempts,
     audit,
@@ -62,7 +63,8 @@ def erase_leftovers(database: Database, at_ms: int | None = None) -> None:
 
 def erase(database: Database, project_ids: Ids) -> None:
     """Remove every row of these projects, and make their sums nobody's."""
-    _erase_requests(database, project_ids)
+    for parent, children in WITH_CHILDREN.items():
+        _erase_with_children(database, project_ids, parent, children)
     for eraser in ERASED.values():
         eraser(database, project_ids)
 
@@ -80,15 +82,15 @@ def _end_access(change: Change, project_id: str) -> None:
     change.note(DELETED, "project", project_id, project.told(), None)
 
 
-def _erase_requests(database: Database, project_ids: Ids) -> None:
-    """What hangs on requests, by way of them: they are found by an index."""
-    batch = select(requests.c.id).where(requests.c.project_id.in_(project_ids)).limit(BATCH)
+def _erase_with_children(database: Database, project_ids: Ids, parent: Table, children: Sequence[Column[str]]) -> None:
+    """Rows, and by way of them what hangs on them: it is found by an index."""
+    batch = select(parent.c.id).where(parent.c.project_id.in_(project_ids)).limit(BATCH)
     more = True
     while more:
         with database.write() as connection:
             ids = list(connection.execute(batch).scalars())
-            for table, column in ((attempts, "entry_id"), (bodies, "entry_id"), (requests, "id")):
-                connection.execute(delete(table).where(table.c[column].in_(ids)))
+            for column in (*children, parent.c.id):
+                connection.execute(delete(column.table).where(column.in_(ids)))
         more = len(ids) == BATCH
 
 
@@ -136,6 +138,12 @@ def _add_totals_to_nobody_s(database: Database, project_ids: Ids) -> None:
         connection.execute(delete(table).where(own))
 
 
+WITH_CHILDREN: Final[Mapping[Table, Sequence[Column[str]]]] = {
+    requests: (attempts.c.entry_id, bodies.c.entry_id),
+    jobs: (job_inputs.c.job_id, job_steps.c.job_id, job_events.c.job_id),
+    batches: (provider_batches.c.batch_id,),
+}
+"""Rows that others hang on, which do not say themselves whose they are, or would be slow to find."""
 ERASED: Final[Mapping[Table, Eraser]] = {
     **{
         table: _by_project(table)
@@ -148,6 +156,9 @@ ERASED: Final[Mapping[Table, Eraser]] = {
             stored_items,
             stored_responses,
             idempotency_answers,
+            jobs,
+            batches,
+            provider_batches,
         )
     },
     daily_totals: _add_totals_to_nobody_s,

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, Select, Table, select
+from sqlalchemy import Column, ColumnElement, Select, Table, select
 
+from waypost.ledger.erasure import WITH_CHILDREN
 from waypost.ledger.moments import DAY_MS
 from waypost.ledger.tag_slots import SLOT_MS
 from waypost.settings import LedgerSettings
+from waypost.store.job_tables import batches, jobs
 from waypost.store.tables import (
     attempts,
     audit,
@@ -35,12 +37,12 @@ SPEND_MONTHS: Final = 13
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """Rows of a table that may go. `also`: tables whose `entry_id` is the id of such a row."""
+    """Rows of a table that may go. `also`: columns of other tables that hold the id of such a row."""
 
     table: Table
     where: ColumnElement[bool]
     order: Sequence[ColumnElement[object]] = ()
-    also: Sequence[Table] = ()
+    also: Sequence[Column[str]] = ()
 
     def some(self, limit: int) -> Select[tuple[object, ...]]:
         """So many of their primary keys."""
@@ -59,9 +61,11 @@ def expired(settings: LedgerSettings, now_ms: int) -> list[Expired]:
         (stored_responses, stored_responses.c.expires_at_ms, now_ms),
         (idempotency_answers, idempotency_answers.c.expires_at_ms, now_ms),
         (audit, audit.c.at_ms, now_ms - settings.audit_days * DAY_MS),
+        (jobs, jobs.c.expires_at_ms, now_ms),
+        (batches, batches.c.expires_at_ms, now_ms),
     ]
     found = [
-        Expired(table, column < before_ms, (column,), (attempts, bodies) if table is requests else ())
+        Expired(table, column < before_ms, (column,), WITH_CHILDREN.get(table, ()))
         for table, column, before_ms in by_time
     ]
     return [

@@ -166,9 +166,9 @@ class _Run:
         """Delete the rows with these keys, and what hangs on them; seconds that others may have waited."""
         with self._database.write() as connection:
             begun = time.monotonic()
-            for table in each.also:
-                gone = connection.execute(delete(table).where(table.c.entry_id.in_([key[0] for key in keys])))
-                self._count(table.name, gone.rowcount)
+            for column in each.also:
+                gone = connection.execute(delete(column.table).where(column.in_([key[0] for key in keys])))
+                self._count(column.table.name, gone.rowcount)
             _delete_rows(connection, each, keys)
         self._count(each.table.name, len(keys))
         return self._rest(begun)

@@ -5,6 +5,7 @@ use them find that out. Nothing in this package does I/O but reading the one fil
 """
 
 from waypost.settings.environment import OVERRIDES, Override, unknown_variables
+from waypost.settings.jobs import JobSettings
 from waypost.settings.keys import KeySettings
 from waypost.settings.ledger import LedgerSettings
 from waypost.settings.load import LoadedSettings, load_settings, read_settings
@@ -37,6 +38,7 @@ __all__ = [
     "Deadlines",
     "HttpProviderSettings",
     "InvalidSettings",
+    "JobSettings",
     "KeySettings",
     "KeyedProviderSettings",
     "LedgerSettings",

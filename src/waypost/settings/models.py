@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, fie
 from pydantic_core import PydanticCustomError
 
 from waypost.settings.fields import DatabaseUrl, Part, anchored
+from waypost.settings.jobs import JobSettings
 from waypost.settings.keys import KeySettings, same_keys
 from waypost.settings.ledger import LedgerSettings
 from waypost.settings.prices import PriceSettings, check_targets, price_findings
@@ -55,6 +56,8 @@ class Settings(Part):
     relative to data_dir; null is the SQLite file waypost.db there."""
     ledger: LedgerSettings = Field(default_factory=LedgerSettings)
     """What is written down of requests, and for how long it is kept."""
+    jobs: JobSettings = Field(default_factory=JobSettings)
+    """What is done in the background, such as analyses and batches."""
     providers: dict[str, ProviderSettings] = Field(default_factory=_only_local)
     """Who answers, by a name of your choice."""
     plugins: tuple[str, ...] = ()

@@ -20,6 +20,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from waypost import __version__
 from waypost.errors import ConfigurationError
+from waypost.store import job_tables as job_tables
 from waypost.store import migrations
 from waypost.store.address import shown
 from waypost.store.database import Database, DatabaseError

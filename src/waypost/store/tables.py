@@ -21,6 +21,7 @@ from sqlalchemy import (
     text,
 )
 
+from waypost.store.columns import id_column, number_column, text_column
 from waypost.store.types import AnyText, Document
 
 metadata: Final = MetaData(
@@ -32,30 +33,18 @@ metadata: Final = MetaData(
 )
 
 
-def _id(name: str = "id") -> Column[str]:
-    return Column(name, AnyText(64), primary_key=True)
-
-
-def _text(name: str, length: int = 200, *, needed: bool = False, **more: Any) -> Column[str]:
-    return Column(name, AnyText(length), nullable=not needed, **more)
-
-
-def _number(name: str, *, needed: bool = False, **more: Any) -> Column[int]:
-    return Column(name, BigInteger, nullable=not needed, **more)
-
-
 def _limits() -> list[Column[Any]]:
     """What a project and a key have alike: what they may use, and how much of it. NULL: no limit."""
     return [
         Column("tags", Document),
         Column("routes", Document),
-        _number("requests_per_minute"),
-        _number("tokens_per_minute"),
-        _number("concurrent_requests"),
-        _number("daily_budget_micro_usd"),
-        _number("monthly_budget_micro_usd"),
-        _number("user_daily_budget_micro_usd"),
-        _number("user_monthly_budget_micro_usd"),
+        number_column("requests_per_minute"),
+        number_column("tokens_per_minute"),
+        number_column("concurrent_requests"),
+        number_column("daily_budget_micro_usd"),
+        number_column("monthly_budget_micro_usd"),
+        number_column("user_daily_budget_micro_usd"),
+        number_column("user_monthly_budget_micro_usd"),
         Column("warn_at", Document),
         Column("require_pricing", Boolean, nullable=False),
     ]
@@ -70,12 +59,12 @@ def _by_time(column: str, where: str | None = None) -> Index:
 def _counts() -> list[Column[int]]:
     """Tokens, as `chat.Usage` counts them."""
     return [
-        _number("input_tokens"),
-        _number("input_cache_read_tokens"),
-        _number("input_cache_write_5m_tokens"),
-        _number("input_cache_write_1h_tokens"),
-        _number("output_tokens"),
-        _number("output_reasoning_tokens"),
+        number_column("input_tokens"),
+        number_column("input_cache_read_tokens"),
+        number_column("input_cache_write_5m_tokens"),
+        number_column("input_cache_write_1h_tokens"),
+        number_column("output_tokens"),
+        number_column("output_reasoning_tokens"),
     ]
 
 
@@ -84,8 +73,8 @@ schema_version: Final = Table(
     metadata,
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("oldest_code", Integer, nullable=False),
-    _text("written_by", 64, needed=True),
-    _number("migrated_at_ms", needed=True),
+    text_column("written_by", 64, needed=True),
+    number_column("migrated_at_ms", needed=True),
     Column("tables", Document, nullable=False),
 )
 """One row: the schema that the database has, the schema that code must know at least to use it, the version of Waypost
@@ -94,26 +83,26 @@ that made it so, and the names of all tables that are Waypost's."""
 projects: Final = Table(
     "projects",
     metadata,
-    _id(),
-    _text("name", needed=True, unique=True),
+    id_column(),
+    text_column("name", needed=True, unique=True),
     *_limits(),
     Column("store_bodies", Boolean, nullable=False),
-    _number("created_at_ms", needed=True),
-    _number("updated_at_ms", needed=True),
+    number_column("created_at_ms", needed=True),
+    number_column("updated_at_ms", needed=True),
 )
 
 keys: Final = Table(
     "keys",
     metadata,
-    _id(),
-    _text("project_id", 64, needed=True, index=True),
-    _text("name", needed=True),
+    id_column(),
+    text_column("project_id", 64, needed=True, index=True),
+    text_column("name", needed=True),
     Column("is_admin", Boolean, nullable=False),
     *_limits(),
-    _number("expires_at_ms"),
-    _number("revoked_at_ms"),
-    _number("created_at_ms", needed=True),
-    _number("updated_at_ms", needed=True),
+    number_column("expires_at_ms"),
+    number_column("revoked_at_ms"),
+    number_column("created_at_ms", needed=True),
+    number_column("updated_at_ms", needed=True),
     Index("uq_keys_project_id_name", "project_id", "name", unique=True),
 )
 
@@ -121,41 +110,43 @@ key_secrets: Final = Table(
     "key_secrets",
     metadata,
     Column("sha256", LargeBinary(32), primary_key=True),
-    _text("key_id", 64, needed=True, index=True),
-    _text("shown", 32, needed=True),
-    _number("created_at_ms", needed=True),
-    _number("valid_until_ms"),
+    text_column("key_id", 64, needed=True, index=True),
+    text_column("shown", 32, needed=True),
+    number_column("created_at_ms", needed=True),
+    number_column("valid_until_ms"),
 )
 """The secrets of a key: one, or two while a rotated one is still good. `shown` is its first and last characters."""
 
-revisions: Final = Table("revisions", metadata, _text("name", 64, needed=True, primary_key=True), _number("number"))
+revisions: Final = Table(
+    "revisions", metadata, text_column("name", 64, needed=True, primary_key=True), number_column("number")
+)
 """Counters that rise with each change of what servers hold in memory, such as "keys"."""
 
 requests: Final = Table(
     "requests",
     metadata,
-    _id(),
-    _text("request_id", 128, needed=True, index=True),
-    _number("started_at_ms", needed=True, index=True),
-    _text("project_id", 64),
-    _text("key_id", 64),
-    _text("end_user"),
-    _text("path"),
-    _text("route"),
-    _text("asked_model"),
+    id_column(),
+    text_column("request_id", 128, needed=True, index=True),
+    number_column("started_at_ms", needed=True, index=True),
+    text_column("project_id", 64),
+    text_column("key_id", 64),
+    text_column("end_user"),
+    text_column("path"),
+    text_column("route"),
+    text_column("asked_model"),
     Column("stream", Boolean),
-    _text("provider"),
-    _text("model"),
-    _text("end_state", 16, needed=True),
+    text_column("provider"),
+    text_column("model"),
+    text_column("end_state", 16, needed=True),
     Column("status", Integer),
-    _text("error_code", 64),
+    text_column("error_code", 64),
     Column("attempts", Integer, nullable=False),
     *_counts(),
-    _number("cost_micro_usd"),
+    number_column("cost_micro_usd"),
     Column("cost_is_estimate", Boolean, nullable=False),
-    _number("first_token_ms"),
-    _number("total_ms"),
-    _text("cache", 16),
+    number_column("first_token_ms"),
+    number_column("total_ms"),
+    text_column("cache", 16),
     Column("tags", Document),
     _by_time("project_id"),
     _by_time("key_id"),
@@ -187,29 +178,29 @@ tag_slots: Final = Table(
 attempts: Final = Table(
     "attempts",
     metadata,
-    _id(),
-    _text("entry_id", 64, needed=True, index=True),
+    id_column(),
+    text_column("entry_id", 64, needed=True, index=True),
     Column("number", Integer, nullable=False),
-    _number("started_at_ms", needed=True),
-    _text("project_id", 64),
-    _text("key_id", 64),
-    _text("end_user"),
-    _text("provider", needed=True),
-    _text("kind", 64),
-    _text("asked_model"),
-    _text("model"),
-    _text("outcome", 16, needed=True),
-    _text("error_code", 64),
+    number_column("started_at_ms", needed=True),
+    text_column("project_id", 64),
+    text_column("key_id", 64),
+    text_column("end_user"),
+    text_column("provider", needed=True),
+    text_column("kind", 64),
+    text_column("asked_model"),
+    text_column("model"),
+    text_column("outcome", 16, needed=True),
+    text_column("error_code", 64),
     *_counts(),
     Column("usage", Document),
-    _number("reserved_micro_usd"),
-    _number("cost_micro_usd"),
-    _text("cost_basis", 16, needed=True),
-    _text("price_source", 100),
-    _number("first_token_ms"),
-    _number("duration_ms"),
-    _text("provider_key", 64),
-    _text("way", 16),
+    number_column("reserved_micro_usd"),
+    number_column("cost_micro_usd"),
+    text_column("cost_basis", 16, needed=True),
+    text_column("price_source", 100),
+    number_column("first_token_ms"),
+    number_column("duration_ms"),
+    text_column("provider_key", 64),
+    text_column("way", 16),
     Index("ix_attempts_started_at_ms", "started_at_ms"),
 )
 """One row a call to a provider: the ledger. `entry_id` is `requests.id`.
@@ -220,9 +211,9 @@ attempts: Final = Table(
 bodies: Final = Table(
     "bodies",
     metadata,
-    _id("entry_id"),
-    _text("project_id", 64),
-    _number("stored_at_ms", needed=True, index=True),
+    id_column("entry_id"),
+    text_column("project_id", 64),
+    number_column("stored_at_ms", needed=True, index=True),
     Column("request", AnyText()),
     Column("response", AnyText()),
 )
@@ -231,14 +222,14 @@ bodies: Final = Table(
 daily_totals: Final = Table(
     "daily_totals",
     metadata,
-    _text("day", 10, needed=True, primary_key=True),
-    _text("project_id", 64, needed=True, primary_key=True),
-    _text("key_id", 64, needed=True, primary_key=True),
-    _text("route", needed=True, primary_key=True),
-    _text("provider", needed=True, primary_key=True),
-    _text("model", needed=True, primary_key=True),
+    text_column("day", 10, needed=True, primary_key=True),
+    text_column("project_id", 64, needed=True, primary_key=True),
+    text_column("key_id", 64, needed=True, primary_key=True),
+    text_column("route", needed=True, primary_key=True),
+    text_column("provider", needed=True, primary_key=True),
+    text_column("model", needed=True, primary_key=True),
     *[
-        _number(name, needed=True)
+        number_column(name, needed=True)
         for name in (
             "attempts",
             "failed_attempts",
@@ -255,9 +246,9 @@ daily_totals: Final = Table(
 spend: Final = Table(
     "spend",
     metadata,
-    _text("subject", needed=True, primary_key=True),
-    _text("window", 16, needed=True, primary_key=True),
-    _number("micro_usd", needed=True),
+    text_column("subject", needed=True, primary_key=True),
+    text_column("window", 16, needed=True, primary_key=True),
+    number_column("micro_usd", needed=True),
 )
 """What a subject (`project:<id>`, `key:<id>`, `user:<project id>:<end user>`) has spent in a UTC day (2026-11-26) or
 month (2026-11); written in the transaction that writes the attempts."""
@@ -265,13 +256,13 @@ month (2026-11); written in the transaction that writes the attempts."""
 grants: Final = Table(
     "grants",
     metadata,
-    _text("subject", needed=True, primary_key=True),
-    _text("window", 32, needed=True, primary_key=True),
-    _text("unit", 16, needed=True, primary_key=True),
-    _text("holder", 64, needed=True, primary_key=True, index=True),
-    _number("amount", needed=True),
-    _number("granted", needed=True),
-    _number("expires_at_ms", needed=True, index=True),
+    text_column("subject", needed=True, primary_key=True),
+    text_column("window", 32, needed=True, primary_key=True),
+    text_column("unit", 16, needed=True, primary_key=True),
+    text_column("holder", 64, needed=True, primary_key=True, index=True),
+    number_column("amount", needed=True),
+    number_column("granted", needed=True),
+    number_column("expires_at_ms", needed=True, index=True),
 )
 """Slices of a budget or a limit that a process holds and spends in memory. What is granted counts as gone.
 
@@ -282,20 +273,20 @@ row of no holder, with a unit such as `warned 0.8`, says that somebody has been 
 journal_files: Final = Table(
     "journal_files",
     metadata,
-    _text("name", 128, needed=True, primary_key=True),
-    _number("offset", needed=True),
-    _number("updated_at_ms", needed=True),
+    text_column("name", 128, needed=True, primary_key=True),
+    number_column("offset", needed=True),
+    number_column("updated_at_ms", needed=True),
 )
 """How far each journal file is in the database, in bytes: written in the transaction that writes its records."""
 
 unfinished_attempts: Final = Table(
     "unfinished_attempts",
     metadata,
-    _id("attempt_id"),
-    _text("entry_id", 64, needed=True, index=True),
-    _text("holder", 64, needed=True, index=True),
-    _text("project_id", 64, index=True),
-    _number("started_at_ms", needed=True, index=True),
+    id_column("attempt_id"),
+    text_column("entry_id", 64, needed=True, index=True),
+    text_column("holder", 64, needed=True, index=True),
+    text_column("project_id", 64, index=True),
+    number_column("started_at_ms", needed=True, index=True),
     Column("record", LargeBinary, nullable=False),
 )
 """Attempts that are open, or whose request is: what the journal said at their begin, and the process they are of. If it
@@ -304,12 +295,12 @@ dies they are closed by this. A row goes when its attempt and its request have e
 audit: Final = Table(
     "audit",
     metadata,
-    _id(),
-    _number("at_ms", needed=True, index=True),
-    _text("actor", needed=True),
-    _text("action", 64, needed=True),
-    _text("object_kind", 32, needed=True),
-    _text("object_id", needed=True),
+    id_column(),
+    number_column("at_ms", needed=True, index=True),
+    text_column("actor", needed=True),
+    text_column("action", 64, needed=True),
+    text_column("object_kind", 32, needed=True),
+    text_column("object_id", needed=True),
     Column("before", Document),
     Column("after", Document),
 )
@@ -318,11 +309,11 @@ audit: Final = Table(
 upkeep: Final = Table(
     "upkeep",
     metadata,
-    _text("task", 64, needed=True, primary_key=True),
-    _text("holder", 64),
-    _number("held_until_ms"),
-    _number("started_at_ms"),
-    _number("ended_at_ms"),
+    text_column("task", 64, needed=True, primary_key=True),
+    text_column("holder", 64),
+    number_column("held_until_ms"),
+    number_column("started_at_ms"),
+    number_column("ended_at_ms"),
     Column("report", Document),
 )
 """Tasks that one process at a time does, such as "retention": who does it now and until when, and how it went last."""
@@ -330,11 +321,11 @@ upkeep: Final = Table(
 stored_responses: Final = Table(
     "stored_responses",
     metadata,
-    _id(),
-    _text("project_id", 64, needed=True),
-    _text("previous_response_id", 64),
-    _number("created_at_ms", needed=True),
-    _number("expires_at_ms", needed=True, index=True),
+    id_column(),
+    text_column("project_id", 64, needed=True),
+    text_column("previous_response_id", 64),
+    number_column("created_at_ms", needed=True),
+    number_column("expires_at_ms", needed=True, index=True),
     Column("request", AnyText(), nullable=False),
     Column("response", AnyText(), nullable=False),
 )
@@ -344,8 +335,8 @@ the answer as its caller got it, with the encrypted reasoning that he may not ha
 stored_items: Final = Table(
     "stored_items",
     metadata,
-    _text("project_id", 64, needed=True, primary_key=True),
-    _text("item_id", 128, needed=True, primary_key=True),
+    text_column("project_id", 64, needed=True, primary_key=True),
+    text_column("item_id", 128, needed=True, primary_key=True),
     Column(
         "response_id",
         AnyText(64),
@@ -359,17 +350,17 @@ stored_items: Final = Table(
 idempotency_answers: Final = Table(
     "idempotency_answers",
     metadata,
-    _text("project_id", 64, needed=True, primary_key=True),
+    text_column("project_id", 64, needed=True, primary_key=True),
     Column("slot", LargeBinary(32), primary_key=True),
     Column("fingerprint", LargeBinary(32), nullable=False),
-    _text("holder", 64, needed=True),
-    _number("lease_until_ms"),
+    text_column("holder", 64, needed=True),
+    number_column("lease_until_ms"),
     Column("billed", Boolean, nullable=False),
     Column("status", Integer),
     Column("headers", Document),
     Column("body", LargeBinary),
-    _number("created_at_ms", needed=True),
-    _number("expires_at_ms", needed=True, index=True),
+    number_column("created_at_ms", needed=True),
+    number_column("expires_at_ms", needed=True, index=True),
 )
 """Answers by Idempotency-Key. `slot` is the SHA-256 of path and key. `lease_until_ms` not NULL: `holder` works on the
 first request, and lives at least until then; `billed`: somebody has begun to answer. Status NULL without a lease: it

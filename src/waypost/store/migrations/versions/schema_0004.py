@@ -1,0 +1,173 @@
+"""Schema 4: durable jobs and batches, who works on them, and how fast providers may be called by all together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0004"
+down_revision = "0003"
+oldest_code = 1
+
+JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
+QUEUED = "state = 'queued'"
+
+
+def upgrade() -> None:
+    """New tables only."""
+    _create_jobs()
+    _create_parts_of_jobs()
+    _create_batches()
+    _create_workers()
+
+
+def _needed(name: str, kind: Any) -> sa.Column[Any]:
+    return sa.Column(name, kind, nullable=False)
+
+
+def _create_jobs() -> None:
+    op.create_table(
+        "jobs",
+        _needed("id", sa.String(64)),
+        _needed("type", sa.String(32)),
+        _needed("state", sa.String(16)),
+        _needed("project_id", sa.String(64)),
+        _needed("key_id", sa.String(64)),
+        sa.Column("end_user", sa.String(200)),
+        sa.Column("batch_id", sa.String(64)),
+        sa.Column("batch_index", sa.BigInteger),
+        _needed("priority", sa.Integer),
+        sa.Column("idempotency_slot", sa.LargeBinary(32)),
+        sa.Column("fingerprint", sa.LargeBinary(32)),
+        _needed("request", JSON),
+        sa.Column("result", sa.Text),
+        sa.Column("error", JSON),
+        _needed("progress_done", sa.Integer),
+        sa.Column("progress_total", sa.Integer),
+        _needed("runs", sa.Integer),
+        sa.Column("executor_id", sa.String(128)),
+        sa.Column("cost_micro_usd", sa.BigInteger),
+        _needed("cost_is_estimate", sa.Boolean),
+        sa.Column("usage", JSON),
+        sa.Column("provider", sa.String(200)),
+        sa.Column("model", sa.String(200)),
+        _needed("possibly_paid_twice", sa.Integer),
+        _needed("last_event", sa.Integer),
+        sa.Column("tags", JSON),
+        sa.Column("webhook_url", sa.Text),
+        sa.Column("cancel_requested_at_ms", sa.BigInteger),
+        sa.Column("not_before_ms", sa.BigInteger),
+        _needed("created_at_ms", sa.BigInteger),
+        sa.Column("started_at_ms", sa.BigInteger),
+        sa.Column("ended_at_ms", sa.BigInteger),
+        sa.Column("expires_at_ms", sa.BigInteger),
+        sa.PrimaryKeyConstraint("id", name="pk_jobs"),
+    )
+    slot = ["project_id", "idempotency_slot"]
+    op.create_index("uq_jobs_project_id_idempotency_slot", "jobs", slot, unique=True)
+    only = sa.text(QUEUED)
+    waiting = ["project_id", "priority", "id"]
+    op.create_index("ix_jobs_queued", "jobs", waiting, sqlite_where=only, postgresql_where=only)
+    op.create_index("ix_jobs_project_id_created_at_ms", "jobs", ["project_id", "created_at_ms"])
+    op.create_index("ix_jobs_state_created_at_ms", "jobs", ["state", "created_at_ms"])
+    op.create_index("ix_jobs_batch_id_batch_index", "jobs", ["batch_id", "batch_index"])
+    op.create_index("ix_jobs_expires_at_ms", "jobs", ["expires_at_ms"])
+
+
+def _create_parts_of_jobs() -> None:
+    op.create_table(
+        "job_inputs",
+        _needed("job_id", sa.String(64)),
+        sa.Column("name", sa.String(200)),
+        _needed("media_type", sa.String(128)),
+        _needed("data", sa.LargeBinary),
+        sa.PrimaryKeyConstraint("job_id", name="pk_job_inputs"),
+    )
+    op.create_table(
+        "job_steps",
+        _needed("job_id", sa.String(64)),
+        _needed("name", sa.String(128)),
+        sa.Column("executor_id", sa.String(128)),
+        _needed("begun_at_ms", sa.BigInteger),
+        sa.Column("ended_at_ms", sa.BigInteger),
+        _needed("begun", sa.Integer),
+        sa.Column("result", sa.Text),
+        sa.Column("request_id", sa.String(128)),
+        sa.Column("cost_micro_usd", sa.BigInteger),
+        sa.PrimaryKeyConstraint("job_id", "name", name="pk_job_steps"),
+    )
+    op.create_table(
+        "job_events",
+        _needed("job_id", sa.String(64)),
+        _needed("number", sa.Integer),
+        _needed("at_ms", sa.BigInteger),
+        _needed("name", sa.String(64)),
+        _needed("data", sa.Text),
+        sa.PrimaryKeyConstraint("job_id", "number", name="pk_job_events"),
+    )
+
+
+def _create_batches() -> None:
+    op.create_table(
+        "batches",
+        _needed("id", sa.String(64)),
+        _needed("project_id", sa.String(64)),
+        _needed("key_id", sa.String(64)),
+        sa.Column("name", sa.String(200)),
+        _needed("state", sa.String(16)),
+        _needed("request", JSON),
+        sa.Column("total", sa.BigInteger),
+        sa.Column("idempotency_slot", sa.LargeBinary(32)),
+        sa.Column("tags", JSON),
+        sa.Column("webhook_url", sa.Text),
+        sa.Column("cancel_requested_at_ms", sa.BigInteger),
+        _needed("created_at_ms", sa.BigInteger),
+        sa.Column("ended_at_ms", sa.BigInteger),
+        sa.Column("expires_at_ms", sa.BigInteger),
+        sa.PrimaryKeyConstraint("id", name="pk_batches"),
+    )
+    slot = ["project_id", "idempotency_slot"]
+    op.create_index("uq_batches_project_id_idempotency_slot", "batches", slot, unique=True)
+    op.create_index("ix_batches_project_id_created_at_ms", "batches", ["project_id", "created_at_ms"])
+    for column in ("state", "expires_at_ms"):
+        op.create_index(f"ix_batches_{column}", "batches", [column])
+    op.create_table(
+        "provider_batches",
+        _needed("id", sa.String(64)),
+        _needed("batch_id", sa.String(64)),
+        _needed("project_id", sa.String(64)),
+        _needed("provider", sa.String(200)),
+        sa.Column("remote_id", sa.String(200)),
+        _needed("state", sa.String(16)),
+        _needed("items", JSON),
+        sa.Column("submitted_at_ms", sa.BigInteger),
+        sa.Column("ended_at_ms", sa.BigInteger),
+        sa.Column("report", JSON),
+        sa.PrimaryKeyConstraint("id", name="pk_provider_batches"),
+    )
+    op.create_index("ix_provider_batches_batch_id", "provider_batches", ["batch_id"])
+
+
+def _create_workers() -> None:
+    op.create_table(
+        "executors",
+        _needed("id", sa.String(128)),
+        _needed("host", sa.String(128)),
+        _needed("pid", sa.Integer),
+        _needed("started_at_ms", sa.BigInteger),
+        _needed("beat_at_ms", sa.BigInteger),
+        sa.Column("report", JSON),
+        sa.PrimaryKeyConstraint("id", name="pk_executors"),
+    )
+    op.create_table(
+        "provider_paces",
+        _needed("name", sa.String(200)),
+        sa.Column("requests_left", sa.BigInteger),
+        sa.Column("tokens_left", sa.BigInteger),
+        _needed("refilled_at_ms", sa.BigInteger),
+        sa.Column("paused_until_ms", sa.BigInteger),
+        sa.PrimaryKeyConstraint("name", name="pk_provider_paces"),
+    )
