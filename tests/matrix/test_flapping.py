@@ -3,8 +3,8 @@
 All requests share the two targets, and so the breaker of the first. In its first bad phase it fails often enough to be
 left alone for ten seconds, the phases within them good and bad; the probe after that falls into a good phase.
 
-A minute of it is scaled to the quarter: the 15 seconds hold one turn of the breaker (failing, left alone, a probe,
-well again), of which a minute holds several. The waits themselves are those of a real server.
+A minute of it is scaled to the quarter: the 15 seconds hold one whole turn of the breaker (failing, left alone, a
+probe, well again), of which a minute holds several. The waits themselves are those of a real server.
 WAYPOST_TEST_FLAPPING_S=60 makes it the whole minute.
 """
 

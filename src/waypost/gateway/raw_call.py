@@ -33,6 +33,7 @@ _CONTEXT: Final = ("previous_response_id", "conversation", "prompt", "cachedCont
 """Members that add to the prompt what the provider keeps."""
 _LONGEST_COMPLETIONS: Final = {"openai": 16, "azure_openai": 16}
 """Tokens of a completion where the request does not limit them, by kind. Source: OpenAI's API reference."""
+_LONGEST_PATH: Final = 200
 NO_BUDGET: Final = (
     "Use a key without a budget for it, or an endpoint that says what it takes; see the guide on budgets."
 )
@@ -94,7 +95,7 @@ class RawQuestion:
 
 def read_question(place: Place | None, call: RawCall, size_bytes: int) -> RawQuestion:
     """What is known of the call. The body is read if it is whole, in bytes."""
-    question = RawQuestion(call.method, call.path.strip("/"), size_bytes, place)
+    question = RawQuestion(call.method, call.path.strip("/")[:_LONGEST_PATH], size_bytes, place)
     if place is None or not isinstance(call.body, bytes) or "content-encoding" in call.headers:
         return question
     content_type = call.headers.get("content-type", "")
