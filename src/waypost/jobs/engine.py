@@ -97,7 +97,8 @@ class Engine:
                 "serializer": DBOSPortableJSONSerializer(),
                 "max_executor_threads": THREADS,
                 "sys_db_pool_size": CONNECTIONS,
-                "log_level": "WARNING",
+                # Its warnings are of a database that is away, again and again: we say so once.
+                "log_level": "ERROR",
             }
         )
         # How often a run may be taken over is ours to say: see `recovering`.
