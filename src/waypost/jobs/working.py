@@ -124,6 +124,10 @@ class JobWorker:
                 await turn()
             except SQLAlchemyError as error:
                 await self._rest(error, "a look at the jobs failed")
+            except Exception:
+                # Without its loops a worker would hold jobs that nobody does.
+                logger.exception("a look at the jobs failed by a mistake of the code's")
+                await asyncio.sleep(AGAIN_S)
             if turn == self._look:
                 self._woken.clear()
                 with_wake = asyncio.ensure_future(self._woken.wait())
