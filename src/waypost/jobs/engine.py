@@ -104,8 +104,14 @@ class Engine:
         # How often a run may be taken over is ours to say: see `recovering`.
         self._workflow = DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)(_workflow_of(self._doing))
         DBOS.listen_queues([])
-        # In the running loop: only then do all workflows run in it, with its connections.
-        DBOS.launch()
+        try:
+            # In the running loop: only then do all workflows run in it, with its connections.
+            DBOS.launch()
+        except BaseException:
+            # Half launched it would not be launched again.
+            self._workflow = None
+            DBOS.destroy(destroy_registry=True)
+            raise
         self._dbos = DBOS
 
     def _address(self) -> str:

@@ -182,7 +182,7 @@ class JobWorker:
             try:
                 engine = await self._launched()
                 await engine.begin(run.job_id, run.number)
-            except SQLAlchemyError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the job is this worker's until it is begun
                 await self._rest(error, "the engine does not begin a job")
             else:
                 return
