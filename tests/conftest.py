@@ -14,7 +14,7 @@ from typing import Final
 import platformdirs
 import pytest
 
-pytest_plugins = ["tests.databases", "tests.planted"]
+pytest_plugins = ["tests.databases", "tests.planted", "tests.transport.raw_server"]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts background jobs so, and whatever we start would inherit it: Ctrl-C could not be tested.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-HEAVY = ("jsonschema_rs", "pypdf", "vaderSentiment", "stop_words", "requests", "waypost.analysis.extractors")
+HEAVY = ("jsonschema_rs", "pypdf", "vaderSentiment", "stop_words", "requests", "waypost.analysis.extractors.pdf")
 
 
 def loaded(code: str) -> set[str]:

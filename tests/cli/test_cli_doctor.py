@@ -33,6 +33,8 @@ ROWS: list[tuple[str, dict[str, str], str, str, str, str]] = [
         "server.host is 0.0.0.0, and the settings have no keys",
         "It starts if the database has one: waypost keys create --admin",
     ),
+    (KEYED, {}, "worker", "ok", "none is needed yet; engine dbos 3.4", ""),
+    (KEYED + "jobs: {enabled: false}\n", {}, "worker", "ok", "jobs are switched off", ""),
     (
         "providers: {a: {kind: anthropic}}",
         {},

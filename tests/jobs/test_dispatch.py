@@ -66,6 +66,15 @@ def test_a_job_waits_until_its_time_and_keeps_no_other_waiting(database: Databas
     assert ids(take(database, 5, at_ms=at_ms + 1_000)) == [later]
 
 
+def test_a_job_of_a_type_that_a_worker_does_not_know_is_left_to_others(database: Database) -> None:
+    """As while workers are replaced by those of a newer version."""
+    [newer] = ask(database, 1, type="of a newer version")
+    [known] = ask(database, 1, project_id="other")
+    with database.write() as connection:
+        assert ids(claim(connection, "old", 5, now_ms(), {"generate"})) == [known]
+    assert ids(take(database, 5, "new")) == [newer]
+
+
 def test_two_workers_never_take_one_job(database: Database) -> None:
     made = ask(database, 60)
 

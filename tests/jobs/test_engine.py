@@ -7,7 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+from tests.databases import PostgresServer
 
 from waypost.jobs.engine import FILE, Engine, workflow_id
 from waypost.store.address import sqlite_url
@@ -98,3 +101,24 @@ async def test_nothing_that_is_stored_is_unpickled(database: Database, tmp_path:
 async def _standing(engine: Engine, job_id: str, number: int) -> str | None:
     found = (await asyncio.to_thread(engine.standings, [(job_id, number)])).get((job_id, number))
     return None if found is None else found.standing
+
+
+async def test_a_database_that_is_away_at_first_keeps_nobody_from_launching_later(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """Half launched, it could neither be used nor launched again."""
+    url, done = postgres.create(), asyncio.Event()
+
+    async def doing(job_id: str, number: int) -> None:
+        done.set()
+
+    engine = Engine(url, tmp_path, "one", doing)
+    postgres.stop()
+    for _ in range(2):
+        with pytest.raises(OperationalError):
+            await engine.launch()
+    postgres.start()
+    await engine.launch()
+    await engine.begin("job", 1)
+    await asyncio.wait_for(done.wait(), 20.0)
+    await engine.close()

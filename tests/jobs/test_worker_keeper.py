@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,6 +100,23 @@ async def test_no_worker_is_there_where_none_is_wanted(tmp_path: Path, told: Map
             call(server)
             with pytest.raises(AssertionError):
                 until(lambda: bool(workers_of(process)), 4.0)
+
+    await played(scenario)
+
+
+async def test_the_worker_reads_the_settings_anew_with_its_server(tmp_path: Path) -> None:
+    """As another process: jobs under way are handed over, as at every end."""
+
+    def scenario(simulator: Simulator) -> None:
+        server = Server(tmp_path, settings(simulator))
+        with running(server) as process:
+            call(server)
+            until(lambda: len(workers_of(process)) == 1, THERE_S, lambda: server.log)
+            [first] = workers_of(process)
+            server.send(signal.SIGHUP)
+            until(lambda: [each.pid for each in workers_of(process)] not in ([], [first.pid]), THERE_S)
+            assert "is started anew" not in server.log
+            server.stop()
 
     await played(scenario)
 

@@ -33,7 +33,6 @@ from waypost.transport import Deadlines
 if TYPE_CHECKING:
     from tests.transport.raw_server import RawConnection, StartRawServer
 
-pytest_plugins = ("tests.transport.raw_server",)
 
 KINDS = ("anthropic", "openai", "openai_compatible")
 

@@ -16,7 +16,6 @@ from waypost.settings import Settings
 if TYPE_CHECKING:
     from tests.transport.raw_server import RawConnection, Script, StartRawServer
 
-pytest_plugins = ("tests.transport.raw_server",)
 
 CHAT = {
     "id": "c1",

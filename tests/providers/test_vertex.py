@@ -21,7 +21,6 @@ from waypost.settings import Settings
 if TYPE_CHECKING:
     from tests.transport.raw_server import RawConnection, Script, StartRawServer
 
-pytest_plugins = ("tests.transport.raw_server",)
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/gemini"
 EMAIL = "waypost@our-project.iam.gserviceaccount.com"

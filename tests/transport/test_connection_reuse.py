@@ -16,8 +16,6 @@ from waypost.transport import Deadlines, HttpClient, deadlines
 if TYPE_CHECKING:
     from tests.transport.raw_server import RawConnection, StartRawServer
 
-pytest_plugins = ("tests.transport.raw_server",)
-
 
 @pytest.fixture
 async def client() -> AsyncIterator[HttpClient]:

@@ -26,7 +26,6 @@ from waypost.transport.failures import MAX_HEADER_BYTES, MAX_HEADERS
 if TYPE_CHECKING:
     from tests.transport.raw_server import RawConnection, StartRawServer
 
-pytest_plugins = ("tests.transport.raw_server",)
 
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 SOON_S = 0.2

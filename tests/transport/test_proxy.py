@@ -18,7 +18,6 @@ from waypost.transport import Deadlines, HttpClient
 if TYPE_CHECKING:
     from tests.transport.raw_server import RawConnection, StartRawServer
 
-pytest_plugins = ("tests.transport.raw_server",)
 
 AGREED = b"HTTP/1.1 200 Connection established\r\nVia: 1.1 test\r\n\r\n"
 

@@ -15,7 +15,6 @@ from waypost.transport import Deadlines, HttpClient
 if TYPE_CHECKING:
     from tests.transport.raw_server import RawConnection, StartRawServer
 
-pytest_plugins = ("tests.transport.raw_server",)
 
 PIECE = bytes(range(256)) * 256
 

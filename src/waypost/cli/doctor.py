@@ -239,6 +239,48 @@ def _database(loaded: LoadedSettings) -> Iterator[Check]:
     yield Check("database", "warn" if mend else "ok", f"{where} {standing(state)}", mend)
 
 
+def _worker(loaded: LoadedSettings) -> Iterator[Check]:
+    from importlib.metadata import version
+
+    from waypost.errors import DatabaseUnavailable
+    from waypost.store.lazy import LazyDatabase
+
+    engine = f"engine dbos {version('dbos')}"
+    if not loaded.settings.jobs.enabled:
+        yield Check("worker", "ok", "jobs are switched off")
+    elif not LazyDatabase(loaded.settings).is_there():
+        yield Check("worker", "ok", f"none is needed yet; {engine}")
+    else:
+        from waypost.store.database import DatabaseError
+
+        try:
+            waiting, alive = _jobs_and_workers(loaded.settings)
+        except (ConfigurationError, DatabaseUnavailable, DatabaseError):
+            # The check of the database says what is wrong with it.
+            return
+        told = f"{', '.join(alive) or 'none'} alive, {waiting} jobs waiting or under way; {engine}"
+        idle = bool(waiting and not alive)
+        yield Check("worker", "warn" if idle else "ok", told, "Run: waypost serve, or waypost worker" if idle else "")
+
+
+def _jobs_and_workers(settings: Settings) -> tuple[int, list[str]]:
+    """How many jobs there are to do, and the names of the workers that are alive."""
+    from sqlalchemy import func, select
+
+    from waypost.jobs.lease import alive_executors
+    from waypost.store.database import open_database
+    from waypost.store.job_tables import jobs
+    from waypost.store.troubles import explained
+
+    database = open_database(settings)
+    try:
+        with explained(database), database.read() as connection:
+            count = select(func.count()).where(jobs.c.state.in_(("queued", "running")))
+            return connection.execute(count).scalar_one(), [each.id for each in alive_executors(connection)]
+    finally:
+        database.close()
+
+
 def _webhooks(loaded: LoadedSettings) -> Iterator[Check]:
     from waypost.webhooks import WebhookSecrets
 
@@ -306,6 +348,7 @@ PARTS: tuple[Callable[[LoadedSettings], Iterator[Check]], ...] = (
     _data_folder,
     _keys,
     _database,
+    _worker,
     _webhooks,
     _port,
 )

@@ -8,7 +8,7 @@ because many jobs wait: each query reads as many entries of the index as there a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, Select, func, or_, select, text, update
@@ -39,6 +39,12 @@ _WAITING_IN: Final = {
 }
 
 
+def may_begin(now_ms: int, types: Collection[str] | None) -> Sequence[ColumnElement[bool]]:
+    """The conditions for a job that may be begun now, by somebody who does these types (None: all)."""
+    due = or_(jobs.c.not_before_ms.is_(None), jobs.c.not_before_ms <= now_ms)
+    return (QUEUED, due) if types is None else (QUEUED, due, jobs.c.type.in_(sorted(types)))
+
+
 def waiting_projects(connection: Connection) -> Sequence[str]:
     """Projects that have a job in the queue."""
     return connection.execute(_WAITING_IN[connection.dialect.name]).scalars().all()
@@ -60,14 +66,20 @@ def shares(projects: Sequence[str], running: Mapping[str, int], free: int) -> Ma
     return given
 
 
-def claim(connection: Connection, executor_id: str, free: int, now_ms: int) -> list[Run]:
-    """Take as many jobs as there is room for; they are this worker's from now on."""
+def claim(
+    connection: Connection, executor_id: str, free: int, now_ms: int, types: Collection[str] | None = None
+) -> list[Run]:
+    """Take as many jobs as there is room for; they are this worker's from now on.
+
+    `types` are those that it can do, if not all: a worker of an older version leaves the others to newer ones.
+    """
     taken: list[Run] = []
     projects, running = list(waiting_projects(connection)), Counter(running_counts(connection))
     while projects and len(taken) < free:
         given = shares(projects, running, free - len(taken))
         for project_id, count in given.items():
-            runs = _take(connection, project_id, executor_id, count, now_ms)
+            wanted = _next(project_id, count, now_ms, types)
+            runs = _take(connection, wanted, executor_id, now_ms)
             taken += runs
             running[project_id] += len(runs)
             if len(runs) < count:
@@ -76,9 +88,9 @@ def claim(connection: Connection, executor_id: str, free: int, now_ms: int) -> l
     return taken
 
 
-def _take(connection: Connection, project_id: str, executor_id: str, count: int, now_ms: int) -> list[Run]:
+def _take(connection: Connection, wanted: Select[tuple[str]], executor_id: str, now_ms: int) -> list[Run]:
     # Two statements: PostgreSQL may run a subquery with a limit several times over, and take more than that.
-    job_ids = connection.execute(_next(project_id, count, now_ms)).scalars().all()
+    job_ids = connection.execute(wanted).scalars().all()
     values: dict[str, Any] = {"state": "running", "executor_id": executor_id, "started_at_ms": now_ms}
     # Not `state` itself: SQLite would go through the index of all that wait.
     still = jobs.c.state.concat("") == "queued"
@@ -92,8 +104,7 @@ def _take(connection: Connection, project_id: str, executor_id: str, count: int,
     return runs
 
 
-def _next(project_id: str, count: int, now_ms: int) -> Select[tuple[str]]:
-    due = or_(jobs.c.not_before_ms.is_(None), jobs.c.not_before_ms <= now_ms)
-    query = select(jobs.c.id).where(QUEUED, jobs.c.project_id == project_id, due)
+def _next(project_id: str, count: int, now_ms: int, types: Collection[str] | None) -> Select[tuple[str]]:
+    query = select(jobs.c.id).where(jobs.c.project_id == project_id, *may_begin(now_ms, types))
     # Jobs that another worker is taking at this moment are passed over; SQLite has one writer at a time.
     return query.order_by(jobs.c.priority, jobs.c.id).limit(count).with_for_update(skip_locked=True)

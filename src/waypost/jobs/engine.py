@@ -97,14 +97,21 @@ class Engine:
                 "serializer": DBOSPortableJSONSerializer(),
                 "max_executor_threads": THREADS,
                 "sys_db_pool_size": CONNECTIONS,
-                "log_level": "WARNING",
+                # Its warnings are of a database that is away, again and again: we say so once.
+                "log_level": "ERROR",
             }
         )
         # How often a run may be taken over is ours to say: see `recovering`.
         self._workflow = DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)(_workflow_of(self._doing))
         DBOS.listen_queues([])
-        # In the running loop: only then do all workflows run in it, with its connections.
-        DBOS.launch()
+        try:
+            # In the running loop: only then do all workflows run in it, with its connections.
+            DBOS.launch()
+        except BaseException:
+            # Half launched it would not be launched again.
+            self._workflow = None
+            DBOS.destroy(destroy_registry=True)
+            raise
         self._dbos = DBOS
 
     def _address(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -18,7 +19,7 @@ from sqlalchemy import Connection
 from waypost.errors import WaypostError
 from waypost.jobs import progress
 from waypost.jobs.body import LONGEST_STEP_NAME, JobBody, StepDone, collect_lost
-from waypost.jobs.holding import Run, RunLost, job_of
+from waypost.jobs.holding import Run, RunLost, job_of, put_back
 from waypost.jobs.job import Input, Job, JobEnd, JobError
 from waypost.jobs.patience import PatientDatabase
 from waypost.jobs.rows import input_of
@@ -26,6 +27,7 @@ from waypost.ledger.books import now_ms
 from waypost.ledger.moments import DAY_MS
 
 logger = logging.getLogger("waypost.jobs")
+STOP_AGAIN_S: Final = 1.5
 PROGRESS_S: Final = 0.3
 """How often at most a job's progress is written down."""
 MISTAKE: Final = JobEnd("failed", error=JobError(WaypostError.code, "The job failed by an error of this server's."))
@@ -45,6 +47,7 @@ class Execution:
         self._job: Job | None = None
         self._body: asyncio.Task[JobEnd] | None = None
         self._is_cancelled = False
+        self._stopped_at_s = float("-inf")
         self.has_begun = False
         self.is_interrupted = False
         self._steps_stop = asyncio.Event()
@@ -96,17 +99,22 @@ class Execution:
         await self._idle.wait()
 
     def _stop_body(self) -> None:
-        if self._body is not None:
+        # Not at each look: what a body does at its end may take a moment.
+        now_s = time.monotonic()
+        if self._body is not None and now_s - self._stopped_at_s >= STOP_AGAIN_S:
+            self._stopped_at_s = now_s
             self._body.cancel()
 
     async def _end_of(self, bodies: Mapping[str, JobBody]) -> JobEnd:
         body = bodies.get(self.job.type)
+        if self.is_interrupted:
+            raise asyncio.CancelledError
         if self._is_cancelled:
             return JobEnd("cancelled")
         if body is None:
-            return JobEnd(
-                "failed", error=JobError("unknown_job_type", f"This worker does no jobs of type {self.job.type}.")
-            )
+            # Left by a worker of a newer version: others of that will take it.
+            await self._database.write(lambda connection: put_back(connection, self.run, now_ms()))
+            raise RunLost(self.run.job_id)
         self._body = asyncio.ensure_future(body.run(self))
         try:
             await asyncio.wait({self._body})

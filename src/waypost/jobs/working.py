@@ -17,12 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from waypost.jobs import progress, recovering, retention
+from waypost.jobs import dispatch, progress, recovering, retention
 from waypost.jobs.body import JobBody
-from waypost.jobs.dispatch import QUEUED, claim
 from waypost.jobs.engine import Engine
 from waypost.jobs.holding import Held, Run, RunLost, held_by, put_back, recoveries, take_over
 from waypost.jobs.job import CRASHED, JobEnd, JobError
@@ -125,6 +124,10 @@ class JobWorker:
                 await turn()
             except SQLAlchemyError as error:
                 await self._rest(error, "a look at the jobs failed")
+            except Exception:
+                # Without its loops a worker would hold jobs that nobody does.
+                logger.exception("a look at the jobs failed by a mistake of the code's")
+                await asyncio.sleep(AGAIN_S)
             if turn == self._look:
                 self._woken.clear()
                 with_wake = asyncio.ensure_future(self._woken.wait())
@@ -139,14 +142,13 @@ class JobWorker:
 
     async def _look(self) -> None:
         """What is new of the jobs that are done here, and those that wait."""
-        own = [*self._executions.values()]
+        before = [*self._executions.values()]
         seen = await self._database.read(self._seen)
-        self._heed({each.run: each for each in seen.held}, own)
+        self._heed({each.run: each for each in seen.held}, before)
         free = self._place.settings.concurrency - len(self._executions)
         if seen.is_anything_waiting and free > 0 and self.lease.is_held:
-            runs = await self._database.write(
-                lambda connection: claim(connection, self.lease.executor_id, free, now_ms())
-            )
+            own, types = self.lease.executor_id, self._place.bodies
+            runs = await self._database.write(lambda connection: dispatch.claim(connection, own, free, now_ms(), types))
             for run in runs:
                 self._executions[run.job_id] = self._execution(run)
                 self._begin(run)
@@ -154,8 +156,8 @@ class JobWorker:
 
     def _seen(self, connection: Connection) -> _Seen:
         held = held_by(connection, [self.lease.executor_id]) if self._executions or self._missing else []
-        due = or_(jobs.c.not_before_ms.is_(None), jobs.c.not_before_ms <= now_ms())
-        waiting = connection.execute(select(jobs.c.id).where(QUEUED, due).limit(1)).first()
+        may_begin = dispatch.may_begin(now_ms(), self._place.bodies)
+        waiting = connection.execute(select(jobs.c.id).where(*may_begin).limit(1)).first()
         return _Seen(held, waiting is not None)
 
     def _heed(self, held: Mapping[Run, Held], own: Sequence[Execution]) -> None:
@@ -180,7 +182,7 @@ class JobWorker:
             try:
                 engine = await self._launched()
                 await engine.begin(run.job_id, run.number)
-            except SQLAlchemyError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the job is this worker's until it is begun
                 await self._rest(error, "the engine does not begin a job")
             else:
                 return
@@ -250,24 +252,24 @@ class JobWorker:
 
     async def _look_for_dead(self) -> None:
         database = self._place.database
-        left = await self._database.once(lambda: recovering.look(database.open(), self.lease))
+        left = await self._database.insist(lambda: recovering.look(database.open(), self.lease))
         if not left:
             return
         if any(each.runs for each in left):
             engine = await self._launched()
-            await self._database.once(lambda: recovering.give_away(database.open(), engine, left, self.lease))
+            await self._database.insist(lambda: recovering.give_away(database.open(), engine, left, self.lease))
         else:
-            await self._database.once(lambda: recovering.forget_all(database.open(), left, self.lease))
+            await self._database.insist(lambda: recovering.forget_all(database.open(), left, self.lease))
 
     async def _audit(self) -> None:
         """What should not be, and what has had its time."""
         await self._audit_own()
         for audit in self._place.audits:
-            await self._database.once(partial(self._audited, audit))
+            await self._database.insist(partial(self._audited, audit))
         if self._engine is not None and self._engine.is_launched:
             engine, database = self._engine, self._place.database
-            await self._database.once(lambda: recovering.recover_unknown(database.open(), engine))
-            await self._database.once(lambda: retention.retire(database.open(), engine, self.lease.executor_id))
+            await self._database.insist(lambda: recovering.recover_unknown(database.open(), engine))
+            await self._database.insist(lambda: retention.retire(database.open(), engine, self.lease.executor_id))
 
     def _audited(self, audit: Audit) -> None:
         audit(self._place.database.open())

@@ -14,7 +14,7 @@ def configure_logging(level: str) -> None:
     """Set up handlers for a worker process. Call it once, before it starts."""
     text = logging.StreamHandler(sys.stderr)
     text.setFormatter(logging.Formatter(TEXT))
-    for name, its_level in ((OWN, level.upper()), (ENGINE, "WARNING"), ("asyncio", "WARNING")):
+    for name, its_level in ((OWN, level.upper()), (ENGINE, "ERROR"), ("asyncio", "WARNING")):
         logger = logging.getLogger(name)
         logger.handlers[:] = [text]
         logger.setLevel(its_level)

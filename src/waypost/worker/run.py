@@ -44,7 +44,8 @@ async def _work(application: WorkerApplication, on_started: Callable[[str], None
     stop = asyncio.Queue[None]()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, lambda: stop.put_nowait(None))
+        # Windows has no handlers of a loop.
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.put_nowait, None))
     worker = application.worker(does(application))
     sending: asyncio.Task[None] | None = None
     try:

@@ -18,7 +18,6 @@ from waypost.settings import Settings
 if TYPE_CHECKING:
     from tests.transport.raw_server import RawConnection, RawServer, StartRawServer
 
-pytest_plugins = ("tests.transport.raw_server",)
 
 WORDS = [f" word{number}" for number in range(12)]
 ASKED = {"model": "r", "messages": [{"role": "user", "content": "go"}], "stream": True}
