@@ -9,9 +9,10 @@ import pytest
 from sqlalchemy import update
 from tests.jobs.test_batches import filled
 
-from waypost.cli.batch_output import OutputTaken, ResultFile, line_of
+from waypost.cli.batch_output import OutputTaken, ResultFile
 from waypost.jobs.batch import Batch
 from waypost.jobs.batch_items import read_from
+from waypost.jobs.batch_told import result_line
 from waypost.jobs.job import Job
 from waypost.store.database import Database
 from waypost.store.job_tables import jobs
@@ -48,7 +49,7 @@ def write(path: Path, batch: Batch, found: list[Job]) -> int:
 
 
 def test_each_line_says_place_name_and_what_came_of_it(done: tuple[Batch, list[Job]]) -> None:
-    lines = [line_of(job) for job in done[1]]
+    lines = [result_line(job) for job in done[1]]
     assert all(line.count(b"\n") == 1 and line.endswith(b"\n") for line in lines)
     told = [json.loads(line) for line in lines]
     assert [(each["index"], each["id"], each["status"]) for each in told] == [
@@ -65,7 +66,7 @@ def test_each_line_says_place_name_and_what_came_of_it(done: tuple[Batch, list[J
 
 def test_wherever_a_write_was_cut_off_the_file_becomes_the_same(done: tuple[Batch, list[Job]], tmp_path: Path) -> None:
     batch, found = done
-    whole = b"".join(line_of(job) for job in found)
+    whole = b"".join(result_line(job) for job in found)
     path = tmp_path / "out.jsonl"
     for end in range(0, len(whole) + 1, 7):
         path.write_bytes(whole[:end])
@@ -81,7 +82,7 @@ def test_what_the_owner_wrote_stays(done: tuple[Batch, list[Job]], tmp_path: Pat
     assert write(path, batch, found) == 4
     lines = path.read_bytes().splitlines(keepends=True)
     assert lines[:3] == [b"# notes of mine\n", b'{"mine": 1}\n', b"no line end\n"]
-    assert b"".join(lines[3:]) == b"".join(line_of(job) for job in found)
+    assert b"".join(lines[3:]) == b"".join(result_line(job) for job in found)
 
 
 def test_results_of_another_batch_are_not_mixed_with_ours(

@@ -6,22 +6,16 @@ of a batch are those of its first items without a gap, so that how many there ar
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
 
 import msgspec
 
 from waypost.errors import RequestError
 from waypost.jobs.batch import item_id
-from waypost.jobs.batch_items import ITEM_NAME
+from waypost.jobs.batch_told import BEGINNING, result_line
 from waypost.jobs.job import Job
-from waypost.ledger.definitions import usd
-
-BEGINNING: Final = b'{"index":'
-"""How our lines begin: by it a line of ours is known that was cut off."""
 
 
 class OutputTaken(RequestError):
@@ -31,28 +25,6 @@ class OutputTaken(RequestError):
 class _Known(msgspec.Struct):
     index: int
     job_id: str
-
-
-def line_of(job: Job) -> bytes:
-    """What is told of an item, in one line."""
-    told: dict[str, Any] = {
-        "index": job.batch_index,
-        "id": job.request.get(ITEM_NAME),
-        "job_id": job.id,
-        "status": job.state,
-    }
-    if job.result is not None:
-        told["result"] = json.loads(job.result)
-    if job.state != "succeeded":
-        error = job.error or {"code": job.state, "message": "The item was cancelled."}
-        told["error"] = {"code": error["code"], "message": error["message"]}
-    told |= {
-        "provider": job.provider,
-        "model": job.model,
-        "usage": job.usage,
-        "cost_usd": usd(job.cost_micro_usd),
-    }
-    return json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode(errors="replace") + b"\n"
 
 
 class ResultFile:
@@ -100,7 +72,7 @@ class ResultFile:
 
     def write(self, jobs: Sequence[Job]) -> None:
         """Add a line for each."""
-        data = memoryview(b"".join(line_of(job) for job in jobs))
+        data = memoryview(b"".join(result_line(job) for job in jobs))
         while data:
             data = data[os.write(self._file, data) :]
 
@@ -141,7 +113,7 @@ class ResultStream:
 
     def write(self, jobs: Sequence[Job]) -> None:
         """Add a line for each."""
-        data = memoryview(b"".join(line_of(job) for job in jobs))
+        data = memoryview(b"".join(result_line(job) for job in jobs))
         while data:
             data = data[os.write(self._descriptor, data) :]
 

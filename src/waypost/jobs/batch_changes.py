@@ -14,7 +14,8 @@ from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, 
 
 from waypost.errors import JobHasEnded, JobNotEnded
 from waypost.jobs.batch import BATCH_ENDED, UNUSABLE_ITEM, Batch, BatchState
-from waypost.jobs.batches import find
+from waypost.jobs.batches import counts, find
+from waypost.jobs.messages import tell_batch_end
 from waypost.jobs.rows import remove_parts
 from waypost.ledger.moments import DAY_MS
 from waypost.store.database import Database
@@ -61,6 +62,7 @@ def finish_if_done(connection: Connection, batch_id: str, now_ms: int, days: int
     ended: BatchState = "finished" if row.cancel_requested_at_ms is None else "cancelled"
     values = {"state": ended, "ended_at_ms": now_ms, "expires_at_ms": now_ms + days * DAY_MS}
     connection.execute(update(batches).where(batches.c.id == batch_id).values(values))
+    tell_batch_end(connection, find(connection, None, batch_id), counts(connection, batch_id))
     return True
 
 
@@ -87,31 +89,45 @@ def cancel(database: Database, project_id: str | None, batch_id: str, now_ms: in
     Raises UnknownBatch, and JobHasEnded for one that has finished.
     """
     with database.write() as connection:
-        batch = find(connection, project_id, batch_id)
-        if batch.state == "cancelled":
-            return batch
-        asked = update(batches).where(batches.c.id == batch_id, batches.c.state.in_(("open", "running")))
-        total = select(func.count()).select_from(jobs).where(jobs.c.batch_id == batch_id).scalar_subquery()
-        if not connection.execute(asked.values(cancel_requested_at_ms=now_ms, state="running")).rowcount:
-            raise JobHasEnded("The batch has finished already.")
-        connection.execute(update(batches).where(batches.c.id == batch_id).values(total=total))
+        batch = ask_for_end(connection, project_id, batch_id, now_ms)
+    if batch.has_ended:
+        return batch
     _cancel_items(database, batch_id, now_ms, days)
     with database.write() as connection:
         finish_if_done(connection, batch_id, now_ms, days)
         return find(connection, project_id, batch_id)
 
 
-def _cancel_items(database: Database, batch_id: str, now_ms: int, days: int) -> None:
+def ask_for_end(connection: Connection, project_id: str | None, batch_id: str, now_ms: int) -> Batch:
+    """Begin to cancel: the rest is `cancel_some`, by whoever asks or by the next `look`. Raises as `cancel`."""
+    batch = find(connection, project_id, batch_id)
+    if batch.state == "cancelled":
+        return batch
+    asked = update(batches).where(batches.c.id == batch_id, batches.c.state.in_(("open", "running")))
+    if not connection.execute(asked.values(cancel_requested_at_ms=now_ms, state="running")).rowcount:
+        raise JobHasEnded("The batch has finished already.")
+    total = select(func.count()).select_from(jobs).where(jobs.c.batch_id == batch_id).scalar_subquery()
+    connection.execute(update(batches).where(batches.c.id == batch_id).values(total=total))
+    return find(connection, project_id, batch_id)
+
+
+def cancel_some(connection: Connection, batch_id: str, now_ms: int, days: int) -> bool:
+    """End a slice of the items that wait; once there is none, ask those that run. False: nothing is left to do."""
     values = {"state": "cancelled", "ended_at_ms": now_ms, "expires_at_ms": now_ms + days * DAY_MS}
+    found = _some(connection, jobs.c.batch_id == batch_id, jobs.c.state == "queued")
+    _change(connection, found, "queued", values, "cancelled", now_ms)
+    if found:
+        return True
+    asked = update(jobs).where(jobs.c.batch_id == batch_id, jobs.c.state == "running")
+    connection.execute(asked.where(jobs.c.cancel_requested_at_ms.is_(None)).values(cancel_requested_at_ms=now_ms))
+    return False
+
+
+def _cancel_items(database: Database, batch_id: str, now_ms: int, days: int) -> None:
     more = True
     while more:
         with database.write() as connection:
-            found = _some(connection, jobs.c.batch_id == batch_id, jobs.c.state == "queued")
-            _change(connection, found, "queued", values, "cancelled", now_ms)
-        more = bool(found)
-    with database.write() as connection:
-        asked = update(jobs).where(jobs.c.batch_id == batch_id, jobs.c.state == "running")
-        connection.execute(asked.where(jobs.c.cancel_requested_at_ms.is_(None)).values(cancel_requested_at_ms=now_ms))
+            more = cancel_some(connection, batch_id, now_ms, days)
 
 
 def retry(database: Database, project_id: str | None, batch_id: str, now_ms: int, days: int) -> int:
@@ -120,38 +136,37 @@ def retry(database: Database, project_id: str | None, batch_id: str, now_ms: int
     Items that were never usable stay as they are. Raises UnknownBatch, and JobNotEnded while it is being cancelled.
     """
     with database.read() as connection:
-        batch = find(connection, project_id, batch_id)
-    if batch.cancel_requested_at_ms is not None and not batch.has_ended:
-        raise JobNotEnded("The batch is being cancelled.")
-    done = _retry_items(database, batch_id, now_ms)
+        demand_not_ending(connection, project_id, batch_id)
+    done, more = 0, True
+    while more:
+        with database.write() as connection:
+            found, changed = retry_some(connection, batch_id, now_ms)
+        done, more = done + changed, found > 0
     with database.write() as connection:
         finish_if_done(connection, batch_id, now_ms, days)
     return done
 
 
-def _retry_items(database: Database, batch_id: str, now_ms: int) -> int:
+def demand_not_ending(connection: Connection, project_id: str | None, batch_id: str) -> Batch:
+    """The batch. Raises UnknownBatch, and JobNotEnded while it is being cancelled."""
+    batch = find(connection, project_id, batch_id)
+    if batch.cancel_requested_at_ms is not None and not batch.has_ended:
+        raise JobNotEnded("The batch is being cancelled.")
+    return batch
+
+
+def retry_some(connection: Connection, batch_id: str, now_ms: int) -> tuple[int, int]:
+    """Do a slice of them anew: how many were found, none if nothing is left to do, and how many are done anew."""
     usable = func.coalesce(jobs.c.error["code"].as_string(), "") != UNUSABLE_ITEM
-    values = {
-        "state": "queued",
-        "error": None,
-        "executor_id": None,
-        "ended_at_ms": None,
-        "expires_at_ms": None,
-        "cancel_requested_at_ms": None,
-    }
-    done = 0
+    again: dict[str, Any] = {"state": "queued", "error": None, "executor_id": None, "ended_at_ms": None}
+    again |= {"expires_at_ms": None, "cancel_requested_at_ms": None}
     for state in ("failed", "cancelled"):
-        which = (jobs.c.batch_id == batch_id, jobs.c.state == state, usable)
-        more = True
-        while more:
-            with database.write() as connection:
-                found = _some(connection, *which)
-                done += _change(connection, found, state, values, "queued", now_ms)
-                # Together with its items: a batch that runs and has none to do would be ended by whoever looks.
-                if found:
-                    _run_again(connection, batch_id)
-            more = bool(found)
-    return done
+        found = _some(connection, jobs.c.batch_id == batch_id, jobs.c.state == state, usable)
+        if found:
+            # Together with its items: a batch that runs and has none to do would be ended by whoever looks.
+            _run_again(connection, batch_id)
+            return len(found), _change(connection, found, state, again, "queued", now_ms)
+    return 0, 0
 
 
 def _run_again(connection: Connection, batch_id: str) -> None:
@@ -191,17 +206,27 @@ def hold(database: Database, batch_id: str, until_ms: int | None) -> None:
 def remove(database: Database, project_id: str | None, batch_id: str) -> None:
     """Delete a batch that has ended, with all of its items. Raises UnknownBatch, JobNotEnded."""
     with database.read() as connection:
-        batch = find(connection, project_id, batch_id)
-    if not batch.has_ended:
-        raise JobNotEnded(f"The batch is {batch.state}.")
-    some = select(jobs.c.id).where(jobs.c.batch_id == batch_id).limit(SLICE)
+        demand_ended(connection, project_id, batch_id)
     more = True
     while more:
         with database.write() as connection:
-            ids = list(connection.execute(some).scalars())
-            remove_parts(connection, ids)
-            connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
-        more = len(ids) == SLICE
-    with database.write() as connection:
-        connection.execute(delete(provider_batches).where(provider_batches.c.batch_id == batch_id))
-        connection.execute(delete(batches).where(batches.c.id == batch_id))
+            more = remove_some(connection, batch_id)
+
+
+def demand_ended(connection: Connection, project_id: str | None, batch_id: str) -> None:
+    """Raises UnknownBatch, and JobNotEnded for one that has not."""
+    batch = find(connection, project_id, batch_id)
+    if not batch.has_ended:
+        raise JobNotEnded(f"The batch is {batch.state}.")
+
+
+def remove_some(connection: Connection, batch_id: str) -> bool:
+    """Delete a slice of its items; once there is none, the batch itself. False: it is gone."""
+    ids = _some(connection, jobs.c.batch_id == batch_id)
+    if ids:
+        remove_parts(connection, ids)
+        connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
+        return True
+    connection.execute(delete(provider_batches).where(provider_batches.c.batch_id == batch_id))
+    connection.execute(delete(batches).where(batches.c.id == batch_id))
+    return False

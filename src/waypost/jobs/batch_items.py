@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from waypost.errors import Conflict
 from waypost.jobs.batch import Batch, Item, item_id
+from waypost.jobs.batch_told import ITEM_NAME
 from waypost.jobs.batches import demand_open
 from waypost.jobs.job import Job
 from waypost.jobs.rows import COLUMNS
@@ -22,9 +23,6 @@ from waypost.ledger.moments import DAY_MS
 from waypost.store.database import Database
 from waypost.store.job_tables import job_events, job_inputs, jobs
 from waypost.store.types import to_json
-
-ITEM_NAME: Final = "item"
-"""The key in a job's request under which the caller's own name for an item is."""
 
 
 class ItemChanged(Conflict):
@@ -60,6 +58,16 @@ def add(
     new = [pair for index, pair in sorted(made.items()) if index not in known]
     _insert(connection, database, new)
     return Added(len(new), len(made) - len(new))
+
+
+def next_index(connection: Connection, batch: Batch) -> int:
+    """The place after the last item. Nobody else adds until the transaction is over.
+
+    Raises UnknownBatch, and Conflict if it is closed.
+    """
+    demand_open(connection, batch.id, alone=True)
+    last = connection.scalar(select(func.max(jobs.c.batch_index)).where(jobs.c.batch_id == batch.id))
+    return 0 if last is None else last + 1
 
 
 def check(connection: Connection, batch: Batch, items: Sequence[Item]) -> None:

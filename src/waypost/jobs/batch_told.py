@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Any, Final
 
 from waypost.jobs.batch import Batch, Counts
+from waypost.jobs.job import Job
 from waypost.ledger.definitions import told_time, usd
+
+ITEM_NAME: Final = "item"
+"""The key in a job's request under which the caller's own name for an item is."""
+BEGINNING: Final = b'{"index":'
+"""How the lines of results begin: by it a line of ours is known that was cut off."""
 
 
 def told_batch(batch: Batch, counts: Counts) -> dict[str, Any]:
@@ -40,3 +47,25 @@ def told_batch(batch: Batch, counts: Counts) -> dict[str, Any]:
         "end_user": asked.end_user,
         "webhook": batch.webhook_url,
     }
+
+
+def result_line(job: Job) -> bytes:
+    """What came of an item, as a line of JSON."""
+    told: dict[str, Any] = {
+        "index": job.batch_index,
+        "id": job.request.get(ITEM_NAME),
+        "job_id": job.id,
+        "status": job.state,
+    }
+    if job.result is not None:
+        told["result"] = json.loads(job.result)
+    if job.state != "succeeded":
+        error = job.error or {"code": job.state, "message": "The item was cancelled."}
+        told["error"] = {"code": error["code"], "message": error["message"]}
+    told |= {
+        "provider": job.provider,
+        "model": job.model,
+        "usage": job.usage,
+        "cost_usd": usd(job.cost_micro_usd),
+    }
+    return json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode(errors="replace") + b"\n"

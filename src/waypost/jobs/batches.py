@@ -131,9 +131,12 @@ def counts(connection: Connection, batch_id: str) -> Counts:
     )
 
 
-def demand_open(connection: Connection, batch_id: str) -> None:
-    """Nothing closes the batch until this transaction is over. Raises UnknownBatch, and Conflict if it is closed."""
-    state = select(batches.c.state).where(batches.c.id == batch_id).with_for_update(read=True)
+def demand_open(connection: Connection, batch_id: str, *, alone: bool = False) -> None:
+    """Nothing closes the batch until this transaction is over. Raises UnknownBatch, and Conflict if it is closed.
+
+    `alone`: nobody else adds to it either.
+    """
+    state = select(batches.c.state).where(batches.c.id == batch_id).with_for_update(read=not alone)
     found = connection.execute(state).scalar()
     if found is None:
         raise UnknownBatch("There is no such batch.")

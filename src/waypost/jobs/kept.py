@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from waypost.errors import TooManyJobs
+from waypost.jobs.kept_batches import KeptBatches
 from waypost.jobs.told import Content, Step, WholeJob
 from waypost.jobs.watch import JobWatch
 from waypost.ledger.threads import DatabaseThreads
@@ -46,6 +47,7 @@ class KeptJobs:
     ) -> None:
         self.watch = watch or JobWatch(threads)
         self.settings = settings
+        self.batches = KeptBatches(threads, settings, clock=clock)
         self._threads = threads
         self._clock = clock
         self._uncounted: dict[str, int] = {}

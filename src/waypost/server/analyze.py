@@ -115,7 +115,7 @@ def _new_job(request: Request, asked: Asked, account: Account, served: Serving, 
         told,
         content,
         end_user=fields.user,
-        idempotency=_idempotency(request, fields),
+        idempotency=idempotency_of(request, fields.idempotency_key),
         priority=fields.priority,
         tags=tags or None,
         webhook_url=checked_webhook(served, fields.webhook),
@@ -135,12 +135,12 @@ def _content(asked: Asked, most_bytes: int) -> Input:
     return text_input(getattr(fields, given[0]), given[0], most_bytes)
 
 
-def _idempotency(request: Request, fields: AnalyzeRequest) -> str | None:
+def idempotency_of(request: Request, field: str | None) -> str | None:
     """By the header, as everywhere, or by the field. Raises InvalidRequest."""
     header = header_value(request.scope, KEY_HEADER.encode())
-    if header is None or header == fields.idempotency_key:
-        return fields.idempotency_key
-    if fields.idempotency_key is not None:
+    if header is None or header == field:
+        return field
+    if field is not None:
         raise InvalidRequest(
             "The header Idempotency-Key and the field idempotency_key differ.",
             hint="Send one of them.",

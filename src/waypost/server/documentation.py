@@ -27,6 +27,7 @@ from waypost.errors import (
 )
 from waypost.ledger.definitions import KeyChange, NewKey, NewProject, ProjectChange
 from waypost.server.admin_models import ReloadModel, StatusModel
+from waypost.server.batch_models import BatchAdded, BatchItems, BatchModel, BatchPage, BatchRequest, BatchRetried
 from waypost.server.envelope import InternalError, sentence_list
 from waypost.server.job_models import (
     AcceptedModel,
@@ -101,6 +102,12 @@ COMPONENTS: Final[tuple[type[BaseModel], ...]] = (
     BackgroundModel,
     JobListed,
     JobModel,
+    BatchRequest,
+    BatchItems,
+    BatchAdded,
+    BatchModel,
+    BatchPage,
+    BatchRetried,
     JobPageModel,
 )
 """Every model of the interface. Routes name them by reference: FastAPI would build each of them at start-up."""

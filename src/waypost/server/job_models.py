@@ -39,6 +39,11 @@ def _one_line(text: str) -> str:
     return text
 
 
+IdempotencyKey = Annotated[str, Field(min_length=1, max_length=LONGEST_KEY), AfterValidator(_key)]
+Tags = Annotated[dict[str, str], Field(max_length=MOST_TAGS), AfterValidator(_tags)]
+EndUser = Annotated[str, Field(min_length=1, max_length=LONGEST_USER), AfterValidator(_one_line)]
+
+
 class AnalyzeRequest(Wire):
     """What to analyze: `content`, or the same called `prompt`."""
 
@@ -54,15 +59,15 @@ class AnalyzeRequest(Wire):
     """Which analyses to make. Without it the built-in one: `analysis`."""
     webhook: Annotated[str | None, Field(min_length=1, max_length=2048)] = None
     """A public https address that is told of the job's end, by a signed POST."""
-    idempotency_key: Annotated[str | None, Field(min_length=1, max_length=LONGEST_KEY), AfterValidator(_key)] = None
+    idempotency_key: IdempotencyKey | None = None
     """As the header Idempotency-Key: the same key and request again give the same job."""
-    tags: Annotated[dict[str, str], Field(max_length=MOST_TAGS), AfterValidator(_tags)] = Field(default_factory=dict)
+    tags: Tags = Field(default_factory=dict)
     """What the job is for: it can be found by them, and its calls have them in the request log."""
     priority: Annotated[int, Field(ge=FIRST, le=LAST)] = NORMAL
     """0 is done first, 9 last."""
     allow_offline: bool = False
     """May an analyzer without a language model stand in if no provider answers? Its result says `degraded`."""
-    user: Annotated[str | None, Field(min_length=1, max_length=LONGEST_USER), AfterValidator(_one_line)] = None
+    user: EndUser | None = None
     """Your id for the person it is for, whose budget it goes to."""
 
 

@@ -16,6 +16,9 @@ PASSED_THROUGH = "/providers/"
 TAKES_FORMS = frozenset({"/api/ai/analyze"})
 """Where files may be sent. A page of another site that sends one says its origin, which the guard has looked at."""
 FORM = "multipart/form-data"
+TAKES_LINES = "/api/ai/batches/"
+"""Under it, lines of JSON may be sent. No form can send that type."""
+LINES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
 
 
 def form_refusal(scope: Scope) -> UnsupportedMediaType | None:
@@ -34,6 +37,8 @@ def form_refusal(scope: Scope) -> UnsupportedMediaType | None:
         )
     if len(types) == 1 and (says_json(types[0]) or (scope["path"] in TAKES_FORMS and says_form(types[0]))):
         return None
+    if len(types) == 1 and scope["path"].startswith(TAKES_LINES) and says_lines(types[0]):
+        return None
     said = f'"{types[0][:SHOWN]}"' if types else "nothing"
     return UnsupportedMediaType(
         f"The body must be JSON, and its content type says {said}.",
@@ -50,6 +55,11 @@ def _has_body(scope: Scope) -> bool:
 def says_form(content_type: str) -> bool:
     """Is it a form that may hold files?"""
     return content_type.partition(";")[0].strip().lower() == FORM
+
+
+def says_lines(content_type: str) -> bool:
+    """Is it a type of lines of JSON?"""
+    return content_type.partition(";")[0].strip().lower() in LINES
 
 
 def says_json(content_type: str) -> bool:
