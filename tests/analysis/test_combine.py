@@ -186,6 +186,11 @@ def test_a_kind_of_ones_own_is_never_filled_in(results: list[PartResult], status
     assert (told["error"] is None) == (value is not None)
 
 
+def test_what_a_small_model_says_by_a_kind_of_ones_own_is_called_doubtful() -> None:
+    told = combine([OWN], [part(0, {"words": 3, "longest": []}, kind="own", is_doubtful=True)], TEXT)["results"]["own"]
+    assert "made up" in told["notes"]["model"]
+
+
 async def test_several_kinds_in_one_analysis() -> None:
     async with bench(says(GOOD), says({"words": 3, "longest": []}), kinds={"count": COUNT}) as at:
         kinds = [at.kinds["analysis"], at.kinds["count"]]

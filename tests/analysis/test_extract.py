@@ -240,10 +240,30 @@ async def test_a_cancelled_caller_leaves_no_child() -> None:
     assert not children()
 
 
-def children() -> list[psutil.Process]:
-    """The children of this process that read documents."""
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the child's own alarm ends it, later")
+async def test_a_killed_caller_leaves_no_child() -> None:
+    """SIGKILL leaves no time to clean up: the child ends with whoever started it."""
+    script = (
+        "import asyncio\nfrom tests.analysis.test_extract import slow_pdf\n"
+        "from waypost.analysis.extract import extract_text\nasyncio.run(extract_text(slow_pdf(), 'a.pdf'))"
+    )
+    root = Path(__file__).parents[2]
+    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", script, cwd=root)
+    try:
+        async with asyncio.timeout(60):
+            while not (found := [child for child in children(parent.pid) if busy(child)]):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    finally:
+        parent.kill()
+        await parent.wait()
+    _, alive = psutil.wait_procs(found, timeout=5)
+    assert not alive
+
+
+def children(of: int | None = None) -> list[psutil.Process]:
+    """The children of a process, of this one if none is named, that read documents."""
     found = []
-    for child in psutil.Process(os.getpid()).children():
+    for child in psutil.Process(of or os.getpid()).children():
         try:
             if "waypost.analysis.extracting" in child.cmdline():
                 found.append(child)

@@ -74,7 +74,14 @@ def test_the_plan_is_the_same_each_time_and_json() -> None:
     assert [Part.from_dict(each) for each in told] == plan[0]
 
 
-def test_a_model_on_this_machine_reads_a_few_chunks_from_all_over() -> None:
+def test_by_a_kind_of_ones_own_a_small_model_is_asked_all_the_same() -> None:
+    [part] = parts_of(SENTENCE, [OWN], Limits(window_tokens=4096, is_weak=True))
+    assert (part.is_weak, part.is_doubtful) == (False, True)
+    [part] = parts_of(SENTENCE, [OWN], Limits(window_tokens=4096))
+    assert not part.is_doubtful
+
+
+def test_a_small_model_reads_a_few_chunks_from_all_over() -> None:
     text = "".join(f"{SENTENCE}{number}. " for number in range(5_000))
     parts = parts_of(text, [BUILT_IN], Limits(window_tokens=4096, is_weak=True))
     assert len(parts) == MOST_WEAK_PARTS
@@ -143,6 +150,7 @@ async def test_limits_are_those_of_the_smallest_target() -> None:
             "providers": {
                 "openai": {"kind": "openai", "api_key": "any"},
                 "local": {"kind": "llama_cpp", "context_tokens": 3000},
+                "large": {"kind": "llama_cpp", "model": "/models/large.gguf"},
             },
             "routes": {"both": {"targets": [STRUCTURED, PLAIN]}, "mixed": {"targets": [STRUCTURED, "local"]}},
             "ledger": {"enabled": False},
@@ -157,6 +165,7 @@ async def test_limits_are_those_of_the_smallest_target() -> None:
     try:
         assert limits_of(application.gateway, settings, "both").window_tokens == 8192
         assert limits_of(application.gateway, settings, "local") == Limits("local", 3000, is_weak=True)
+        assert limits_of(application.gateway, settings, "large") == Limits("large", 4096)
         assert limits_of(application.gateway, settings, "mixed") == Limits("mixed", 3000, 16_384)
     finally:
         await application.close()

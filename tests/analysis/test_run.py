@@ -181,6 +181,13 @@ async def test_a_provider_that_fails_is_a_value(rule: dict[str, Any], code: str,
         assert result.error["retry_after_s"] == 60
 
 
+async def test_a_part_that_a_small_model_was_asked_all_the_same_is_marked() -> None:
+    async with bench(says({"words": 3, "longest": []}), kinds={"count": COUNT}) as at:
+        [part] = at.parts(TEXT, PLAIN, "count")
+        [result] = await at.run([Part.from_dict({**part.to_dict(), "is_doubtful": True})])
+    assert result.is_doubtful
+
+
 async def test_an_unknown_model_is_a_value() -> None:
     async with bench() as at:
         part = at.parts(TEXT, STRUCTURED)[0]

@@ -17,6 +17,7 @@ from waypost.analysis.quotes import Quotable
 from waypost.analysis.results import PartResult, usage_sum
 
 MODEL: Final = "model"
+DOUBTFUL: Final = "The small model on this machine answered: the form is right, the contents may be made up."
 BY_RULE: Final = "The results of several parts were joined by rule, because no model joined them."
 FIELDS: Final = tuple(SCHEMA["required"])
 """The fields of the built-in kind that a model is asked for."""
@@ -91,7 +92,9 @@ def _own_kind(results: Sequence[PartResult]) -> _Outcome:
     if final is not None and final.value is not None:
         whole = not final.missing and all(map(_is_whole, results))
         computed = dict.fromkeys(final.value, MODEL)
-        return _Outcome("complete" if whole else "partial", final.value, computed, list(final.missing))
+        notes = {"model": DOUBTFUL} if any(result.is_doubtful for result in results) else {}
+        status = "complete" if whole else "partial"
+        return _Outcome(status, final.value, computed, list(final.missing), notes)
     error = next((result.error for result in reversed(results) if result.error), _NOTHING)
     return _Outcome("partial" if values else "failed", error=error, values=values)
 

@@ -51,7 +51,7 @@ ERRORS: Final[Mapping[str, type[UnreadableDocument]]] = {
 }
 _CHARSET: Final = re.compile(r"charset\s*=\s*\"?([A-Za-z0-9._:-]{1,40})", re.IGNORECASE)
 _ALARM_LATER_S: Final = 2.0
-"""The child's own alarm is for when nobody is left to kill it."""
+"""The child's own alarm is for when nobody is left to kill it, and the system does not."""
 _BYTES_A_CHARACTER: Final = 6
 """Of the outcome as JSON, at most: an escaped control character."""
 _UNHOLDABLE: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufeff]")

@@ -2,8 +2,8 @@
 
 It reads one line of JSON (`Task`) from stdin and then the document to its end, and writes one JSON value (`Outcome`)
 to stdout. Before it looks at the document it gives up what a document might misuse: memory, time, files that could be
-written, processes that could be started and, as far as Python goes, the network. It is killed when its time is over,
-by an alarm of its own even if whoever started it is gone.
+written, processes that could be started and, as far as Python goes, the network. It ends with whoever started it, and
+where the system has no way for that, by an alarm of its own.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import msgspec
 from waypost.analysis.extractors.decoding import decoded
 from waypost.analysis.extractors.formats import Format
 from waypost.errors import DamagedDocument, DocumentTooSlow, UnreadableDocument
+from waypost.local.lifeline import be_killed_with_parent
 
 READ_BYTES: Final = 1024 * 1024
 _FORBIDDEN_EVENTS: Final = (
@@ -55,6 +56,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def main() -> NoReturn:
     """Read one document and end."""
+    be_killed_with_parent()
     task = msgspec.json.decode(sys.stdin.buffer.readline(), type=Task)
     output = os.dup(1)
     # Whatever a library prints must not be taken for the outcome.

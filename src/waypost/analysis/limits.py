@@ -11,6 +11,7 @@ from typing import Final
 
 from waypost.catalogue.capabilities import Capabilities
 from waypost.gateway.gateway import Gateway
+from waypost.local.catalogue import CATALOGUE
 from waypost.settings import LlamaCppSettings, Settings
 from waypost.settings.references import DEFAULT_ROUTE
 
@@ -22,8 +23,8 @@ UNKNOWN_WINDOW_TOKENS: Final = 8192
 class Limits:
     """What one call to `model` (a name as in a request) may hold. `output_tokens` None: not known to be limited.
 
-    `is_weak`: only models on this machine answer, so that they are asked for little and the classical analysis does
-    the rest.
+    `is_weak`: only small models of our own catalogue answer, so that they are asked for little and the offline
+    analyzer does the rest. A model file of the user's own may be as able as any.
     """
 
     model: str = DEFAULT_ROUTE
@@ -39,13 +40,18 @@ def limits_of(gateway: Gateway, settings: Settings, model: str | None) -> Limits
         model or DEFAULT_ROUTE,
         min(_window(settings, provider, traits.capabilities) for provider, traits in behind),
         _least(traits.capabilities.max_output_tokens for _, traits in behind),
-        is_weak=all(traits.is_local for _, traits in behind),
+        is_weak=all(_is_small(settings, provider) for provider, _ in behind),
     )
 
 
 def structured_output(gateway: Gateway, model: str | None) -> bool:
     """Is every target behind this name known to hold its answers to a JSON schema? Raises UnknownModel."""
     return all(traits.capabilities.structured_output is True for _, traits in gateway.traits_behind(model))
+
+
+def _is_small(settings: Settings, provider: str) -> bool:
+    configured = settings.providers.get(provider)
+    return isinstance(configured, LlamaCppSettings) and configured.model in CATALOGUE
 
 
 def _window(settings: Settings, provider: str, capabilities: Capabilities) -> int:

@@ -1,8 +1,8 @@
 """Which calls an analysis takes, in which order. Pure: the same content, kinds and limits give the same parts.
 
 A content that fits into one call is one part of each kind. A longer one is cut into chunks, each a part; then reduce
-parts join their results, as many at a time as fit into a call, until one is left. A model on this machine is weak:
-for the built-in kind it reads a few chunks, spread evenly, and nothing is reduced by it.
+parts join their results, as many at a time as fit into a call, until one is left. The small model that
+comes with Waypost is weak: for the built-in kind it reads a few chunks, spread evenly, and reduces nothing.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ class Part:
     inputs: tuple[int, ...] = ()
     is_weak: bool = False
     """Is only asked for what a small model can do."""
+    is_doubtful: bool = False
+    """Is asked of a small model all the same, for want of another."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -205,7 +207,18 @@ def _chunk(
 ) -> Part:
     start, end = span
     chunk = text[start:end]
-    return Part(0, kind.name, "chunk", limits.model, output_tokens, text=chunk, start=start, end=end, is_weak=is_weak)
+    return Part(
+        0,
+        kind.name,
+        "chunk",
+        limits.model,
+        output_tokens,
+        text=chunk,
+        start=start,
+        end=end,
+        is_weak=is_weak,
+        is_doubtful=limits.is_weak and not is_weak,
+    )
 
 
 def _placed(part: Part, index: int, at: int, total: int) -> Part:

@@ -39,6 +39,8 @@ class PartResult:
     repaired: int = 0
     structured: bool = False
     is_weak: bool = False
+    is_doubtful: bool = False
+    """As of the part."""
     cut_off: bool = False
     """Did the answer that was taken end before its model was done? What was lost of it is not known."""
     origin: Literal["model", "offline"] = "model"

@@ -52,7 +52,8 @@ _ANSWER_CHARACTERS_A_TOKEN: Final = 8
 
 async def run_part(part: Part, kind: Kind, asker: Asker, earlier: Sequence[Mapping[str, Any]]) -> PartResult:
     """What comes of a part. `earlier` holds, as JSON, the results of the parts it joins; others are passed over."""
-    blank = PartResult(part.index, kind.name, kind.version, part.step, part.start, part.end, is_weak=part.is_weak)
+    blank = PartResult(part.index, kind.name, kind.version, part.step, part.start, part.end)
+    blank = replace(blank, is_weak=part.is_weak, is_doubtful=part.is_doubtful)
     try:
         values = _values_joined(part, earlier)
         if part.step == "reduce" and len(values) < 2:

@@ -27,10 +27,16 @@ def end_with_parent(parent_pid: int, *, kernel_watch: bool = False) -> None:
     `kernel_watch` asks Linux to send SIGKILL too, which works while a C extension holds the interpreter. It fires
     when the parent's thread that forked ends, so that thread must live as long as this process is wanted.
     """
-    if kernel_watch and sys.platform == "linux":
+    if kernel_watch:
+        be_killed_with_parent()
+    threading.Thread(target=_watch, args=(parent_pid,), name="lifeline", daemon=True).start()
+
+
+def be_killed_with_parent() -> None:
+    """Ask Linux to send SIGKILL when the parent's thread that forked ends; elsewhere nothing happens."""
+    if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    threading.Thread(target=_watch, args=(parent_pid,), name="lifeline", daemon=True).start()
 
 
 def _watch(parent_pid: int) -> NoReturn:
