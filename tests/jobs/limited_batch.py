@@ -30,11 +30,11 @@ from waypost.store.tables import attempts, requests
 DAYS: Final = 30
 CHUNK: Final = 500
 FAULTS: Final = (
-    {"every": 40, "fault": {"status": 500}},
+    {"every": 30, "fault": {"status": 500}},
     {"every": 60, "fault": {"reset_before_headers": True}},
     {"every": 120, "fault": {"status": 503, "retry_after_s": 1}},
 )
-"""One request in twenty, all together."""
+"""A little more than one request in twenty, all together."""
 REVIEW: Final = (
     "Review {number}. The room was quiet and the breakfast was very good, but the lift did not work and nobody at the "
     "desk could say when it would. We would come again if that were mended."
