@@ -25,6 +25,8 @@
     │   ├── JobNotEnded             409  it is under way, so it cannot be retried or deleted
     │   ├── JobHasEnded             409  there is nothing left to cancel
     │   ├── AnswerUnderWay          409  another process answers the first request with an idempotency key
+    │   ├── StreamRestarted         409  a background answer was begun anew: what was read of it is void
+    │   ├── AnswerCancelled         409  a background answer was cancelled before its end
     │   ├── StreamExpired           410  the events asked for were dropped
     │   ├── BodyTooLarge            413
     │   ├── UnsupportedMediaType    415
@@ -252,6 +254,21 @@ class StreamExpired(RequestError):
     code = "stream_expired"
     http_status = 410
     advice = "Send the request again."
+
+
+class StreamRestarted(RequestError):
+    """The answer was begun anew, since its worker died or somebody had it done again. What was read of it is void."""
+
+    code = "stream_restarted"
+    http_status = 409
+    advice = "Read it from its beginning."
+
+
+class AnswerCancelled(RequestError):
+    """The answer was cancelled before it was whole."""
+
+    code = "answer_cancelled"
+    http_status = 409
 
 
 class MethodNotAllowed(RequestError):

@@ -163,8 +163,8 @@ def lying_zip(claimed_bytes: int) -> bytes:
         (lying_zip(2**31 - 1), "a.docx", DocumentExpands),
         (lying_zip(1), "a.docx", DamagedDocument),
         (lambda: b"a" * (20 * MEBIBYTE + 1), "a.txt", DocumentTooLarge),
-        (lambda: b"a" * 2_000_001, "a.txt", DocumentTooLarge),
-        (lambda: "ä".encode() * 1_000_001, "a.txt", DocumentTooLarge),
+        (lambda: b"a" * (2 * MEBIBYTE + 1), "a.txt", DocumentTooLarge),
+        (lambda: "ä".encode() * (MEBIBYTE + 1), "a.txt", DocumentTooLarge),
     ],
 )
 async def test_each_bad_document_has_its_own_error(

@@ -97,9 +97,11 @@ def test_an_empty_content_is_refused(text: str) -> None:
 
 
 def test_a_content_over_the_limit_is_refused_by_its_bytes() -> None:
-    parts_of("ä" * 1_000_000, [OWN], Limits(window_tokens=1_000_000))
-    with pytest.raises(DocumentTooLarge, match="2000002"):
-        parts_of("ä" * 1_000_001, [OWN], Limits(window_tokens=1_000_000))
+    parts_of("ä" * 1_048_576, [OWN], Limits(window_tokens=1_000_000))
+    with pytest.raises(DocumentTooLarge, match="2097154"):
+        parts_of("ä" * 1_048_577, [OWN], Limits(window_tokens=1_000_000))
+    with pytest.raises(DocumentTooLarge, match="100 is the limit"):
+        parts_of("a" * 101, [OWN], Limits(), most_bytes=100)
 
 
 @pytest.mark.parametrize("is_weak", [False, True])

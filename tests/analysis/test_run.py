@@ -128,6 +128,24 @@ async def test_what_no_answer_had_right_is_named() -> None:
     assert result.missing == ("words",)
 
 
+async def test_an_answer_that_was_cut_off_is_marked_where_what_is_left_of_it_fits() -> None:
+    cut = '{"words": 12, "longest": ["espresso"], "note": "' + "tell " * 4_000
+    async with bench({"reply": {"text": cut}}, kinds={"count": COUNT}) as at:
+        [result] = await at.run(at.parts(TEXT, PLAIN, "count"))
+        assert len(at.asker.asked) == 1
+    assert result.value == {"words": 12, "longest": ["espresso"]}
+    assert result.cut_off
+
+
+async def test_an_answer_that_was_cut_off_too_early_is_asked_for_again() -> None:
+    cut, whole = '{"words": 12, "note": "' + "tell " * 4_000, {"words": 12, "longest": []}
+    async with bench(says(cut), says(whole), kinds={"count": COUNT}) as at:
+        [result] = await at.run(at.parts(TEXT, PLAIN, "count"))
+        told = at.asker.asked[1][1].messages[-1].text
+    assert "cut off at the end: be shorter" in told
+    assert (result.value, result.cut_off, result.repaired) == (whole, False, 1)
+
+
 async def test_an_answer_of_which_nothing_fits_is_an_error() -> None:
     async with bench({"reply": {"text": "No."}}, kinds={"count": COUNT}) as at:
         [result] = await at.run(at.parts(TEXT, PLAIN, "count"))

@@ -197,6 +197,18 @@ def test_a_try_is_signed_and_says_what_came_of_it(run: Waypost, receiver: Receiv
     assert "s3cret" not in failed.stdout
 
 
+def test_without_an_address_the_one_in_the_settings_is_tried(run: Waypost, receiver: Receiver) -> None:
+    assert run("webhooks", "test").exit_code == 2
+    settings = Path("waypost.yaml")
+    # It needs no leave.
+    lines = [line for line in settings.read_text().splitlines() if not line.startswith("webhooks")]
+    settings.write_text("\n".join([*lines, f"ledger: {{warning_webhook: '{receiver.url}'}}"]))
+    assert told(run, "webhooks", "test")["delivered"]
+    ((headers, body),) = receiver.got
+    verify(headers, body, run("webhooks", "secret").stdout.strip())
+    assert run("webhooks", "test", receiver.url).exit_code == 1
+
+
 def test_a_try_at_an_address_that_may_not_be_called_names_the_setting(run: Waypost) -> None:
     refused = run("webhooks", "test", "http://10.0.0.1:8080/x")
     assert refused.exit_code == 1

@@ -32,6 +32,7 @@ async def ask(server: Server, key: str) -> int:
 
 
 @pytest.mark.fault
+@pytest.mark.timeout(180)
 async def test_a_warning_that_had_not_arrived_when_its_server_was_killed_arrives_later(
     database: Database, tmp_path: Path
 ) -> None:

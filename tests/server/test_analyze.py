@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
+from tests.databases import PostgresServer
+from tests.ledger.administered import key, project
+from tests.server.gated import becomes
 from tests.server.keyed import bearer, keyed
 
 from waypost.jobs import rows
 from waypost.jobs.job import Input
+from waypost.ledger.subjects import key_subject
 from waypost.server.api import create_app
 from waypost.store.database import Database
 from waypost.store.job_tables import job_events, job_inputs, jobs
+from waypost.store.migrate import upgrade
+from waypost.store.tables import spend
 
 ANALYZE = "/api/ai/analyze"
 KEYS: dict[str, dict[str, Any]] = {
@@ -265,3 +273,41 @@ def test_a_server_without_jobs_says_so(database: Database) -> None:
         reply = http.post(ANALYZE, json={"content": "a"})
         assert (reply.status_code, reply.json()["error"]["code"]) == (422, "unsupported_feature")
         assert http.get("/api/ai/jobs").status_code == 200
+
+
+def test_a_key_whose_budget_is_spent_is_refused_at_once(database: Database) -> None:
+    owner = project(database)
+    spent, left = key(database, owner, "spent", daily_budget_usd=1), key(database, owner, "left", daily_budget_usd=1)
+    today = datetime.now(UTC).strftime("%Y-%m-%d")
+    with database.write() as connection:
+        for made, micro_usd in ((spent, 1_000_000), (left, 999_000)):
+            row = {"subject": key_subject(made.key.id), "window": today, "micro_usd": micro_usd}
+            connection.execute(insert(spend).values(row))
+    with served(database, keys={}) as http:
+        refused = http.post(ANALYZE, json={"content": "a"}, headers=bearer(spent.text))
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "budget_exceeded")
+        assert refused.json()["error"]["details"]["limit"]["name"] == "spent"
+        assert int(refused.headers["retry-after"]) > 0
+        assert http.post(ANALYZE, json={"content": "a"}, headers=bearer(left.text)).status_code == 202
+    assert stored(database)[0] == 1
+
+
+def test_while_the_database_is_away_jobs_are_refused_with_a_time_and_nothing_is_stored_half(
+    postgres: PostgresServer,
+) -> None:
+    database = Database(postgres.url)
+    upgrade(database)
+    with served(database) as http:
+        assert http.post(ANALYZE, json={"content": "before"}).status_code == 202
+        postgres.stop()
+        began = time.monotonic()
+        for path, method in ((ANALYZE, "POST"), ("/api/ai/jobs", "GET")):
+            reply = http.request(method, path, json={"content": "during"} if method == "POST" else None)
+            assert (reply.status_code, reply.json()["error"]["code"]) == (503, "database_unavailable")
+            assert int(reply.headers["retry-after"]) > 0
+        assert time.monotonic() - began < 15
+        postgres.start()
+        after = {"content": "after", "idempotency_key": "one"}
+        assert becomes(lambda: http.post(ANALYZE, json=after).status_code in (200, 202))
+        assert stored(database) == (2, 2, 2)
+    database.close()

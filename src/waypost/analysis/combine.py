@@ -40,7 +40,10 @@ class _Outcome:
 def combine(
     kinds: Sequence[Kind], results: Sequence[PartResult], text: str, *, allow_offline: bool = True
 ) -> dict[str, Any]:
-    """The result of an analysis of `text`. `allow_offline`: may the offline analyzer fill in what no model told?"""
+    """The result of an analysis of `text`. `allow_offline`: may the offline analyzer fill in what no model told?
+
+    Where it does, this takes seconds for some contents: a server does it in a thread.
+    """
     told = {kind.name: _kind_told(kind, results, text, allow_offline=allow_offline) for kind in kinds}
     answered = [result for result in results if result.provider is not None]
     costs = [result.cost_micro_usd for result in answered]
@@ -86,11 +89,15 @@ def _own_kind(results: Sequence[PartResult]) -> _Outcome:
     final = results[-1] if results else None
     values = [result.value for result in results if result.step == "chunk" and result.value is not None]
     if final is not None and final.value is not None:
-        whole = not final.missing and all(result.value is not None for result in results)
+        whole = not final.missing and all(map(_is_whole, results))
         computed = dict.fromkeys(final.value, MODEL)
         return _Outcome("complete" if whole else "partial", final.value, computed, list(final.missing))
     error = next((result.error for result in reversed(results) if result.error), _NOTHING)
     return _Outcome("partial" if values else "failed", error=error, values=values)
+
+
+def _is_whole(result: PartResult) -> bool:
+    return result.value is not None and not result.cut_off
 
 
 def _built_in(results: Sequence[PartResult], text: str, *, allow_offline: bool) -> _Outcome:
@@ -119,7 +126,7 @@ def _asked(results: Sequence[PartResult], text: str) -> _Outcome:
     dropped = _drop_false_quotes(value, text)
     if dropped:
         notes["suggestions"] = f"{dropped} quoted what the content does not say; the quotes were left out."
-    whole = final is not None and all(result.value is not None for result in results)
+    whole = final is not None and all(map(_is_whole, results))
     return _Outcome("complete" if whole else "partial", value, dict.fromkeys(value, MODEL), notes=notes, error=error)
 
 

@@ -39,6 +39,8 @@ class PartResult:
     repaired: int = 0
     structured: bool = False
     is_weak: bool = False
+    cut_off: bool = False
+    """Did the answer that was taken end before its model was done? What was lost of it is not known."""
     origin: Literal["model", "offline"] = "model"
     """offline: nobody was asked, because one result was all there was to join."""
 
@@ -80,5 +82,9 @@ def usage_told(usage: Usage) -> dict[str, Any]:
 def usage_sum(usages: list[dict[str, Any]]) -> dict[str, Any]:
     """Counts added up. Those that somebody did not report, but for parts of other counts, are named `incomplete`."""
     total = {name: sum(usage.get(name, 0) for usage in usages) for name in COUNTS if any(name in u for u in usages)}
-    lacking = [name for name in ("input_tokens", "output_tokens") if any(name not in usage for usage in usages)]
+    lacking = [
+        name
+        for name in ("input_tokens", "output_tokens")
+        if any(name not in usage or name in usage.get("incomplete", ()) for usage in usages)
+    ]
     return {**total, "incomplete": lacking} if lacking and usages else total

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -29,7 +29,14 @@ from waypost.analysis.prompts import (
 )
 from waypost.analysis.results import PartResult, error_told, usage_sum, usage_told
 from waypost.chat import Message, Request, ResponseFormat, Sampling
-from waypost.errors import AllTargetsFailed, ProviderBadRequest, SchemaNotMet, UnsupportedFeature, WaypostError
+from waypost.errors import (
+    AllTargetsFailed,
+    ContentPolicyViolation,
+    ProviderBadRequest,
+    SchemaNotMet,
+    UnsupportedFeature,
+    WaypostError,
+)
 from waypost.settings.answer_schema import schema_problem
 
 __all__ = ["MOST_REPAIRS", "Part", "PartResult", "combine", "run_part"]
@@ -153,27 +160,35 @@ def _is_refusal(error: WaypostError) -> bool:
 
 async def _answered(questions: _Questions, blank: PartResult) -> PartResult:
     """The first answer that fits, else the best of all, else an error."""
-    best: Fitted | None = None
-    following: tuple[Message, ...] = ()
-    repaired = 0
+    best = Fitted(None, problems=("nothing came",))
+    error: WaypostError | None = None
+    cut_off = False
     try:
-        for question in range(1 if blank.is_weak else MOST_REPAIRS + 1):
-            repaired = question
-            said = await questions.ask(following)
-            fitted = _fitted(said, questions.schema)
-            best = fitted if best is None or fitted.better_than(best) else best
-            if not fitted.problems:
-                break
-            shown = said.text[: questions.part.output_tokens * _ANSWER_CHARACTERS_A_TOKEN]
-            following = repair_messages(shown, fitted.problems)
-    except WaypostError as error:
-        if best is None or best.value is None:
-            return replace(_accounted(blank, questions.said, repaired), error=error_told(error))
-    done = _accounted(blank, questions.said, repaired)
-    if best is None or best.value is None:
-        problem = best.problems[0] if best else "nothing came"
-        return replace(done, error=error_told(SchemaNotMet(f"The model's answer cannot be used: {problem}")))
-    return replace(done, value=best.value, missing=best.missing)
+        async for said, fitted in _answers(questions, 1 if blank.is_weak else MOST_REPAIRS + 1):
+            if fitted.better_than(best):
+                best, cut_off = fitted, said.reason == "length"
+    except WaypostError as raised:
+        error = raised
+    done = _accounted(blank, questions.said)
+    if best.value is not None:
+        return replace(done, value=best.value, missing=best.missing, cut_off=cut_off)
+    unusable = SchemaNotMet(f"The model's answer cannot be used: {best.problems[0]}")
+    return replace(done, error=error_told(error or unusable))
+
+
+async def _answers(questions: _Questions, most: int) -> AsyncIterator[tuple[Said, Fitted]]:
+    """Answers until one fits, each asked for with what was wrong with the one before. Raises WaypostError."""
+    following: tuple[Message, ...] = ()
+    for _ in range(most):
+        said = await questions.ask(following)
+        fitted = _fitted(said, questions.schema)
+        yield said, fitted
+        if not fitted.problems:
+            return
+        if fitted.value is None and said.reason == "content_filter":
+            raise ContentPolicyViolation("The provider's content policy stopped the answer.", provider=said.provider)
+        shown = said.text[: questions.part.output_tokens * _ANSWER_CHARACTERS_A_TOKEN]
+        following = repair_messages(shown, fitted.problems)
 
 
 def _fitted(said: Said, schema: Mapping[str, Any]) -> Fitted:
@@ -185,7 +200,7 @@ def _fitted(said: Said, schema: Mapping[str, Any]) -> Fitted:
     return replace(fitted, problems=(*fitted.problems, *cut_off)) if fitted.problems else fitted
 
 
-def _accounted(result: PartResult, said: Sequence[Said], repaired: int) -> PartResult:
+def _accounted(result: PartResult, said: Sequence[Said]) -> PartResult:
     """With who answered last and what all answers used. Nothing is known of a question that failed."""
     if not said:
         return result
@@ -197,6 +212,6 @@ def _accounted(result: PartResult, said: Sequence[Said], repaired: int) -> PartR
         usage=usage_sum([usage_told(each.usage) for each in said]),
         cost_micro_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
         request_ids=tuple(each.request_id for each in said if each.request_id),
-        repaired=repaired,
+        repaired=len(said) - 1,
         structured=said[-1].structured,
     )

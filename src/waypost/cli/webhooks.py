@@ -146,12 +146,15 @@ def secret(
 
 
 @webhooks.command()
-@click.argument("url")
+@click.argument("url", required=False)
 @project_option
 @config_option
 @json_option("what came of it")
-def test(url: str, project: str | None, config_file: Path | None, as_json: bool) -> None:
-    """Send URL a message of type webhook.test, once and now, by the rules that hold for callers' addresses."""
+def test(url: str | None, project: str | None, config_file: Path | None, as_json: bool) -> None:
+    """Send URL a message of type webhook.test, once and now, by the rules that hold for callers' addresses.
+
+    Without URL it goes to ledger.warning_webhook.
+    """
     import asyncio
 
     settings = settings_in(config_file)
@@ -171,21 +174,25 @@ def test(url: str, project: str | None, config_file: Path | None, as_json: bool)
         raise click.exceptions.Exit(FAILED)
 
 
-async def _tested(settings: Settings, url: str, project_id: str | None) -> DeliveryOutcome:
+async def _tested(settings: Settings, url: str | None, project_id: str | None) -> DeliveryOutcome:
     import time
 
     from waypost.webhooks import AddressRules, Message, Sender, WebhookEvent
     from waypost.webhooks.log import new_message_id
 
-    rules = AddressRules(settings.webhooks.allowed_hosts)
+    configured = settings.ledger.warning_webhook
+    if url is None and configured is None:
+        raise click.UsageError("Missing argument 'URL': ledger.warning_webhook is not set.")
+    rules = AddressRules(settings.webhooks.allowed_hosts) if url else AddressRules.trusting()
+    address = url or str(configured)
     # Here rather than by the sender, which would tell no more than a code.
-    rules.check(url)
+    rules.check(address)
     now_ms = time.time_ns() // 1_000_000
     event = WebhookEvent("webhook.test", {"project_id": project_id}, now_ms, text="A test of Waypost's.")
     sender = Sender(rules, ca_file=settings.webhooks.ca_file)
     try:
         secrets = _secrets(settings).of(project_id)
-        return await sender.deliver(url, Message(new_message_id(now_ms), event.body()), secrets)
+        return await sender.deliver(address, Message(new_message_id(now_ms), event.body()), secrets)
     finally:
         await sender.close()
 

@@ -335,6 +335,13 @@ class Gateway:
         for provider in self._providers.values():
             await provider.close()
 
+    def demand_able(self, asked: Asked) -> None:
+        """Is there anybody to ask? Asks nobody. Raises UnknownModel, and UnsupportedFeature if nobody can do it."""
+        plan = self.router.plan(asked.model)
+        policy = self._policies.get(plan.route or "", DEFAULT_POLICY)
+        candidates = [self._candidate(target, slow=False) for target in plan.targets]
+        fit(asked, candidates, self._traits_of, policy.unsupported)
+
     def _planned(self, asked: Asked, latencies: Latencies | None = None) -> Planned:
         plan, policy, candidates = self._routed(asked, latencies)
         fitted = fit(asked, candidates, self._traits_of, policy.unsupported)

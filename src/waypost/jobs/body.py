@@ -58,6 +58,7 @@ class JobBody(Protocol):
     async def run(self, context: JobContext) -> JobEnd:
         """Do the job. Cancelled when its caller cancels it, or its worker has to end.
 
+        Then it may give a JobEnd("cancelled") with what there is; where the worker ends, nobody heeds that.
         An error of ours that is raised ends the job as failed, with that error.
         """
 

@@ -20,23 +20,28 @@ from waypost.store.job_tables import jobs
 
 QUEUED: Final[ColumnElement[bool]] = text("jobs.state = 'queued'")  # type: ignore[assignment]
 """Written out, since neither database uses the partial index for a value that it is given later."""
-_WAITING: Final = text(
-    """
+_WAITING: Final = """
     WITH RECURSIVE waiting(project_id) AS (
-        SELECT min(project_id) FROM jobs WHERE state = 'queued'
+        SELECT (SELECT project_id FROM jobs {index} WHERE state = 'queued' ORDER BY project_id LIMIT 1)
         UNION ALL
-        SELECT (SELECT min(project_id) FROM jobs WHERE state = 'queued' AND project_id > waiting.project_id)
+        SELECT (
+            SELECT project_id FROM jobs {index} WHERE state = 'queued' AND project_id > waiting.project_id
+            ORDER BY project_id LIMIT 1
+        )
         FROM waiting WHERE waiting.project_id IS NOT NULL
     )
     SELECT project_id FROM waiting WHERE project_id IS NOT NULL
     """
-)
-"""From one project to the next by the index, past all jobs of each."""
+"""From one project to the next by the index, past all jobs of each. SQLite would rather sort all that wait."""
+_WAITING_IN: Final = {
+    "sqlite": text(_WAITING.format(index="INDEXED BY ix_jobs_queued")),
+    "postgresql": text(_WAITING.format(index="")),
+}
 
 
 def waiting_projects(connection: Connection) -> Sequence[str]:
     """Projects that have a job in the queue."""
-    return connection.execute(_WAITING).scalars().all()
+    return connection.execute(_WAITING_IN[connection.dialect.name]).scalars().all()
 
 
 def running_counts(connection: Connection) -> Mapping[str, int]:
@@ -72,15 +77,19 @@ def claim(connection: Connection, executor_id: str, free: int, now_ms: int) -> l
 
 
 def _take(connection: Connection, project_id: str, executor_id: str, count: int, now_ms: int) -> list[Run]:
+    # Two statements: PostgreSQL may run a subquery with a limit several times over, and take more than that.
+    job_ids = connection.execute(_next(project_id, count, now_ms)).scalars().all()
     values: dict[str, Any] = {"state": "running", "executor_id": executor_id, "started_at_ms": now_ms}
-    # Not as a part of the update: PostgreSQL may run that anew for each row, and it would find others each time.
-    chosen = connection.execute(_next(project_id, count, now_ms)).scalars().all()
-    taken = update(jobs).where(jobs.c.id.in_(chosen), QUEUED).values(runs=jobs.c.runs + 1, **values)
-    taking = taken.returning(jobs.c.id, jobs.c.runs)
-    runs = [Run(job_id, number, executor_id) for job_id, number in connection.execute(taking)]
+    # Not `state` itself: SQLite would go through the index of all that wait.
+    still = jobs.c.state.concat("") == "queued"
+    taking = update(jobs).where(jobs.c.id.in_(job_ids), still).values(runs=jobs.c.runs + 1, **values)
+    taken = connection.execute(taking.returning(jobs.c.id, jobs.c.runs)) if job_ids else ()
+    runs = sorted(
+        (Run(job_id, number, executor_id) for job_id, number in taken), key=lambda run: job_ids.index(run.job_id)
+    )
     for run in runs:
         append_event(connection, run.job_id, "running", {"run": run.number}, now_ms)
-    return sorted(runs, key=lambda run: run.job_id)
+    return runs
 
 
 def _next(project_id: str, count: int, now_ms: int) -> Select[tuple[str]]:

@@ -20,7 +20,7 @@ from waypost.settings import JobSettings
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from waypost.jobs.job import Job, JobEvent, NewJob
+    from waypost.jobs.job import Input, Job, JobEvent, NewJob
     from waypost.jobs.listing import JobFilters, JobPage
     from waypost.jobs.rows import Created
     from waypost.store.database import Database
@@ -87,6 +87,16 @@ class KeptJobs:
             return rows.find(connection, project_id, job_id)
 
         return await self._threads.read(find)
+
+    async def content(self, job_id: str) -> Input | None:
+        """What it is about, if there is such a thing. Raises DatabaseUnavailable."""
+
+        def content(connection: Connection, _: Database) -> Input | None:
+            from waypost.jobs import rows
+
+            return rows.input_of(connection, job_id)
+
+        return await self._threads.read(content)
 
     async def whole(self, project_id: str | None, job_id: str) -> WholeJob:
         """The job with what belongs to it. Raises UnknownJob, DatabaseUnavailable."""

@@ -109,6 +109,13 @@ def find(connection: Connection, project_id: str | None, job_id: str) -> Job:
     return Job(**row)
 
 
+def found(connection: Connection, project_id: str, job_id: str) -> Job | None:
+    """The project's job, if there is one of that id."""
+    row = connection.execute(select(*COLUMNS).where(jobs.c.id == job_id, jobs.c.project_id == project_id)).mappings()
+    values = row.first()
+    return None if values is None else Job(**values)
+
+
 def input_of(connection: Connection, job_id: str) -> Input | None:
     """Its content, if it has one."""
     query = select(job_inputs.c.data, job_inputs.c.media_type, job_inputs.c.name).where(job_inputs.c.job_id == job_id)

@@ -121,9 +121,7 @@ class Execution:
         if self.is_interrupted:
             raise asyncio.CancelledError
         if body.cancelled() or self._is_cancelled:
-            if not body.cancelled():
-                body.exception()
-            return JobEnd("cancelled")
+            return _cancelled(body)
         error = body.exception()
         if error is None:
             return body.result()
@@ -209,3 +207,10 @@ class Execution:
     async def event(self, name: str, data: Mapping[str, Any]) -> None:
         """See JobContext."""
         await self._database.write(lambda connection: progress.note_event(connection, self.run, name, data, now_ms()))
+
+
+def _cancelled(body: asyncio.Task[JobEnd]) -> JobEnd:
+    """A body that heeds its cancelling may give what it has."""
+    if body.cancelled() or body.exception() is not None or body.result().state != "cancelled":
+        return JobEnd("cancelled")
+    return body.result()

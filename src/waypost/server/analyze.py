@@ -65,7 +65,7 @@ async def analyze(request: Request) -> Response:
     asked = await _read(request, jobs)
     account = caller_of(request.scope).account
     new = _new_job(request, asked, account, served, jobs)
-    await _demand_budget(served, account, new.end_user)
+    await demand_budget(served, account, new.end_user)
     created = await jobs.create(new)
     headers = {} if created.is_new else {REPLAYED: "true"}
     return accepted(created.job, 202 if created.is_new else 200, headers)
@@ -149,7 +149,7 @@ def idempotency_of(request: Request, field: str | None) -> str | None:
     return checked_key(header)
 
 
-async def _demand_budget(served: Serving, account: Account, end_user: str | None) -> None:
+async def demand_budget(served: Serving, account: Account, end_user: str | None) -> None:
     """A job that could not pay for its first call is refused now. Raises BudgetExceeded.
 
     What is only reserved may come back until the job is begun, and so may a database that is away.

@@ -6,7 +6,6 @@ from typing import Final
 
 from waypost.analysis.extractors.formats import TOLD_AS, format_of
 from waypost.analysis.kinds import chosen_kinds, kinds_of
-from waypost.analysis.plan import MOST_CONTENT_BYTES
 from waypost.errors import BinaryDocument, DocumentTooLarge, EmptyDocument, InvalidRequest, UnknownModel
 from waypost.jobs.job import Input
 from waypost.server.application import ServedApplication
@@ -27,7 +26,6 @@ def text_input(text: str, param: str, most_bytes: int) -> Input:
         data = text.encode()
     except UnicodeEncodeError:
         raise InvalidRequest(f"{param} holds half of a surrogate pair, which is no character.", param=param) from None
-    most_bytes = min(most_bytes, MOST_CONTENT_BYTES)
     if len(data) > most_bytes:
         raise too_large(param, most_bytes, len(data))
     if not text.strip():

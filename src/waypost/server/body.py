@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -11,13 +9,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive
 
 from waypost.codecs.jsonbytes import JsonError, parse_request
+from waypost.doors.off_loop import LARGE_BYTES, off_loop_if_large
 from waypost.errors import InvalidRequest
 from waypost.server.validation import EXAMPLE, checked
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
-ResultT = TypeVar("ResultT")
-LARGE_BYTES = 256 * 1024
-"""From here on reading a body takes so long that other requests must not wait for it."""
+__all__ = ["LARGE_BYTES", "off_loop_if_large", "parse_body", "read_body", "read_whole"]
 
 
 async def read_body(request: Request, model: type[ModelT], example: str = EXAMPLE) -> ModelT:
@@ -36,11 +33,6 @@ async def read_whole(receive: Receive) -> bytes:
         pieces.append(message.get("body", b""))
         if not message.get("more_body", False):
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-async def off_loop_if_large(size_bytes: int, work: Callable[[], ResultT]) -> ResultT:
-    """The result of `work`, which reads that many bytes: in a thread if they are many."""
-    return work() if size_bytes < LARGE_BYTES else await asyncio.to_thread(work)
 
 
 def parse_body(body: bytes, model: type[ModelT], example: str = EXAMPLE) -> ModelT:

@@ -1,107 +1,38 @@
-"""The form in which Waypost's own errors leave this server, and the one place where errors take any form.
+"""How errors leave this server: the one place where they take any form, and become a reply.
 
-    {"error": {"code", "message", "hint", "request_id", "param"?, "attempts"?, "details"?}}
-
-An exception that is not ours becomes `internal_error`; its text is for the log, never for the caller. On the path of
-a front door the middleware `dialect` has noted another form, the caller's own.
+On the path of a front door the middleware `dialect` has noted another form than the envelope, the caller's own.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 from starlette.responses import Response
 from starlette.types import Scope
 
-from waypost.errors import Attempt, BudgetExceeded, LimitExceeded, ProviderError, RequestError, WaypostError
+from waypost.doors.envelope import FOREIGN_CODE, InternalError, envelope, internal_error, sentence_list, told_error
+from waypost.errors import WaypostError
 from waypost.gateway.call_record import note_failure
-from waypost.ledger.allowances.refusals import iso_time
 from waypost.server.jsonwire import json_bytes
 from waypost.server.middleware.request_id import request_id_of
 
-FOREIGN_CODE = "provider_error"
-"""The code of an attempt that ended with an exception of a user's own provider."""
-
+__all__ = [
+    "ERROR_FORM",
+    "FOREIGN_CODE",
+    "ErrorForm",
+    "InternalError",
+    "envelope",
+    "error_reply",
+    "internal_error",
+    "sentence_list",
+    "told_error",
+]
 
 ERROR_FORM = "error_form"
 """Where in a scope's state the form stands that its errors take, if it is not the envelope: an `ErrorForm`."""
 ErrorForm: TypeAlias = Callable[[Exception, Scope, Mapping[str, str]], Response]
-
-
-class InternalError(WaypostError):
-    """Stands for an exception nobody expected. The request id leads to its trace in the log."""
-
-
-def envelope(error: Exception, request_id: str) -> dict[str, Any]:
-    """The error as JSON data."""
-    told = error if isinstance(error, WaypostError) else internal_error(request_id)
-    body: dict[str, Any] = {
-        "code": told.code,
-        "message": told.message,
-        "hint": told.hint,
-        "request_id": request_id,
-    }
-    if isinstance(told, RequestError | ProviderError) and told.param:
-        body["param"] = told.param
-    if told.attempts:
-        body["attempts"] = [attempt_error(attempt) for attempt in told.attempts]
-    details = error_details(told)
-    if details:
-        body["details"] = details
-    return {"error": body}
-
-
-def attempt_error(attempt: Attempt) -> dict[str, Any]:
-    """One call, flat, as the envelope lists it. Without a code it had begun to answer."""
-    call = {"provider": attempt.provider, "model": attempt.model, "duration_ms": attempt.duration_ms}
-    return {**call, **(told_error(attempt.error) or {})}
-
-
-def told_error(error: Exception | None) -> dict[str, Any] | None:
-    """An attempt's error: code, message, and what else is known of it; None stays None."""
-    if error is None:
-        return None
-    if not isinstance(error, WaypostError):
-        return {"code": FOREIGN_CODE, "message": str(error) or type(error).__name__}
-    known: dict[str, Any] = {"hint": error.hint or None}
-    if isinstance(error, ProviderError):
-        known |= {
-            "retry_after_s": error.retry_after_s,
-            "provider_status": error.status,
-            "provider_request_id": error.request_id,
-        }
-    return {"code": error.code, "message": error.message, **_known(known)}
-
-
-def error_details(error: WaypostError) -> Mapping[str, Any]:
-    """What else the error knows: the provider's side of it, or the single findings."""
-    if isinstance(error, ProviderError):
-        known = {
-            "provider": error.provider,
-            "provider_status": error.status,
-            "provider_code": error.provider_code,
-            "provider_request_id": error.request_id,
-        }
-        return _known(known)
-    if isinstance(error, LimitExceeded):
-        return {"limit": _told_limit(error)}
-    findings = getattr(error, "findings", ())
-    return {"findings": list(findings)} if findings else {}
-
-
-def _told_limit(error: LimitExceeded) -> dict[str, Any]:
-    told = error.shortage
-    figures = {"limit": told.limit, "used": told.used, "reserved": told.reserved}
-    if isinstance(error, BudgetExceeded):
-        figures = {f"{name}_micro_usd": figure for name, figure in figures.items()}
-    resets_at = None if told.resets_at_s is None else iso_time(told.resets_at_s)
-    return _known({"whose": told.whose, "name": told.name, "what": told.what, **figures, "resets_at": resets_at})
-
-
-def _known(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None}
 
 
 def error_reply(error: Exception, scope: Scope, *, headers: Mapping[str, str] | None = None) -> Response:
@@ -118,17 +49,3 @@ def error_reply(error: Exception, scope: Scope, *, headers: Mapping[str, str] | 
         own["retry-after"] = str(max(1, math.ceil(wait_s)))
     body = json_bytes(envelope(error, request_id_of(scope)))
     return Response(body, status, headers={**own, **(headers or {})}, media_type="application/json")
-
-
-def internal_error(request_id: str) -> InternalError:
-    """What is told in place of an exception that is not ours."""
-    return InternalError(
-        "Something went wrong inside Waypost.",
-        hint=f"The server's log tells more under the request id {request_id}.",
-    )
-
-
-def sentence_list(words: Iterable[str], last: str = "or") -> str:
-    """`a, b or c`."""
-    *head, tail = list(words)
-    return f"{', '.join(head)} {last} {tail}" if head else tail

@@ -10,6 +10,8 @@ import os
 import re
 from typing import Final
 
+# An id becomes part of event ids, which are one line each, and of log lines.
+_SAFE_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,200}")
 _MARKED: Final = re.compile(r"[a-z]+_[0-9a-f]{32}w([0-9]{1,3})")
 _DRAWN: Final = 256
 _mark = ""
@@ -43,6 +45,11 @@ def new_id(kind: str) -> str:
         digits, *more = [drawn[at : at + 32] for at in range(0, len(drawn), 32)]
         _draws.extend(more)
     return f"{kind}_{digits}{_mark}"
+
+
+def safe_id(given: object) -> str:
+    """The provider's id for its answer if it is a plain token, else a new one."""
+    return given if isinstance(given, str) and _SAFE_ID.fullmatch(given) else new_response_id()
 
 
 def worker_of(marked_id: str) -> int | None:

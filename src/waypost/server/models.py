@@ -1,7 +1,7 @@
 """What callers send and get, as Pydantic models: they validate what comes in and make the OpenAPI document.
 
-Invariant: AIRequest has every argument that `waypost.manager.arguments` knows, and no other field but `prompt`
-and `stream`.
+Invariant: AIRequest has every argument that `waypost.manager.arguments` knows, and no other field but `prompt`,
+`stream` and `background`.
 """
 
 from __future__ import annotations
@@ -69,6 +69,8 @@ class AIRequest(Wire):
     """Your id for the person who asks, passed on to the provider."""
     stream: bool = False
     """True: the answer comes as server-sent events while it is written."""
+    background: bool = False
+    """True: the answer is made by a job, which goes on whoever leaves; the reply comes at once and says which."""
 
     @model_validator(mode="after")
     def _says_something(self) -> AIRequest:
@@ -77,8 +79,8 @@ class AIRequest(Wire):
         return self
 
     def arguments(self) -> dict[str, Any]:
-        """The keyword arguments for the AI service: what was given, without `prompt` and `stream`."""
-        return self.model_dump(exclude={"prompt", "stream"}, exclude_none=True)
+        """The keyword arguments for the AI service: what was given, without `prompt`, `stream` and `background`."""
+        return self.model_dump(exclude={"prompt", "stream", "background"}, exclude_none=True)
 
 
 class AttemptErrorModel(Wire):

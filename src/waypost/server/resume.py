@@ -23,6 +23,7 @@ from waypost.gateway.story import Outcome
 from waypost.server.application import lifecycle_of, served_by
 from waypost.server.callers import caller_of
 from waypost.server.documentation import CANCEL_REQUEST, CANCEL_RESPONSES, EVENTS_REQUEST, EVENTS_RESPONSES
+from waypost.server.generate_background import cancel_stream, events_of, job_of_stream
 from waypost.server.ids import new_response_id
 from waypost.server.lifecycle import Lifecycle
 from waypost.server.live_reply import COMMENT, KEEP_ALIVE_S, LiveReply, Wire
@@ -130,6 +131,9 @@ async def events(request: Request) -> Response:
     `x-waypost-response-id` of the first reply, and in `start`. 204: it has ended, and there are no more events.
     """
     stream_id, tenant = request.path_params["stream_id"], caller_of(request.scope).name
+    job = await job_of_stream(request, stream_id)
+    if job is not None:
+        return await events_of(request, job)
     reading = _streams(request).read(stream_id, tenant, number_after(stream_id, request.headers.get(LAST_EVENT_ID)))
     if reading.complete:
         reading.close()
@@ -149,6 +153,10 @@ async def events(request: Request) -> Response:
 )
 async def cancel(request: Request) -> Response:
     """Cancel the call to the provider at once. Whoever reads the stream gets an `error`; one that has ended stays."""
+    job = await job_of_stream(request, request.path_params["stream_id"])
+    if job is not None:
+        await cancel_stream(request, job)
+        return Response(status_code=204, headers=NO_STORE)
     _streams(request).stop(request.path_params["stream_id"], caller_of(request.scope).name)
     return Response(status_code=204, headers=NO_STORE)
 

@@ -15,6 +15,7 @@ from typing import Final
 
 from starlette.types import Message
 
+from waypost.doors.telling import Told
 from waypost.errors import WaypostError
 from waypost.gateway.call_record import note_failure
 from waypost.gateway.resume import StreamWriter
@@ -23,7 +24,6 @@ from waypost.server.disconnect import CallerGone, while_connected
 from waypost.server.generations import Generations
 from waypost.server.lifecycle import Lifecycle
 from waypost.server.stream import Call, encode_told, error_event
-from waypost.server.telling import Told
 
 logger = logging.getLogger("waypost.server")
 RESPONSE_ID: Final = "x-waypost-response-id"

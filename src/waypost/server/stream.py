@@ -9,14 +9,15 @@ from starlette.types import Scope
 
 from waypost.chat import PartStart, ResponseStart, UsageUpdate
 from waypost.codecs.sse import encode_event
+from waypost.doors.telling import Telling, Told
 from waypost.gateway.call_record import note_answer
 from waypost.server.envelope import envelope
+from waypost.server.ids import safe_id
 from waypost.server.jsonwire import json_bytes
 from waypost.server.lifecycle import Lifecycle
 from waypost.server.live_reply import KEEP_ALIVE_S, LiveReply, Wire
 from waypost.server.middleware.request_id import request_id_of
 from waypost.server.service import AIService, open_stream
-from waypost.server.telling import Telling, Told
 
 Take: TypeAlias = Callable[[Sequence[Told]], Awaitable[None]]
 """Gets the next events, at least one; `done` comes last and alone or at the end."""
@@ -34,8 +35,8 @@ class Call:
     async def tell(self, take: Take) -> None:
         """Call the service and tell what comes. Raises what breaks the answer, before or after its first events."""
         async with open_stream(self._service, self._prompt, self._arguments) as stream:
+            self.id = self.id or safe_id(stream.id)
             telling = Telling(stream, self.id)
-            self.id = telling.id
             note_answer(stream.provider, stream.model, stream.attempts)
             held: list[Told] = []
             begun = False

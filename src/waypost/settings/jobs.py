@@ -25,3 +25,6 @@ class JobSettings(Part):
     """Largest content of a job, or file of one, in bytes."""
     max_queued: Annotated[int, Field(ge=1, le=100_000_000), BeforeValidator(refuse_boolean)] = 1_000_000
     """Jobs of one project that may wait; while there are so many, new ones get status 429."""
+    max_stream_bytes: Annotated[SizeBytes, Field(ge=64 * KIBIBYTE)] = 16 * MEBIBYTE
+    """The most bytes of events that are kept of one background answer, for those who read it as a stream. One that is
+    longer is still made, and can be had whole."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from waypost.analysis.combine import combine
-from waypost.analysis.extract import extract_text
+from waypost.analysis.extract import ExtractLimits, extract_text
 from waypost.analysis.kinds import Kind, chosen_kinds, kinds_of
 from waypost.analysis.limits import limits_of
-from waypost.analysis.plan import Part, parts_of
+from waypost.analysis.plan import MOST_CONTENT_BYTES, Part, parts_of
 from waypost.analysis.results import PartResult
 from waypost.errors import EmptyDocument, UnknownModel
 from waypost.gateway.gateway import Gateway
@@ -47,19 +47,40 @@ class AnalyzeBody:
         self._calls = calls
         self._gateway = gateway
         self._settings = settings
+        # A document's text may be longer than the document, which is packed.
+        self._most_bytes = max(settings.jobs.max_content_bytes, MOST_CONTENT_BYTES)
 
     async def run(self, context: JobContext) -> JobEnd:
         """Read the document, ask about its parts, and put together what came of them."""
         request = context.job.request
         allow_offline = bool(request.get("allow_offline"))
         kinds = chosen_kinds(kinds_of(self._settings), request.get("kinds"))
-        document = await _document(context)
+        document = await self._document(context)
         parts = await self._planned(context, document.text, kinds, allow_offline=allow_offline)
         asking = _Asking(context, self._calls, self._gateway, kinds, Patience.of(allow_offline=allow_offline))
         results = await asking.all_of(parts)
         # In a thread: the offline analyzer takes its time over a long text.
         result = await asyncio.to_thread(combine, kinds, results, document.text, allow_offline=allow_offline)
         return _end({**result, "document": dict(document.told)})
+
+    async def _document(self, context: JobContext) -> Document:
+        """Raises UnreadableDocument."""
+        content = await context.input()
+        if content is None:
+            raise EmptyDocument("The job has no content.")
+        if content.media_type == PLAIN and content.name is None:
+            told: Mapping[str, Any] = {"name": None, "media_type": PLAIN, "pages": None, "notes": []}
+            return Document(content.data.decode(), told)
+        extracted: Mapping[str, Any] = await context.step(EXTRACT, lambda: self._extracted(content))
+        return Document(extracted["text"], {name: value for name, value in extracted.items() if name != "text"})
+
+    async def _extracted(self, content: Input) -> StepDone:
+        limits = ExtractLimits(text_bytes=self._most_bytes)
+        if len(content.data) > limits.document_bytes:
+            limits = replace(limits, document_bytes=len(content.data))
+        read = await extract_text(content.data, content.name or "", content.media_type, limits)
+        told = {"name": content.name, "media_type": read.media_type, "pages": read.pages, "notes": list(read.notes)}
+        return StepDone({**told, "text": read.text})
 
     async def _planned(
         self, context: JobContext, text: str, kinds: Sequence[Kind], *, allow_offline: bool
@@ -82,7 +103,7 @@ class AnalyzeBody:
             if not allow_offline or model is not None:
                 raise
             return []
-        return parts_of(text, kinds, limits)
+        return parts_of(text, kinds, limits, most_bytes=self._most_bytes)
 
 
 class _Asking:
@@ -136,24 +157,6 @@ class _Asking:
                     return failed.result
             else:
                 return PartResult.from_dict(told)
-
-
-async def _document(context: JobContext) -> Document:
-    """Raises UnreadableDocument."""
-    content = await context.input()
-    if content is None:
-        raise EmptyDocument("The job has no content.")
-    if content.media_type == PLAIN and content.name is None:
-        text = content.data.decode()
-        return Document(text, {"name": None, "media_type": PLAIN, "pages": None, "notes": []})
-    extracted: Mapping[str, Any] = await context.step(EXTRACT, lambda: _extracted(content))
-    return Document(extracted["text"], {name: value for name, value in extracted.items() if name != "text"})
-
-
-async def _extracted(content: Input) -> StepDone:
-    read = await extract_text(content.data, content.name or "", content.media_type)
-    told = {"name": content.name, "media_type": read.media_type, "pages": read.pages, "notes": list(read.notes)}
-    return StepDone({**told, "text": read.text})
 
 
 def _end(result: Mapping[str, Any]) -> JobEnd:

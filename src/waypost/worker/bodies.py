@@ -15,8 +15,10 @@ def bodies(application: WorkerApplication) -> Mapping[str, JobBody]:
     """By type."""
     from waypost.worker.analyze import AnalyzeBody
     from waypost.worker.generate import GenerateBody
+    from waypost.worker.responses import ResponseBody
 
     return {
         "analyze": AnalyzeBody(application.calls, application.gateway, application.settings),
-        "generate": GenerateBody(application.calls),
+        "generate": GenerateBody(application),
+        "response": ResponseBody(application),
     }

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from waypost.chat import Request, Response, Usage
 from waypost.chat.usage import COUNTS
@@ -19,7 +20,7 @@ from waypost.gateway.call_record import CallRecord, RequestEnd, begin_record, en
 from waypost.gateway.gateway import Gateway
 from waypost.gateway.served import ServedStream
 from waypost.gateway.story import Outcome
-from waypost.jobs.body import note_lost
+from waypost.jobs.body import StepDone, note_lost
 from waypost.jobs.job import Cost, Job
 from waypost.jobs.pace import Pace, Turn
 from waypost.jobs.patience import PatientDatabase
@@ -55,6 +56,11 @@ class CalledStream:
     def __init__(self, served: ServedStream) -> None:
         self.served = served
         self.called: Called | None = None
+
+    def step_done(self, result: Any) -> StepDone:
+        """The end of the step whose only call it was, after the block has been left."""
+        called = self.called
+        return StepDone(result) if called is None else StepDone(result, called.cost, called.request_id)
 
 
 class JobCalls:

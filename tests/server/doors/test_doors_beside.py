@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from waypost.server.doors.beside import beside
+from waypost.doors.beside import beside
 
 ASKED: dict[str, Any] = {
     "model": "to-claude",

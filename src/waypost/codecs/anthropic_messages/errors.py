@@ -155,6 +155,8 @@ REPLIES: Final[Mapping[type[WaypostError], tuple[int, str]]] = {
     errors.AnswerNotKept: (409, "invalid_request_error"),
     errors.AnswerUnderWay: (409, "invalid_request_error"),
     errors.StreamExpired: (410, "not_found_error"),
+    errors.StreamRestarted: (409, "invalid_request_error"),
+    errors.AnswerCancelled: (409, "invalid_request_error"),
     errors.BodyTooLarge: (413, "request_too_large"),
     errors.UnsupportedMediaType: (415, "invalid_request_error"),
     errors.IdempotencyConflict: (422, "invalid_request_error"),

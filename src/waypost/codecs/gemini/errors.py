@@ -177,6 +177,8 @@ REPLIES: Final[Mapping[type[WaypostError], tuple[int, str]]] = {
     errors.AnswerNotKept: (409, "ABORTED"),
     errors.AnswerUnderWay: (409, "ABORTED"),
     errors.StreamExpired: (410, "NOT_FOUND"),
+    errors.StreamRestarted: (409, "ABORTED"),
+    errors.AnswerCancelled: (409, "ABORTED"),
     errors.BodyTooLarge: (413, "INVALID_ARGUMENT"),
     errors.UnsupportedMediaType: (415, "INVALID_ARGUMENT"),
     errors.IdempotencyConflict: (422, "INVALID_ARGUMENT"),

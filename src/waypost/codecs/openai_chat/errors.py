@@ -16,6 +16,7 @@ from waypost.codecs.jsonbytes import JsonError, dump, parse_reply
 from waypost.codecs.replies import excerpt, retry_after_s
 from waypost.errors import (
     AllTargetsFailed,
+    AnswerCancelled,
     AnswerNotKept,
     AnswerUnderWay,
     AuthenticationRequired,
@@ -63,6 +64,7 @@ from waypost.errors import (
     SchemaNotMet,
     ServerBusy,
     StreamExpired,
+    StreamRestarted,
     TargetPaused,
     TooManyFailedKeys,
     UnknownEncoding,
@@ -249,6 +251,8 @@ WIRE_ERRORS: Final[dict[type[WaypostError], tuple[str, str]]] = {
     AnswerNotKept: (INVALID, "answer_not_kept"),
     AnswerUnderWay: (INVALID, "answer_under_way"),
     StreamExpired: (INVALID, "stream_expired"),
+    StreamRestarted: (INVALID, "stream_restarted"),
+    AnswerCancelled: (INVALID, "answer_cancelled"),
     BodyTooLarge: (INVALID, "body_too_large"),
     UnsupportedMediaType: (INVALID, "unsupported_media_type"),
     IdempotencyConflict: (INVALID, "idempotency_key_reused"),

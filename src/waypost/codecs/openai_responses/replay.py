@@ -22,13 +22,14 @@ _TEXTS: Final = {"function_call": "arguments", "custom_tool_call": "input", "ref
 
 def replayed(response: Mapping[str, Json], after: int = -1) -> Iterator[bytes]:
     """Its events whose numbers are greater than `after`."""
-    for number, (kind, members) in enumerate(_events(response)):
+    for number, (kind, members) in enumerate(events_of(response)):
         if number > after:
             body, _ = dump({"type": kind, "sequence_number": number, **members})
             yield encode_event(body, event=kind)
 
 
-def _events(response: Mapping[str, Json]) -> Iterator[Told]:
+def events_of(response: Mapping[str, Json]) -> Iterator[Told]:
+    """Its events, from the first on, without numbers: types and members."""
     status = response.get("status")
     begun = {**response, "status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
     if "completed_at" in begun:

@@ -28,12 +28,16 @@ _MARKS: Final = (b'"response"', b'"item"')
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What is told of an answer. `store`: is it to be stored? `sealed`: does its caller get encrypted reasoning?"""
+    """What is told of an answer. `store`: is it to be stored? `sealed`: does its caller get encrypted reasoning?
+
+    `background`: is it made in the background, whatever its provider says?
+    """
 
     id: str
     previous_response_id: str | None
     store: bool = True
     sealed: bool = False
+    background: bool = False
 
 
 class Ending(NamedTuple):
@@ -134,7 +138,8 @@ def _unsealed(item: msgspec.Raw) -> msgspec.Raw | Members:
 
 
 def _identified(response: Members, identity: Identity, *, store: bool) -> Members:
-    return {**response, "id": identity.id, "previous_response_id": identity.previous_response_id, "store": store}
+    told = {"id": identity.id, "previous_response_id": identity.previous_response_id, "store": store}
+    return {**response, **told, **({"background": True} if identity.background else {})}
 
 
 def _event(kind: str, members: Mapping[str, Any]) -> bytes:

@@ -9,9 +9,10 @@ from starlette.types import Scope
 from waypost.codecs.anthropic_messages import codec
 from waypost.codecs.jsonbytes import dump, parse_reply
 from waypost.codecs.sse import encode_event
+from waypost.doors.beside import ANTHROPIC_OPAQUE, anthropic_fields, without_direct_callers
+from waypost.doors.reading import read_written
 from waypost.providers.asked import Asked
-from waypost.server.doors.beside import ANTHROPIC_OPAQUE, anthropic_fields, without_direct_callers
-from waypost.server.doors.door import Door, read_written
+from waypost.server.doors.door import Door, forwarded_headers
 from waypost.server.doors.limits import anthropic_limit_headers
 
 # Source: Anthropic's guide to streaming: "Event streams may also include any number of ping events."
@@ -23,7 +24,7 @@ FORWARDED: Final = ("anthropic-beta", "anthropic-version")
 
 def read(scope: Scope, body: bytes) -> Asked:
     """Everything stands in the body. Raises InvalidRequest."""
-    return read_written(codec, scope, body, FORWARDED, without_direct_callers)
+    return read_written(codec, body, forwarded_headers(scope, FORWARDED), without_direct_callers)
 
 
 def with_request_id(body: bytes, request_id: str) -> bytes:

@@ -9,6 +9,7 @@ from starlette.types import Scope
 from waypost.chat import Request
 from waypost.codecs.anthropic_messages.count import count_codec as anthropic
 from waypost.codecs.openai_responses.count import count_codec as openai
+from waypost.doors import responses
 from waypost.providers.inquiry import Inquiry
 from waypost.server.doors import anthropic_messages, openai_responses
 from waypost.server.doors.inquiry import InquiryDoor, ask_count, count_written_by, members_of, read_inquiry
@@ -21,8 +22,8 @@ def read_messages(scope: Scope, body: bytes) -> Inquiry[Request]:
 
 def read_responses(scope: Scope, body: bytes) -> Inquiry[Request]:
     """Everything stands in the body. Raises InvalidRequest, and UnsupportedFeature if it needs what is not kept."""
-    openai_responses.refuse_unkept(members_of(body), stores=False)
-    return read_inquiry(openai, scope, body, openai_responses.FORWARDED)
+    responses.refuse_unkept(members_of(body), stores=False)
+    return read_inquiry(openai, scope, body, responses.FORWARDED)
 
 
 COUNT_MESSAGES: Final = InquiryDoor(

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 
 from starlette.types import Scope
 
-from waypost.chat import Opaque, Part, Request
+from waypost.chat import Opaque, Part
 from waypost.codecs.codec import Codec
-from waypost.codecs.passing import glance
-from waypost.providers.asked import Asked, Written
-from waypost.server.doors.beside import ProviderFields, nothing
+from waypost.doors.beside import ProviderFields, nothing
+from waypost.providers.asked import Asked
 from waypost.server.doors.limits import LimitHeaders, no_limit_headers
 from waypost.server.live_reply import COMMENT
 from waypost.server.middleware.headers import header_value
@@ -50,22 +49,6 @@ class Door:
     """A stream's error event as it is after a provider's own bytes that our encoder has not seen."""
 
 
-def read_written(
-    codec: Codec,
-    scope: Scope,
-    body: bytes,
-    forwarded: tuple[str, ...] = (),
-    cleaned: Callable[[Request], Request] = lambda request: request,
-) -> Asked:
-    """A request that names its model in the body. `forwarded` are headers that the format's providers may see.
-
-    `cleaned` takes out of the canonical request what we had put into answers ourselves.
-
-    Raises InvalidRequest: no sound JSON object, no model, a wrong type.
-    """
-    seen = glance(codec.name, body)
-    headers = {name: value for name in forwarded if (value := header_value(scope, name.encode())) is not None}
-    written = Written(codec.name, body, seen, headers)
-    return Asked(
-        seen.model, written=written, decode=lambda: cleaned(codec.decode_request(body).request), stream=seen.stream
-    )
+def forwarded_headers(scope: Scope, names: tuple[str, ...]) -> dict[str, str]:
+    """Those of the request's headers that the format's providers may see."""
+    return {name: value for name in names if (value := header_value(scope, name.encode())) is not None}

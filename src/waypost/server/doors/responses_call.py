@@ -11,16 +11,19 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from waypost.codecs.openai_responses.retelling import Identity
+from waypost.doors.going_on import Wish, going_on
+from waypost.doors.keeping import Keeper, Keeping
+from waypost.doors.responses import needs_storage, references_items
 from waypost.ledger.stored_responses import StoredResponses
 from waypost.providers.asked import Asked
 from waypost.server.application import served_in
 from waypost.server.body import off_loop_if_large, read_whole
 from waypost.server.callers import caller_of
+from waypost.server.doors.background_responses import answer_in_background, shelf_of, wants_background
 from waypost.server.doors.counts import COUNT_RESPONSES
-from waypost.server.doors.going_on import Wish, going_on
 from waypost.server.doors.inquiry import InquiryCall, members_of
-from waypost.server.doors.keeping import Keeper, Keeping, KeepingSend
-from waypost.server.doors.openai_responses import OPENAI_RESPONSES, needs_storage, references_items
+from waypost.server.doors.keeping import KeepingSend
+from waypost.server.doors.openai_responses import OPENAI_RESPONSES
 from waypost.server.doors.serve import DoorCall
 from waypost.server.ids import new_response_id
 
@@ -39,6 +42,9 @@ class ResponsesCall:
             return
         asked = await off_loop_if_large(len(body), lambda: OPENAI_RESPONSES.read(scope, body))
         caller_of(scope).demand(asked.model)
+        if asked.written is not None and wants_background(asked):
+            await answer_in_background(asked, asked.written, scope, receive, send)
+            return
         store = served_in(scope).stores.responses
         keeping = None if store is None else await _keeping(asked, store, scope)
         if keeping is None:
@@ -57,13 +63,13 @@ async def _keeping(asked: Asked, store: StoredResponses, scope: Scope) -> tuple[
     wish = Wish.of(members, by_default=store.by_default)
     if not wish.keeps and wish.previous is None and not references_items(members):
         return None
-    made = await going_on(asked, written, wish, store, scope)
+    made = await going_on(asked, written, wish, shelf_of(scope, store))
     caller, signatures = caller_of(scope), served_in(scope).stores.signatures
     if signatures is not None:
         for known in made.signatures:
             signatures.put_back(caller.name, known)
     identity = Identity(new_response_id(), wish.previous, wish.keeps, wish.sealed)
-    return made.asked, Keeping(Keeper(store, caller, signatures), identity, made)
+    return made.asked, Keeping(Keeper(store, caller.account.project_id, caller.name, signatures), identity, made)
 
 
 class ResponsesCountCall:
@@ -94,5 +100,5 @@ async def _whole_prompt(body: bytes, store: StoredResponses, scope: Scope) -> by
     if asked.written is None:
         return body
     wish = Wish.of(asked.written.seen.members, by_default=False)
-    made = await going_on(asked, asked.written, wish, store, scope)
+    made = await going_on(asked, asked.written, wish, shelf_of(scope, store))
     return body if made.asked.written is None else made.asked.written.body

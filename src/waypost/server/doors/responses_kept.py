@@ -15,16 +15,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from waypost.chat import Json
-from waypost.codecs.openai_responses.continuing import listed
+from waypost.codecs.jsonbytes import parse_reply
+from waypost.codecs.openai_responses.continuing import items_of, listed, with_ids
 from waypost.codecs.openai_responses.replay import replayed
 from waypost.codecs.openai_responses.retelling import Identity, told_form, unsealed
+from waypost.doors.background import told_of
+from waypost.doors.turns import Turn
 from waypost.errors import InvalidRequest, UnknownResponse, UnsupportedFeature
-from waypost.ledger.stored_responses import StoredResponse, StoredResponses
+from waypost.jobs.job import Job
+from waypost.ledger.stored_responses import PREVIOUS, StoredResponse, StoredResponses
 from waypost.providers.stateless_responses import ENCRYPTED
 from waypost.server.application import served_by
 from waypost.server.body import off_loop_if_large
 from waypost.server.callers import caller_of
-from waypost.server.doors.turns import Turn
+from waypost.server.doors.background_responses import cancel_job, delete_both, find_both, stream_reply
 from waypost.server.jsonwire import json_bytes
 from waypost.server.live_reply import HEADERS as STREAM_HEADERS
 
@@ -36,10 +40,17 @@ _FLAGS: Final = {"true": True, "false": False}
 
 async def get_response(request: Request) -> Response:
     """GET /v1/responses/{id}, as JSON, or with `stream=true` as the events that tell it."""
-    stored = await _stored(request)
     query = request.query_params
     as_stream, after = _flag(query, "stream"), _number(query, "starting_after")
     shows_seals = ENCRYPTED in _included(query)
+    stored, job = await _found(request)
+    if job is not None and (stored is not None or job.state != "succeeded"):
+        if as_stream:
+            return stream_reply(request.scope, job, after)
+        if stored is None:
+            return _json(json_bytes(told_of(job)))
+    if stored is None:
+        raise _not_found(request.path_params["id"])
 
     def told() -> bytes:
         turn = Turn.of(stored)
@@ -64,14 +75,19 @@ async def get_response(request: Request) -> Response:
 async def delete_response(request: Request) -> Response:
     """DELETE /v1/responses/{id}."""
     response_id = request.path_params["id"]
-    if not await _store(request).delete(_project(request), response_id):
+    _store(request)
+    if not await delete_both(request.scope, response_id):
         raise _not_found(response_id)
     return _json(json_bytes({"id": response_id, "object": "response", "deleted": True}))
 
 
 async def cancel_response(request: Request) -> Response:
-    """POST /v1/responses/{id}/cancel: only what runs in the background can be cancelled, and nothing does here."""
-    await _stored(request)
+    """POST /v1/responses/{id}/cancel: only what is made in the background can be cancelled, as often as one likes."""
+    stored, job = await _found(request)
+    if job is not None and (stored is not None or job.state != "succeeded"):
+        return await cancel_job(request, job)
+    if stored is None:
+        raise _not_found(request.path_params["id"])
     raise InvalidRequest("Cannot cancel a synchronous response.", hint="To end one, close its connection.")
 
 
@@ -82,11 +98,13 @@ async def list_input_items(request: Request) -> Response:
     response_id = request.path_params["id"]
     limit_bytes = served_by(request).settings.server.max_body_bytes
     turns = await _store(request).conversation(_project(request), response_id, limit_bytes, whole=False)
+    own: Sequence[Json] | None = None
     if not turns:
-        raise _not_found(response_id)
+        turns, own = await _unfinished(request, response_id, limit_bytes)
 
     def told() -> bytes:
-        items = [_shown(item, shows_seals) for item in _input_of([Turn.of(each) for each in turns])]
+        before = [Turn.of(each) for each in turns]
+        items = [_shown(item, shows_seals) for item in (*_input_of(before, is_whole=own is not None), *(own or ()))]
         return msgspec.json.encode(page.of_items(items))
 
     size_bytes = sum(len(each.request) + len(each.response) for each in turns)
@@ -139,7 +157,26 @@ def _place(items: Sequence[dict[str, Any]], item_id: str, param: str) -> int:
     return place
 
 
-def _input_of(turns: Sequence[Turn]) -> list[Json]:
+async def _unfinished(
+    request: Request, response_id: str, limit_bytes: int
+) -> tuple[Sequence[StoredResponse], Sequence[Json]]:
+    """The turns before an answer that is not whole, and what was asked. Raises UnknownResponse if there is none."""
+    _, job = await _found(request)
+    jobs = served_by(request).jobs
+    if job is None or jobs is None or job.state == "succeeded":
+        raise _not_found(response_id)
+    content = await jobs.content(job.id)
+    members = parse_reply(b"{}" if content is None else content.data)
+    previous = members.get(PREVIOUS)
+    store, project_id = _store(request), _project(request)
+    turns = await store.conversation(project_id, previous, limit_bytes, whole=False) if previous else ()
+    return turns, with_ids(items_of(members.get("input")), response_id)
+
+
+def _input_of(turns: Sequence[Turn], *, is_whole: bool) -> list[Json]:
+    """What the last of the turns was made from; `is_whole`: and what it said."""
+    if is_whole:
+        return [item for turn in turns for item in (*turn.request.input, *turn.output)]
     *earlier, last = turns
     before = [item for turn in earlier for item in (*turn.request.input, *turn.output)]
     return [*before, *last.request.input]
@@ -159,12 +196,14 @@ def _store(request: Request) -> StoredResponses:
     return store
 
 
-async def _stored(request: Request) -> StoredResponse:
+async def _found(request: Request) -> tuple[StoredResponse | None, Job | None]:
+    """The answer, and its job if it is, or was, made in the background. Raises UnknownResponse if there is neither."""
+    _store(request)
     response_id = request.path_params["id"]
-    stored = await _store(request).find(_project(request), response_id)
-    if stored is None:
+    stored, job = await find_both(request.scope, response_id)
+    if stored is None and job is None:
         raise _not_found(response_id)
-    return stored
+    return stored, job
 
 
 def _not_found(response_id: str) -> UnknownResponse:

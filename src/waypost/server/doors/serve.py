@@ -10,27 +10,25 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Mapping
 from dataclasses import replace
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from waypost.chat import Failed, Finish, PartStart, ResponseStart
-from waypost.errors import IncompleteStream, ProviderError
+from waypost.doors.beside import beside, response_beside
+from waypost.doors.signatures import Signatures, signatures_for
+from waypost.doors.writing import Writing
 from waypost.gateway.gateway import Gateway
 from waypost.gateway.served import Served, ServedStream
-from waypost.providers.answers import Batch
 from waypost.providers.asked import Asked
 from waypost.server.application import lifecycle_in, served_in
 from waypost.server.body import LARGE_BYTES, read_whole
 from waypost.server.callers import caller_of
 from waypost.server.disconnect import CallerGone, connection_of, while_connected
-from waypost.server.doors.beside import beside, part_beside, response_beside
 from waypost.server.doors.door import Door
 from waypost.server.doors.errors import told_error
 from waypost.server.doors.headers import reply_headers
 from waypost.server.doors.kept import cache_of, through_cache
-from waypost.server.doors.signatures import Signatures, signatures_for
 from waypost.server.lifecycle import Lifecycle
 from waypost.server.live_reply import KEEP_ALIVE_S, LiveReply, Wire
 from waypost.server.middleware.request_id import request_id_of
@@ -71,7 +69,7 @@ class DoorCall:
     async def _answer(self, asked: Asked, scope: Scope, receive: Receive, send: Send) -> bool:
         """Ask the gateway and send what it answers. True if the provider finished and all was sent."""
         door, gateway, lifecycle = self._door, served_in(scope).gateway, lifecycle_in(scope)
-        signatures = signatures_for(scope, asked)
+        signatures = signatures_for(served_in(scope).stores.signatures, caller_of(scope).name, asked)
         if asked.stream:
             stream = DoorStream(door, gateway, asked, lifecycle, signatures=signatures)
             await stream(scope, receive, send)
@@ -123,19 +121,11 @@ class DoorStream(LiveReply):
         super().__init__(lifecycle, keep_alive=door.keep_alive, keep_alive_s=keep_alive_s)
         self.complete = False
         """Has the provider finished, and was all of it sent?"""
-        self._signatures = signatures
         self._door = door
         self._gateway = gateway
         self._asked = asked
-        include_usage = asked.written is None or asked.written.seen.include_usage
-        self._encoder = door.codec.stream_encoder(include_usage=include_usage)
+        self._writing = Writing(door, asked, signatures)
         self._request_id = ""
-        self._served: ServedStream | None = None
-        self._passed = True
-        """Have all bytes so far been the provider's own?"""
-        self._unseen = b""
-        """The last of them, which the encoder has not seen."""
-        self._finished = False
         self._held = b""
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
@@ -145,69 +135,37 @@ class DoorStream(LiveReply):
 
     async def answer(self, wire: Wire) -> None:
         """Ask the gateway and write what comes. Raises IncompleteStream if the last event is no Finish."""
+        writing = self._writing
         async with self._gateway.stream(self._asked) as served:
-            self._served = served
+            writing.served = served
             async for batch in served:
-                if batch.raw is not None:
-                    written = self._unseen = batch.raw
-                else:
-                    written = self._translated(batch, served)
-                    if self._finished:
-                        # Told together with the stream's end, which most often has come already.
-                        self._held += written
-                        continue
+                written = writing.write(batch)
+                if batch.raw is None and writing.finished:
+                    # Told together with the stream's end, which most often has come already.
+                    self._held += written
+                    continue
                 if written and not wire.started:
                     wire.headers += self._told_by(served, passed=batch.raw is not None)
                 await wire.send(self._taken() + written if self._held else written, ends=batch.ends)
-            end = self._taken()
-            if not self._passed:
-                if not self._finished:
-                    raise IncompleteStream("The stream ended before the provider said that it was finished.")
-                end += self._encoder.finish()
+            end = self._taken() + writing.end()
             if not wire.started:
-                wire.headers += self._told_by(served, passed=self._passed)
+                wire.headers += self._told_by(served, passed=writing.passed)
             await wire.send(end, last=True)
         self.complete = True
-        if self._encoder.losses:
+        if writing.losses:
             # Most of these are found after the headers were sent.
-            logger.info("not carried over to the caller: %s", "; ".join(loss.what for loss in self._encoder.losses))
+            logger.info("not carried over to the caller: %s", "; ".join(loss.what for loss in writing.losses))
 
     def broken(self, error: Exception, scope: Scope) -> bytes:
         """The dialect's error event."""
-        told = told_error(error, request_id_of(scope))
-        self._catch_up()
-        # Decoders promise a ProviderError in Failed; encoders write any error of ours, such as the shutdown's.
-        event = self._encoder.encode(Failed(cast("ProviderError", told)))
-        return self._taken() + (self._door.error_after(event, self._unseen) if self._unseen else event)
+        event = self._writing.broken(told_error(error, request_id_of(scope)))
+        return self._taken() + event
 
     def _taken(self) -> bytes:
         """What was held back, once."""
         held, self._held = self._held, b""
         return held
 
-    def _translated(self, batch: Batch, served: ServedStream) -> bytes:
-        self._catch_up()
-        written = []
-        for event in batch.events:
-            if isinstance(event, ResponseStart):
-                fields = beside(event.provider_fields, self._door.beside(self._asked))
-                event = replace(event, model=served.model, provider_fields=fields)
-            self._finished = isinstance(event, Finish)
-            if self._signatures is not None:
-                self._signatures.see(event)
-            if type(event) is PartStart and self._door.parts_beside:
-                event = replace(event, part=part_beside(event.part, self._door.parts_beside))
-            written.append(self._encoder.encode(event))
-        return b"".join(written)
-
-    def _catch_up(self) -> None:
-        """From here on we write ourselves: if it was the provider's own bytes before, the encoder must know them."""
-        if self._passed and self._served is not None:
-            for event in self._served.sent_events():
-                self._encoder.encode(event)
-                self._unseen = b""
-        self._passed = False
-
     def _told_by(self, served: ServedStream, *, passed: bool) -> list[tuple[bytes, bytes]]:
-        own = reply_headers(self._door, served, self._encoder.losses, self._request_id)
+        own = reply_headers(self._door, served, self._writing.losses, self._request_id)
         return raw_headers({**served.headers, **own} if passed else own)

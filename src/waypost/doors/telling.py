@@ -27,10 +27,10 @@ from waypost.chat import (
     Usage,
     UsageUpdate,
 )
+from waypost.doors.reply import Answer, answer_of
+from waypost.doors.service import AnswerStream, ForeignStream
 from waypost.errors import IncompleteStream
 from waypost.manager.response import tool_call, usage_counts
-from waypost.server.reply import Answer, answer_of, safe_id
-from waypost.server.service import AnswerStream, ForeignStream
 
 TEXT_EVENTS: dict[type[Part], str] = {Text: "delta", Reasoning: "reasoning", Refusal: "refusal"}
 """Which event tells the text of which part."""
@@ -47,10 +47,9 @@ class Told:
 class Telling:
     """Feed it every event of the first choice; ask for `done` when they have ended."""
 
-    def __init__(self, stream: AnswerStream, answer_id: str = "") -> None:
+    def __init__(self, stream: AnswerStream, answer_id: str) -> None:
         self._stream = stream
-        self.id = answer_id or safe_id(stream.id)
-        """The answer's: the given one, else the provider's."""
+        self.id = answer_id
         self._parts: dict[int, Part] = {}
         self._usage = Usage()
         self._tool_calls: list[dict[str, str]] = []
@@ -86,7 +85,7 @@ class Telling:
             raise IncompleteStream("The stream ended before the provider said that it was finished.")
         whole = self._stream.answer if isinstance(self._stream, ForeignStream) else None
         if whole is not None:
-            return Told("done", replace(answer_of(whole), id=self.id).fields())
+            return Told("done", answer_of(whole, self.id).fields())
         answer = Answer(
             id=self.id,
             provider=self._stream.provider,

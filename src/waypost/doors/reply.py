@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from waypost.doors.envelope import told_error
 from waypost.errors import Attempt
 from waypost.manager.response import AIResponse
-from waypost.server.envelope import told_error
-from waypost.server.ids import new_response_id
-
-# An id becomes part of event ids, which are one line each, and of log lines.
-SAFE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,200}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +42,7 @@ class Answer:
         }
 
 
-def whole_reply(response: AIResponse) -> dict[str, Any]:
+def whole_reply(response: AIResponse, answer_id: str) -> dict[str, Any]:
     """The JSON reply. A user's own provider may have left metadata and usage out: those are null then."""
     metadata = response.metadata or {}
     content = {
@@ -55,14 +50,14 @@ def whole_reply(response: AIResponse) -> dict[str, Any]:
         "reasoning": metadata.get("reasoning") or None,
         "refusal": metadata.get("refusal") or None,
     }
-    return {**content, **answer_of(response).fields()}
+    return {**content, **answer_of(response, answer_id).fields()}
 
 
-def answer_of(response: AIResponse) -> Answer:
+def answer_of(response: AIResponse, answer_id: str) -> Answer:
     """Everything but the text."""
     metadata = response.metadata or {}
     return Answer(
-        id=safe_id(metadata.get("id")),
+        id=answer_id,
         provider=response.provider,
         model=response.model,
         usage=response.usage,
@@ -72,11 +67,6 @@ def answer_of(response: AIResponse) -> Answer:
         tool_calls=metadata.get("tool_calls") or (),
         warnings=response.warnings,
     )
-
-
-def safe_id(given: Any) -> str:
-    """The provider's id if it is a plain token, else a new one."""
-    return given if isinstance(given, str) and SAFE_ID.fullmatch(given) else new_response_id()
 
 
 def attempt_fields(attempt: Attempt) -> dict[str, Any]:

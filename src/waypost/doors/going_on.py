@@ -5,25 +5,22 @@ What providers are asked says nothing of storing: that is done here. Nothing is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
-from starlette.types import Scope
 
 from waypost.chat import Json
 from waypost.codecs.jsonbytes import dump
 from waypost.codecs.openai_responses import codec
 from waypost.codecs.openai_responses.continuing import completed, items_of, lost_thoughts, seals, wanted_ids
+from waypost.doors.off_loop import off_loop_if_large
+from waypost.doors.turns import Turn
 from waypost.errors import BodyTooLarge, InvalidRequest, UnknownResponse
 from waypost.ledger.stored_responses import PREVIOUS, StoredResponse, StoredResponses
 from waypost.providers.asked import Asked, Written
 from waypost.providers.stateless_responses import ENCRYPTED, STORE, StoredHere
-from waypost.server.application import served_in
-from waypost.server.body import off_loop_if_large
-from waypost.server.callers import caller_of
-from waypost.server.doors.turns import Turn
 
 THOUGHTS_LOST: Final = "input: reasoning without encrypted content was left out, since no stored answer has it"
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -53,6 +50,16 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
+class Shelf:
+    """Where one project's answers are stored. `provider_storage`: the names whose provider may store them too."""
+
+    store: StoredResponses
+    project_id: str
+    max_bytes: int
+    provider_storage: Container[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class GoingOn:
     """The request as it is put to the gateway, and what of it is to be stored."""
 
@@ -66,13 +73,12 @@ class GoingOn:
     warnings: tuple[str, ...] = ()
 
 
-async def going_on(asked: Asked, written: Written, wish: Wish, store: StoredResponses, scope: Scope) -> GoingOn:
+async def going_on(asked: Asked, written: Written, wish: Wish, shelf: Shelf) -> GoingOn:
     """The request made whole.
 
     Raises PreviousResponseUnknown, UnknownResponse for an item that is not there, BodyTooLarge, DatabaseUnavailable.
     """
-    served, project_id = served_in(scope), caller_of(scope).account.project_id
-    limit_bytes = served.settings.server.max_body_bytes
+    store, project_id, limit_bytes = shelf.store, shelf.project_id, shelf.max_bytes
     earlier: Sequence[StoredResponse] = ()
     if wish.previous is not None:
         earlier = await store.conversation(project_id, wish.previous, limit_bytes)
@@ -81,7 +87,7 @@ async def going_on(asked: Asked, written: Written, wish: Wish, store: StoredResp
 
     def made() -> GoingOn:
         whole = _Whole(written, wish, [Turn.of(each) for each in earlier], [Turn.of(each) for each in owners])
-        return whole.going_on(asked, stored_there=wish.keeps and asked.model in served.stores.provider_storage)
+        return whole.going_on(asked, stored_there=wish.keeps and asked.model in shelf.provider_storage)
 
     found = await off_loop_if_large(size_bytes, made)
     if found.asked.size_bytes > limit_bytes:

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from starlette.types import Scope
-
 from waypost.chat import Event, Finish, Response
 from waypost.chat.collect import Collector
 from waypost.chat.grammar import GrammarError
 from waypost.gateway.signature_store import SignatureStore
 from waypost.providers.asked import Asked
-from waypost.server.application import served_in
-from waypost.server.callers import caller_of
 
 
 class Signatures:
@@ -48,11 +44,9 @@ class Signatures:
             self._store.remember(self._tenant, ended.parts)
 
 
-def signatures_for(scope: Scope, asked: Asked) -> Signatures | None:
+def signatures_for(store: SignatureStore | None, tenant: str, asked: Asked) -> Signatures | None:
     """Those of a request with tools; what is known of its earlier calls is put into its canonical form. Else None."""
-    store = served_in(scope).stores.signatures
     if store is None or asked.written is None or not asked.written.seen.members.get("tools"):
         return None
-    tenant = caller_of(scope).name
     asked.complete_with(partial(store.restored, tenant))
     return Signatures(store, tenant)
