@@ -55,6 +55,7 @@ def settings_page() -> str:
 PART_TITLES = {
     "ServerSettings": "server",
     "LedgerSettings": "ledger",
+    "JobSettings": "jobs",
     "WebhookSettings": "webhooks",
     "KeySettings": "keys.&lt;name&gt;",
     "VendorSettings": "providers.&lt;name&gt; of kind anthropic, gemini or openai_compatible",

@@ -138,6 +138,14 @@ def test_what_a_small_model_says_counts_if_the_content_says_it_too() -> None:
     assert told["computed"]["sentiment"] == "vaderSentiment"
 
 
+def test_what_a_small_model_is_not_asked_for_needs_no_leave() -> None:
+    said = {"themes": ["grinder", "espresso"]}
+    told = of_analysis(combine([BUILT_IN], [part(value=said, is_weak=True)], TEXT, allow_offline=False))
+    assert (told["status"], told["missing"], told["value"]["language"]) == ("complete", [], "en")
+    told = of_analysis(combine([BUILT_IN], [failed(is_weak=True)], TEXT, allow_offline=False))
+    assert (told["status"], told["value"]) == ("failed", None)
+
+
 def test_a_small_model_that_says_nothing_of_use_is_not_named() -> None:
     told = of_analysis(combine([BUILT_IN], [part(value={"themes": ["...", "xyzzy"]}, is_weak=True)], TEXT))
     assert (told["status"], told["computed"]["themes"]) == ("complete", "stop-words")

@@ -104,6 +104,11 @@ def test_a_content_over_the_limit_is_refused_by_its_bytes() -> None:
         parts_of("a" * 101, [OWN], Limits(), most_bytes=100)
 
 
+def test_an_analysis_of_too_many_calls_is_refused() -> None:
+    with pytest.raises(DocumentTooLarge, match=r"takes \d+ calls"):
+        parts_of(SENTENCE * 33_000, [BUILT_IN] * 3, Limits(window_tokens=4096))
+
+
 @pytest.mark.parametrize("is_weak", [False, True])
 def test_a_window_that_is_too_small_is_told(is_weak: bool) -> None:
     with pytest.raises(UnsupportedFeature, match="reads 900 tokens"):

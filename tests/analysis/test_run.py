@@ -111,6 +111,13 @@ async def test_a_bad_answer_is_shown_its_errors_and_repaired() -> None:
     assert len(result.request_ids) == 3
 
 
+async def test_an_object_within_the_answer_that_fits_is_taken() -> None:
+    answer = f'By {{"type": "object"}} it is: {json.dumps({"analysis": GOOD})}'
+    async with bench(says(answer)) as at:
+        [result] = await at.run(at.parts(TEXT, PLAIN))
+    assert (result.value, result.repaired) == (GOOD, 0)
+
+
 async def test_after_two_repairs_the_valid_fields_are_kept() -> None:
     """The best of the three answers, not the last one; an item of a list goes alone."""
     first = {"words": 12, "longest": ["espresso", "a word that is far too long"], "extra": 1}

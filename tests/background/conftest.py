@@ -46,12 +46,16 @@ class House:
     def client(self, number: int = 0) -> AsyncOpenAI:
         """OpenAI's own client, at one of the servers."""
         address = f"{self.url(number)}/v1"
-        return self._made("openai", number, lambda: AsyncOpenAI(base_url=address, api_key="any", max_retries=0))
+        made: AsyncOpenAI = self._made(
+            "openai", number, lambda: AsyncOpenAI(base_url=address, api_key="any", max_retries=0)
+        )
+        return made
 
     def http(self, number: int = 0) -> httpx.AsyncClient:
         """A plain client, at one of the servers."""
         address = self.url(number)
-        return self._made("plain", number, lambda: httpx.AsyncClient(base_url=address, timeout=30))
+        made: httpx.AsyncClient = self._made("plain", number, lambda: httpx.AsyncClient(base_url=address, timeout=30))
+        return made
 
     def _made(self, kind: str, number: int, make: Any) -> Any:
         if (kind, number) not in self.clients:

@@ -17,7 +17,7 @@ from tests.cli.conftest import Waypost
 
 from waypost.cli.exit_codes import DATABASE
 from waypost.ledger.books import now_ms
-from waypost.ledger.keys import load_accounts
+from waypost.ledger.key_reading import load_accounts
 from waypost.store.database import Database
 from waypost.store.tables import key_secrets
 

@@ -13,7 +13,8 @@ from tests.ledger.administered import ACTOR, key, lines, project
 from waypost.errors import UnknownObject
 from waypost.ledger.books import now_ms
 from waypost.ledger.erasure import ERASED, LEFTOVER_MS, delete_project, erase_leftovers
-from waypost.ledger.keys import load_accounts, revision
+from waypost.ledger.key_reading import load_accounts
+from waypost.ledger.keys import revision
 from waypost.ledger.projects import Project, find_projects
 from waypost.store.database import Database
 from waypost.store.tables import audit, daily_totals, key_secrets, metadata, requests, spend

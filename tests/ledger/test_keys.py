@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -15,17 +16,9 @@ from waypost.ledger.audit import changing
 from waypost.ledger.books import now_ms
 from waypost.ledger.definitions import KeyChange, told_time
 from waypost.ledger.key_changes import MadeKey, change_key, revoke_key, rotate_key
+from waypost.ledger.key_reading import Credential, load_accounts
 from waypost.ledger.key_text import DIGITS, LENGTH, RANDOM_BYTES, new_key_text, shown_of
-from waypost.ledger.keys import (
-    Credential,
-    Key,
-    KeyFilter,
-    find_keys,
-    get_key,
-    has_keys,
-    load_accounts,
-    revision,
-)
+from waypost.ledger.keys import Key, KeyFilter, find_keys, get_key, has_keys, revision
 from waypost.store.database import Database
 from waypost.store.tables import key_secrets, metadata, projects
 
@@ -36,7 +29,7 @@ def digest(text: str) -> bytes:
     return sha256(text.encode()).digest()
 
 
-def loaded(database: Database, at_ms: int | None = None) -> dict[bytes, Credential]:
+def loaded(database: Database, at_ms: int | None = None) -> Mapping[bytes, Credential]:
     with database.read() as connection:
         return load_accounts(connection, now_ms() if at_ms is None else at_ms)
 

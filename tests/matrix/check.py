@@ -43,11 +43,14 @@ def _what_the_caller_got(cell: Cell, result: Result) -> Iterator[str]:
         yield "a provider's key is in the reply"
     if (told_s := result.headers.get("retry-after")) != expected.retry_after:
         yield f"was told to wait {told_s} s, and {expected.retry_after} were due"
-    if heard.finished and heard.text != TEXT:
+    if heard.filtered is not expected.filtered:
+        yield f"got {heard}, and it was {'' if expected.filtered else 'not '}to say that it was filtered"
+    if heard.finished and heard.text != TEXT and not expected.filtered:
         yield f"an answer that looks finished and is not: {heard.text!r}"
     if not expected.told:
-        if (result.status, heard.text, heard.finished, heard.told) != (200, TEXT, True, ""):
-            yield f"got {result.status} {heard}, and the whole text was due"
+        finished = heard.finished or expected.filtered
+        if (result.status, heard.text, finished, heard.told) != (200, expected.said, True, ""):
+            yield f"got {result.status} {heard}, and {expected.said!r} was due"
         return
     status, name = ERRORS[cell.door.name][expected.told]
     if (result.status, heard.told) != (200 if expected.began else status, name):

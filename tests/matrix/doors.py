@@ -25,6 +25,8 @@ class Heard:
     finished: bool = False
     told: str = ""
     told_in_stream: bool = False
+    filtered: bool = False
+    """Does the answer say that its provider's content policy ended it?"""
     problems: tuple[str, ...] = ()
     """What a careful client would find wrong with a stream as such."""
 
@@ -68,7 +70,8 @@ class Door(ABC):
             text += heard.text
             if last.told or (last.finished and heard.text):
                 problems.append(f"{event} comes after the end")
-            last = Heard(text, last.finished or heard.finished, heard.told or last.told, bool(heard.told or last.told))
+            told, filtered = heard.told or last.told, heard.filtered or last.filtered
+            last = Heard(text, last.finished or heard.finished, told, bool(told), filtered)
         if last.finished and last.told:
             problems.append("it is finished and has an error")
         if len(several := {identity for event in events if (identity := self.identity(event)) is not None}) > 1:
@@ -100,7 +103,8 @@ class Chat(Door):
             return Heard(told=self.error_in(event.data))
         choices = event.data["choices"]
         text = "".join(choice["delta"].get("content") or "" for choice in choices)
-        return Heard(text, any(choice["finish_reason"] for choice in choices))
+        reasons = [choice["finish_reason"] for choice in choices]
+        return Heard(text, any(reasons), filtered="content_filter" in reasons)
 
     def identity(self, event: Seen) -> Any:
         known = isinstance(event.data, dict) and "id" in event.data
@@ -112,7 +116,8 @@ class Chat(Door):
 
     def hear_whole(self, body: Any) -> Heard:
         choice = body["choices"][0]
-        return Heard(choice["message"]["content"], choice["finish_reason"] == "stop")
+        reason = choice["finish_reason"]
+        return Heard(choice["message"]["content"] or "", reason == "stop", filtered=reason == "content_filter")
 
     def error_in(self, body: Any) -> str:
         return str(body["error"]["code"])
@@ -137,6 +142,8 @@ class Responses(Door):
                 return Heard(event.data["delta"])
             case "response.completed":
                 return Heard(finished=True)
+            case "response.incomplete":
+                return Heard(filtered=self._is_filtered(event.data["response"]))
             case "response.failed":
                 return Heard(told=str(event.data["response"]["error"]["type"]))
             case "error":
@@ -154,7 +161,12 @@ class Responses(Door):
 
     def hear_whole(self, body: Any) -> Heard:
         parts = [part for item in body["output"] if item["type"] == "message" for part in item["content"]]
-        return Heard("".join(part["text"] for part in parts), body["status"] == "completed")
+        text, finished = "".join(part["text"] for part in parts), body["status"] == "completed"
+        return Heard(text, finished, filtered=self._is_filtered(body))
+
+    def _is_filtered(self, response: Any) -> bool:
+        details = response["incomplete_details"]
+        return bool(response["status"] == "incomplete" and details["reason"] == "content_filter")
 
     def error_in(self, body: Any) -> str:
         return str(body["error"]["code"])
@@ -177,6 +189,8 @@ class Anthropic(Door):
         match event.kind:
             case "content_block_delta":
                 return Heard(event.data["delta"]["text"])
+            case "message_delta":
+                return Heard(filtered=event.data["delta"]["stop_reason"] == "refusal")
             case "message_stop":
                 return Heard(finished=True)
             case "error":
@@ -194,7 +208,8 @@ class Anthropic(Door):
         return flaws + ([] if len(indexes) <= 1 else [f"the blocks {indexes}"])
 
     def hear_whole(self, body: Any) -> Heard:
-        return Heard("".join(block["text"] for block in body["content"]), body["stop_reason"] == "end_turn")
+        text, reason = "".join(block["text"] for block in body["content"]), body["stop_reason"]
+        return Heard(text, reason == "end_turn", filtered=reason == "refusal")
 
     def error_in(self, body: Any) -> str:
         assert body["type"] == "error"
@@ -222,7 +237,10 @@ class Gemini(Door):
         candidates = body.get("candidates", [])
         parts = [part for each in candidates for part in each.get("content", {}).get("parts", [])]
         text = "".join(part.get("text", "") for part in parts)
-        return Heard(text, any("finishReason" in each for each in candidates))
+        reasons = {each["finishReason"] for each in candidates if "finishReason" in each}
+        blocked = bool(body.get("promptFeedback", {}).get("blockReason"))
+        filtered = blocked or bool(reasons & {"SAFETY", "PROHIBITED_CONTENT"})
+        return Heard(text, bool(reasons) or blocked, filtered=filtered)
 
     def identity(self, event: Seen) -> Any:
         return (

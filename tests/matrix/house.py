@@ -16,6 +16,7 @@ from tests.matrix.log_keeper import LogKeeper
 from tests.matrix.rows import Cell, Row, Which
 from tests.simulated import provider, serving
 
+from waypost.chat import FinishReason
 from waypost.simulator import Fault, Match, Pacing, Reply, Rule, Script, SeenRequest, Simulator
 from waypost.simulator.credentials import key_hash
 from waypost.simulator.faults import NamedError
@@ -129,7 +130,15 @@ def _rules_of(cell: Cell, which: Which) -> Iterable[Rule]:
     target = cell.targets[which]
 
     def rule(fault: Fault | None, times: int | None) -> Rule:
-        reply = Reply(text=target.text, prefill=target.prefill)
-        return Rule(Match(key=f"*.{cell.provider(which)}"), reply, fault=fault, times=times)
+        reply = Reply(text=target.text, prefill=target.prefill, blocked=target.blocked)
+        reason: FinishReason | None = "content_filter" if target.filtered else None
+        return Rule(
+            Match(key=f"*.{cell.provider(which)}"),
+            reply,
+            fault=fault,
+            times=times,
+            finish_reason=reason,
+            raw_finish_reason=target.filtered,
+        )
 
     return [*(rule(fault, 1) for fault in target.does[:-1]), rule(target.does[-1], None)]

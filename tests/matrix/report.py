@@ -49,6 +49,8 @@ def _line(key: tuple[str, ...], cells: list[tuple[Cell, Result]]) -> str:
 
 
 def _kind(result: Result) -> str:
+    if result.heard.filtered:
+        return "a part of the text, and that it was filtered" if result.heard.text else "that it was filtered"
     if not result.heard.told:
         return "the whole text"
     return "a part of the text, then {words}" if result.heard.told_in_stream else "{words}"

@@ -41,6 +41,10 @@ class Expected:
 
     retry_after: str | None = None
     """The wait that the caller is told, in seconds."""
+    filtered: bool = False
+    """Does the answer end because of its provider's content policy? It is no error."""
+    said: str = TEXT
+    """What the caller gets of the text, if it gets an answer."""
     last_asked_with: str = ""
     """Who speaks last in the conversation that the last call asks to go on with; empty: it does not matter."""
 
@@ -55,6 +59,7 @@ class Target:
     """What one target does, call by call; what it does last it goes on doing. None: it answers with `text`.
 
     `wire` None: the cell's own; `keys` are the provider's. `prefill`: what it makes of its own words at the end.
+    `filtered` is Google's word for why it ends the answer, `blocked` for why it gives none.
     """
 
     does: tuple[Fault | None, ...] = (None,)
@@ -63,6 +68,8 @@ class Target:
     model: str = "simulated-model"
     keys: tuple[str, ...] = ("right",)
     prefill: Prefill | None = None
+    filtered: str | None = None
+    blocked: str | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ PREFILLED = (("user", "Tell me about the river."), ("assistant", "Grüße:"))
 
 TELL_POLICY: tuple[Wire, ...] = ("chat", "responses", "anthropic")
 """Google has no error for it: a prompt that it blocks gets an answer without candidates."""
+PART = "Grüße: a river"
 
 
 ROWS = (
@@ -55,6 +56,31 @@ ROWS = (
         policy={"fall_back_on": ["content_policy"]},
         wires=TELL_POLICY,
         either=came("first content_policy_violation", "second answered"),
+    ),
+    Row(
+        "Gemini blocks the prompt",
+        Target(blocked="PROHIBITED_CONTENT", wire="gemini"),
+        second=WELL,
+        either=came("first answered", filtered=True, said=""),
+    ),
+    Row(
+        "Gemini blocks the prompt, the route falls back on errors of policy",
+        Target(blocked="SAFETY", wire="gemini"),
+        second=WELL,
+        policy={"fall_back_on": ["content_policy"]},
+        either=came("first answered", filtered=True, said=""),
+    ),
+    Row(
+        "Gemini ends the answer for SAFETY",
+        Target(text=PART, filtered="SAFETY", wire="gemini"),
+        second=WELL,
+        either=came("first answered", filtered=True, said=PART),
+    ),
+    Row(
+        "Gemini ends the answer for PROHIBITED_CONTENT before its first word",
+        Target(text="", filtered="PROHIBITED_CONTENT", wire="gemini"),
+        second=WELL,
+        either=came("first answered", filtered=True, said=""),
     ),
     Row(
         "a bad request",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle
 from typing import Any, cast
 
 import pytest
@@ -20,17 +21,24 @@ TEXTS = st.text(min_size=1, max_size=6)
 
 
 class Bytes:
-    """A reply whose chunks are given."""
+    """A reply whose chunks are given, each while somebody waits for it."""
 
     def __init__(self, chunks: Sequence[bytes]) -> None:
         self._chunks = [chunk for chunk in chunks if chunk]
+        self._taker: Callable[[bytes], bytes] = lambda chunk: chunk
 
     @property
     def has_come(self) -> bool:
         return not self._chunks
 
+    def offer_to(self, taker: Callable[[bytes], bytes]) -> None:
+        self._taker = taker
+
     async def next_chunk(self) -> bytes:
-        return self._chunks.pop(0) if self._chunks else b""
+        while self._chunks:
+            if rest := self._taker(self._chunks.pop(0)):
+                return rest
+        return b""
 
 
 def passing(chunks: Sequence[bytes], *, usage: bool = True) -> PassedStream:
@@ -86,6 +94,64 @@ async def test_every_byte_is_passed_on_and_every_text_is_seen(
     assert (stream.usage.input_tokens, stream.usage.output_tokens, stream.model) == (3, 4, "m")
 
 
+async def read_beside(stream: PassedStream, answers: Iterator[bool]) -> tuple[bytes, bytes, ProviderError | None]:
+    """All that the caller gets, and what of it was in no batch. `answers`: can it be sent on at once?"""
+    got, at_once = bytearray(), bytearray()
+
+    def send(raw: bytes) -> bool:
+        sent = next(answers)
+        if sent:
+            got.extend(raw)
+            at_once.extend(raw)
+        return sent
+
+    stream.pass_on_by(send)
+    try:
+        async for batch in stream:
+            got.extend(batch.raw or b"")
+    except ProviderError as error:
+        return bytes(got), bytes(at_once), error
+    return bytes(got), bytes(at_once), None
+
+
+@given(
+    texts=st.lists(TEXTS, max_size=8),
+    cuts=st.lists(st.integers(0, 10_000), max_size=6),
+    ascii_only=st.booleans(),
+    answers=st.lists(st.booleans(), min_size=1, max_size=4),
+)
+async def test_what_is_sent_on_at_once_is_in_its_place(
+    texts: list[str], cuts: list[int], ascii_only: bool, answers: list[bool]
+) -> None:
+    """However the bytes are split, and whenever the caller cannot take them: every byte once, and in order."""
+    texts = [text.encode("utf-8", "replace").decode() for text in texts]
+    whole = stream_of(texts, ascii_only=ascii_only)
+    stream = passing(split(whole, cuts))
+    got, _, error = await read_beside(stream, cycle(answers))
+    assert error is None
+    assert got == whole
+    assert (stream.usage.input_tokens, stream.usage.output_tokens, stream.model) == (3, 4, "m")
+
+
+async def test_of_events_one_by_one_only_those_that_say_more_than_text_are_batches() -> None:
+    texts = [event({"content": f"t{number}"}) for number in range(5)]
+    pieces = [event({"role": "assistant", "content": ""}), *texts, event({}, "stop"), USAGE, DONE]
+    got, at_once, _ = await read_beside(passing(pieces), cycle([True]))
+    assert got == b"".join(pieces)
+    # The first text is what the others are compared with.
+    assert at_once == b"".join(texts[1:])
+
+
+async def test_tokens_are_told_of_what_was_sent_on_at_once_too() -> None:
+    texts = [event({"content": "four words of text "}) for _ in range(50)]
+    counts = []
+    for answer in (True, False):
+        stream = passing([event({"role": "assistant", "content": ""}), *texts])
+        await read_beside(stream, cycle([answer]))
+        counts.append(stream.said_tokens())
+    assert counts[0] == counts[1] > 100
+
+
 @pytest.mark.parametrize("at", range(4))
 @pytest.mark.parametrize("joined", [True, False])
 @pytest.mark.parametrize(
@@ -107,6 +173,9 @@ async def test_a_damaged_event_among_many_alike_breaks_the_stream_after_those_be
     raw, _, error = await read(passing([b"".join(pieces)] if joined else pieces))
     assert isinstance(error, MalformedResponse)
     assert raw == b"".join(pieces[: at + 1])
+    got, _, error = await read_beside(passing([b"".join(pieces)] if joined else pieces), cycle([True]))
+    assert isinstance(error, MalformedResponse)
+    assert got == raw
 
 
 async def test_an_event_of_another_kind_among_many_alike_is_seen() -> None:
@@ -127,3 +196,5 @@ async def test_usage_that_the_caller_did_not_ask_for_is_taken_out_again() -> Non
         'a ,"usage":null b'
     )
     assert stream.usage.output_tokens == 4
+    again, _, _ = await read_beside(passing(split(whole, range(0, len(whole), 50)), usage=False), cycle([True]))
+    assert again == raw

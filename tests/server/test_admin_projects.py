@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from tests.server.keyed import bearer, keyed
 
 from waypost.ledger.definitions import LimitFields
-from waypost.ledger.keys import load_accounts
+from waypost.ledger.key_reading import load_accounts
 from waypost.server.api import create_app
 from waypost.server.key_models import KeyModel, LimitsModel, ProjectModel
 from waypost.store.database import Database

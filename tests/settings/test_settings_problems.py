@@ -202,7 +202,8 @@ ROWS: list[tuple[str, str]] = [
         "providers: {o: {kind: gemini, wire: chat}}",
         (
             "line 1: unknown key providers.o.wire; the keys here are kind, base_url, default_model, headers, "
-            "deadlines, proxy, ca_file, api_key, api_keys, api_key_file and key_cool_down_s"
+            "deadlines, proxy, ca_file, requests_per_minute, tokens_per_minute, api_key, api_keys, api_key_file and "
+            "key_cool_down_s"
         ),
     ),
     ("providers: {o: {kind: azure_openai}}", "line 1: providers.o.base_url is missing"),

@@ -63,6 +63,7 @@ def _leaves(schema: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     places: dict[str, tuple[str, ...]] = {
         "ServerSettings": ("server",),
         "LedgerSettings": ("ledger",),
+        "JobSettings": ("jobs",),
         "WebhookSettings": ("webhooks",),
         "KeySettings": ("keys", "mine"),
         "VendorSettings": ("providers", "anthropic"),

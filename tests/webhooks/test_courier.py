@@ -242,6 +242,41 @@ async def test_one_that_is_told_to_end_lets_others_have_what_it_could_not_finish
     assert (found.state, found.holder, found.attempts) == ("pending", None, 0)
 
 
+class Hesitant(DatabaseThreads):
+    """Tells of what is committed when it is allowed to."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(lambda: database)
+        self.committed, self.tell = asyncio.Event(), asyncio.Event()
+
+    async def write(self, work: Any) -> Any:
+        result = await super().write(work)
+        self.committed.set()
+        await self.tell.wait()
+        return result
+
+
+async def test_one_that_is_told_to_end_while_it_takes_something_lets_others_have_that(
+    database: Database, tmp_path: Path
+) -> None:
+    async def hang(connection: RawConnection) -> None:
+        await connection.request()
+        await connection.until_client_leaves()
+
+    threads = Hesitant(database)
+    async with serving(hang) as server:
+        (message_id,) = queue(database, f"{server.url}/x")
+        pace = Pace(look_s=0.05, end_s=0.05)
+        async with working(database, tmp_path, pace=pace, threads=threads) as courier:
+            await asyncio.wait_for(threads.committed.wait(), 10)
+            ending = asyncio.create_task(courier.close())
+            await asyncio.sleep(0)
+            threads.tell.set()
+            await asyncio.wait_for(ending, 10)
+            found = stored(database, message_id)
+            assert (found.state, found.holder, found.attempts) == ("pending", None, 0)
+
+
 async def test_a_secret_that_cannot_be_read_is_told_and_nothing_goes_out_unsigned(
     database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

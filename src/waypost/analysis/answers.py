@@ -1,4 +1,4 @@
-"""From what a model wrote to a JSON object: exactly as it stands if it is one, else the object that is meant.
+"""From what a model wrote to JSON objects: exactly as it stands if it is one, else what may be meant.
 
 Models write around their JSON, fence it, leave a comma too many, break lines within strings, or are cut off. What is
 found is mended only where nothing is guessed: no value is made up, one that was cut off is left out. Work is linear
@@ -29,15 +29,21 @@ class NoAnswer(ValueError):
     """There is no JSON object in the text. The message tells a model what was wrong."""
 
 
-def json_object(text: str) -> dict[str, Any]:
-    """The object that the text is or has in it, as plain JSON. Raises NoAnswer."""
+def json_objects(text: str) -> Iterator[dict[str, Any]]:
+    """The objects that the text is or has in it, as plain JSON, the likeliest first and those within it later.
+
+    Raises NoAnswer if there is none.
+    """
     if len(text) > MOST_ANSWER_CHARACTERS:
         raise NoAnswer(f"The answer is longer than {MOST_ANSWER_CHARACTERS} characters.")
+    found = False
     for candidate in islice(_candidates(text), MOST_TRIES):
         value = _read(candidate)
         if isinstance(value, dict):
-            return _plain(value)  # type: ignore[no-any-return]
-    raise NoAnswer("There is no JSON object in the answer.")
+            found = True
+            yield _plain(value)
+    if not found:
+        raise NoAnswer("There is no JSON object in the answer.")
 
 
 def _candidates(text: str) -> Iterator[str]:

@@ -103,14 +103,14 @@ def _is_whole(result: PartResult) -> bool:
 def _built_in(results: Sequence[PartResult], text: str, *, allow_offline: bool) -> _Outcome:
     outcome = _weak(results, text) if any(result.is_weak for result in results) else _asked(results, text)
     lacking = [name for name in FIELDS if name not in (outcome.value or {})]
-    outcome.missing = lacking if outcome.status != "weak" else []
-    if lacking and allow_offline:
+    if lacking and (allow_offline or outcome.status == "weak"):
         _fill_in(outcome, lacking, text)
-    elif lacking and outcome.value is None:
-        outcome.status = "failed"
-    elif lacking:
+    elif lacking and outcome.value is not None:
         outcome.status = "partial"
-        outcome.value = {**(outcome.value or {}), **dict.fromkeys(lacking)}
+        outcome.missing = lacking
+        outcome.value = {**outcome.value, **dict.fromkeys(lacking)}
+    elif lacking:
+        outcome.missing = lacking
     return outcome
 
 
@@ -155,7 +155,7 @@ def _fill_in(outcome: _Outcome, lacking: Sequence[str], text: str) -> None:
         outcome.computed["themes"] = f"{MODEL}, {computed['themes']}"
     outcome.notes |= {name: note for name, note in notes.items() if name not in value or name == "text"}
     unknown = [name for name in lacking if outcome.value[name] is None]
-    outcome.missing = outcome.missing if was != "weak" else unknown
+    outcome.missing = unknown if was == "weak" else list(lacking)
     outcome.status = {"failed": "degraded", "weak": "complete"}.get(was, "partial")
 
 

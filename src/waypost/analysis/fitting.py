@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from jsonschema_rs import ValidationError, Validator
 
 MOST_PROBLEMS: Final = 20
-MOST_PRUNINGS: Final = 200
-"""Values that are taken out of one answer, each after a look at all that is wrong."""
+MOST_ROUNDS: Final = 8
+"""Looks at what is wrong after something was taken out: one may bring up another."""
+MOST_ERRORS: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +43,19 @@ class Fitted:
 
 
 def fit(answer: Mapping[str, Any], schema: Mapping[str, Any]) -> Fitted:
-    """The answer without what does not fit: items of lists, then fields, that the errors point at."""
+    """The answer without what does not fit: items of lists where an error lies in one, else top-level fields."""
     checker = _validator(msgspec.json.encode(schema))
     problems = tuple(_told(error) for error in islice(checker.iter_errors(answer), MOST_PROBLEMS))
     if not problems:
         return Fitted(dict(answer))
     value = copy.deepcopy(dict(answer))
-    for _ in range(MOST_PRUNINGS):
-        error = next(_prunable(checker, value), None)
-        if error is None:
+    for _ in range(MOST_ROUNDS):
+        errors = list(islice(_prunable(checker, value), MOST_ERRORS))
+        if not errors:
             break
-        _prune(value, error)
-    left = list(checker.iter_errors(value))
+        _prune(value, errors)
     missing = tuple(sorted(name for name in schema.get("required", ()) if name not in value))
+    left = checker.iter_errors(value)
     if not value or any(error.instance_path or error.kind.name != "required" for error in left):
         return Fitted(None, missing, problems)
     return Fitted(value, missing, problems)
@@ -74,21 +75,37 @@ def _prunable(checker: Validator, value: Mapping[str, Any]) -> Iterator[Validati
     )
 
 
-def _prune(value: dict[str, Any], error: ValidationError) -> None:
-    """Take out an item of a top-level list that the error lies in, else the top-level field."""
-    path = list(error.instance_path)
-    if not path:
-        for name in error.kind.unexpected:  # type: ignore[attr-defined]
-            value.pop(name, None)
-        return
-    name = str(path[0])
-    held = value.get(name)
-    if isinstance(held, list) and len(path) > 1 and isinstance(path[1], int):
-        del held[path[1]]
-    elif isinstance(held, list) and error.kind.name == "maxItems" and len(path) == 1:
-        held.pop()
-    else:
+def _prune(value: dict[str, Any], errors: Sequence[ValidationError]) -> None:
+    """Take out what the errors point at. A list is only shortened when nothing else is wrong any more."""
+    fields: set[str] = set()
+    items: set[tuple[str | int, ...]] = set()
+    too_many: set[tuple[str | int, ...]] = set()
+    for error in errors:
+        path = tuple(error.instance_path)
+        depth = max((at for at, step in enumerate(path) if isinstance(step, int)), default=None)
+        if not path:
+            fields.update(error.kind.unexpected)  # type: ignore[attr-defined]
+        elif error.kind.name == "maxItems":
+            too_many.update((*path, at) for at in range(error.kind.limit, len(_at(value, path))))  # type: ignore[attr-defined]
+        elif depth is not None:
+            items.add(path[: depth + 1])
+        else:
+            fields.add(str(path[0]))
+    _take_out(value, fields, items or (set() if fields else too_many))
+
+
+def _take_out(value: dict[str, Any], fields: Iterable[str], items: Iterable[tuple[str | int, ...]]) -> None:
+    """Items go from the last one on, so that the others keep their places."""
+    for place in sorted(items, key=lambda place: (len(place), place), reverse=True):
+        del _at(value, place[:-1])[place[-1]]
+    for name in fields:
         value.pop(name, None)
+
+
+def _at(value: Any, path: Sequence[str | int]) -> Any:
+    for step in path:
+        value = value[step]
+    return value
 
 
 def _told(error: ValidationError) -> str:

@@ -24,6 +24,8 @@ from waypost.errors import DocumentTooLarge, EmptyDocument, UnsupportedFeature
 
 MOST_CONTENT_BYTES: Final = 2 * 1024 * 1024
 """The longest content, as UTF-8, where nobody says otherwise."""
+MOST_PARTS: Final = 2_000
+"""Of one analysis: each is a call that somebody pays."""
 USED_SHARE: Final = 0.75
 """How much of a context window is planned for: tokens are estimated, within a quarter."""
 MOST_CHUNK_TOKENS: Final = 24_000
@@ -93,6 +95,11 @@ def parts_of(
     for kind in kinds:
         own = limits if isinstance(limits, Limits) else limits[kind.name]
         parts += _parts_of_kind(text, kind, own, len(parts))
+    if len(parts) > MOST_PARTS:
+        raise DocumentTooLarge(
+            f"The analysis takes {len(parts)} calls; {MOST_PARTS} is the limit.",
+            hint="Name a model with a larger context window, ask for fewer kinds, or send less at once.",
+        )
     return parts
 
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from waypost.analysis.answers import NoAnswer, json_object
+from waypost.analysis.answers import NoAnswer, json_objects
 from waypost.analysis.ask import Asker, Said
 from waypost.analysis.combine import combine
 from waypost.analysis.fitting import Fitted, fit
@@ -192,12 +192,18 @@ async def _answers(questions: _Questions, most: int) -> AsyncIterator[tuple[Said
 
 
 def _fitted(said: Said, schema: Mapping[str, Any]) -> Fitted:
+    """The first object of the answer, or one further on or within it that fits as a whole."""
     cut_off = (_CUT_OFF,) if said.reason == "length" else ()
     try:
-        fitted = fit(json_object(said.text), schema)
+        objects = json_objects(said.text)
+        first = fit(next(objects), schema)
+        if not first.problems:
+            return first
+        others = (fit(each, schema) for each in objects) if schema.get("required") else ()
+        whole = next((each for each in others if not each.problems), None)
     except NoAnswer as error:
         return Fitted(None, problems=(str(error), *cut_off))
-    return replace(fitted, problems=(*fitted.problems, *cut_off)) if fitted.problems else fitted
+    return whole or replace(first, problems=(*first.problems, *cut_off))
 
 
 def _accounted(result: PartResult, said: Sequence[Said]) -> PartResult:

@@ -72,6 +72,10 @@ class Writing:
             return batch.raw
         return self._translated(batch)
 
+    def note_passed(self, raw: bytes) -> None:
+        """The provider's own bytes were written past it, as they came."""
+        self._unseen = raw
+
     def end(self) -> bytes:
         """What ends the stream. Raises IncompleteStream if the last event was no Finish."""
         if self.passed:

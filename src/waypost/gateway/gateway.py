@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias, cast, get_args
 
 from waypost.catalogue import PUBLISHED, PriceBook, capabilities_of
 from waypost.chat import EmbeddingRequest, EmbeddingResponse, Request
-from waypost.errors import AllTargetsFailed, Attempt, UnknownModel, UnknownPath, UnsupportedFeature
+from waypost.errors import AllTargetsFailed, Attempt, UnknownModel
 from waypost.gateway.balance import LatencyBoard, order
 from waypost.gateway.breaker import HealthBoard
 from waypost.gateway.call_record import current_record, note_served
@@ -32,13 +32,14 @@ from waypost.gateway.inquiries import (
     no_embeddings,
 )
 from waypost.gateway.policy import FallbackClass, Policy
+from waypost.gateway.raw_call import RawCalls
 from waypost.gateway.recovering import RecoveringStream, RecoveryPlan
 from waypost.gateway.recovery import RecoveryTarget
 from waypost.gateway.router import ConfiguredProvider, Plan, Router
 from waypost.gateway.schedule import Effects, Hedging, Schedule
 from waypost.gateway.served import Served, ServedStream
 from waypost.gateway.worst_cost import worst_cost_micro_usd
-from waypost.gateway.written_down import WrittenStream, begin_entry, longest_tokens, write_down, write_down_raw
+from waypost.gateway.written_down import WrittenStream, begin_entry, longest_tokens, write_down
 from waypost.ledger.account import Account
 from waypost.ledger.allowances import RateLimits
 from waypost.ledger.books import Books, Line
@@ -46,7 +47,6 @@ from waypost.providers.answers import Answer, AnswerStream, Batch, StreamOpening
 from waypost.providers.asked import Asked
 from waypost.providers.inquiry import Inquiry, InquiryAnswer, QuestionT
 from waypost.providers.provider import Provider, ProviderState
-from waypost.providers.raw import RawProvider
 from waypost.settings.references import Target
 
 LOCAL_KIND: Final = "llama_cpp"
@@ -109,6 +109,8 @@ class Gateway:
         self._shares = shares or {}
         self.prices = prices
         self._books = books
+        self.raw = RawCalls(providers, kinds, prices, books)
+        """Calls that are passed through as they are."""
         self._storing = storing
         """Names that lead to routes whose bodies are kept."""
         self._effects = Effects()
@@ -289,23 +291,6 @@ class Gateway:
         """The account's limits per minute, for telling; None: it has none."""
         spending = None if self._books is None else self._books.spending
         return None if spending is None else spending.rate_limits(account)
-
-    async def write_down_raw(self, name: str, size_bytes: int) -> Line | None:
-        """A call of this provider begins that is passed through as it is; close the line with what became of it."""
-        if self._books is None:
-            return None
-        return await write_down_raw(self._books, name, self._kinds[name], size_bytes)
-
-    def raw_provider(self, name: str) -> RawProvider:
-        """The provider of that name, for calls that are passed through. Raises UnknownPath, UnsupportedFeature."""
-        provider = self._providers.get(name)
-        if provider is None:
-            raise UnknownPath(
-                f'There is no provider named "{name[:200]}" here.', hint=f"There are {', '.join(self._providers)}."
-            )
-        if not isinstance(provider, RawProvider) or not provider.takes_raw:
-            raise UnsupportedFeature(f"{name} answers conversations only.", hint="Ask another provider.")
-        return provider
 
     @property
     def names(self) -> Mapping[str, str]:

@@ -47,6 +47,17 @@ class HandedOut:
             self._decode_all()
             self._events += batch.events
 
+    def add_more(self, raw: bytes) -> None:
+        """The caller has more of the stream that the last batch was of."""
+        if not self.is_kept:
+            return
+        self._left_bytes -= len(raw)
+        if self._left_bytes < 0:
+            self.is_kept = False
+            self._raw, self._events = bytearray(), []
+        else:
+            self._raw += raw
+
     def _decode_all(self) -> None:
         if self._raw and self._decode is not None:
             raw, self._raw = bytes(self._raw), bytearray()

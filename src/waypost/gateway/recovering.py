@@ -22,7 +22,7 @@ from waypost.gateway.schedule import Schedule
 from waypost.gateway.seam import SEAMS, Seam
 from waypost.gateway.sent import Sent, SentRecord, Unrecoverable, Way
 from waypost.gateway.total_usage import TotalUsage
-from waypost.providers.answers import AnswerStream, Batch
+from waypost.providers.answers import AnswerStream, Batch, PassesOn, PassOn
 from waypost.providers.asked import Asked
 from waypost.providers.provider import Provider
 
@@ -99,6 +99,19 @@ class RecoveringStream:
     def sent_events(self) -> Sequence[Event]:
         """What was handed out before the last batch, decoded; empty where it is not kept."""
         return self._handed_out.events
+
+    def pass_on_by(self, send: PassOn) -> None:
+        """See `answers.PassesOn`. Only of the first stream: what goes on after it is looked at here."""
+        if not isinstance(self._stream, PassesOn):
+            return
+
+        def send_and_keep(raw: bytes) -> bool:
+            sent = send(raw)
+            if sent:
+                self._handed_out.add_more(raw)
+            return sent
+
+        self._stream.pass_on_by(send_and_keep)
 
     def __aiter__(self) -> AsyncIterator[Batch]:
         return self

@@ -9,7 +9,7 @@ from typing import Protocol
 from waypost.catalogue import PUBLISHED, PriceBook
 from waypost.chat import Event, Response, Usage
 from waypost.errors import Attempt
-from waypost.providers.answers import Answer, AnswerStream, Batch
+from waypost.providers.answers import Answer, AnswerStream, Batch, PassOn
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,9 @@ class GoingOn(AnswerStream, Protocol):
     def sent_events(self) -> Sequence[Event]:
         """What was handed out before the last batch, decoded; empty where it is not kept."""
 
+    def pass_on_by(self, send: PassOn) -> None:
+        """See `answers.PassesOn`."""
+
 
 class ServedStream:
     """An answer under way. Iterate it once, for batches; they end when the provider has finished, or it raises."""
@@ -123,6 +126,10 @@ class ServedStream:
     def sent_events(self) -> Sequence[Event]:
         """What was handed out before the last batch, in canonical form; empty where it is not kept."""
         return self._stream.sent_events()
+
+    def pass_on_by(self, send: PassOn) -> None:
+        """See `answers.PassesOn`. To be called after a batch of the provider's own bytes."""
+        self._stream.pass_on_by(send)
 
     async def events(self) -> AsyncGenerator[Event]:
         """The same as canonical events, the start first and Finish last."""

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Final
 
-from waypost.catalogue import PUBLISHED, PriceBook
+from waypost.catalogue import PriceBook
 from waypost.chat import Json
 from waypost.codecs.jsonbytes import dump
 from waypost.gateway.call_record import CallRecord, current_record
@@ -43,7 +43,7 @@ def begin_entry(books: Books, record: CallRecord, asked: Asked | Inquiry[Any], *
             record.path,
             round(record.started_at * 1000),
             tags=record.tags,
-            end_user=_end_user(asked),
+            end_user=end_user_of(asked),
             asked_model=asked.model,
             stream=isinstance(asked, Asked) and asked.stream,
         )
@@ -89,25 +89,6 @@ def _worst_micro_usd(
     return worst_cost_micro_usd(prices, candidate.name, kind, candidate.model, asked)
 
 
-async def write_down_raw(books: Books, provider: str, kind: str, size_bytes: int) -> Line | None:
-    """A call begins that is passed through as it is, so that nobody knows what it costs. Raises as `write_down`."""
-    record = current_record()
-    if record is None or record.account is None:
-        return None
-    record.books, record.asked_model = books, f"{provider}/"
-    record.entry = Entry(
-        record.account,
-        record.request_id,
-        record.path,
-        round(record.started_at * 1000),
-        tags=record.tags,
-        asked_model=record.asked_model,
-    )
-    tokens = size_bytes // BYTES_PER_TOKEN + 1
-    await books.admit(record.entry, tokens)
-    return await books.open(record.entry, Called(provider, kind, None, PUBLISHED, tokens, lambda: None))
-
-
 class WrittenStream:
     """A stream's block: its call is written down before it is made, and its end before anybody sees it."""
 
@@ -149,10 +130,14 @@ def longest_tokens(asked: Asked | Inquiry[Any]) -> int:
         return prompt
     if asked.written is None:
         return prompt + (asked.request.sampling.max_tokens or 0)
-    members = asked.written.seen.members
+    return prompt + longest_answer_tokens(asked.written.seen.members)
+
+
+def longest_answer_tokens(members: Mapping[str, Json]) -> int:
+    """The longest answer that a request asks for, in whatever format; 0: it does not say."""
     settings = members.get("generationConfig")
     nested = settings.get("maxOutputTokens") if isinstance(settings, Mapping) else None
-    return prompt + max(_count(value) for value in (nested, *(members.get(name) for name in _LONGEST_ANSWERS)))
+    return max(_count(value) for value in (nested, *(members.get(name) for name in _LONGEST_ANSWERS)))
 
 
 def _body(asked: Asked | Inquiry[Any]) -> bytes:
@@ -169,7 +154,7 @@ def _count(value: Json) -> int:
     return value if type(value) is int and value > 0 else 0
 
 
-def _end_user(asked: Asked | Inquiry[Any]) -> str | None:
+def end_user_of(asked: Asked | Inquiry[Any]) -> str | None:
     """Whom the caller asks for, as he names him."""
     if isinstance(asked, Inquiry):
         return None

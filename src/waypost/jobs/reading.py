@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from waypost.errors import ServerBusy
+from waypost.errors import InvalidRequest, ServerBusy
 from waypost.jobs.stream import STREAM, Event, Group, group_of, last_group
 
 if TYPE_CHECKING:
@@ -97,10 +97,15 @@ class StreamReading:
         return range(0 if self._after is None else self._after + 1, self._prelude if self._round == 1 else 0)
 
     async def start(self) -> Restarted | None:
-        """Find the place. Restarted: the reader's last event is of a void round; the newest one is told then."""
+        """Find the place. Restarted: the reader's last event is of a void round; the newest one is told then.
+
+        Raises InvalidRequest if there is no such event, DatabaseUnavailable.
+        """
         last = await self._threads.read(self._last)
         if last is not None:
             self._round, self._next = last.round, last.begin
+            if self._after is not None and self._after > last.next + last.is_cut:
+                raise InvalidRequest("There is no event of that number.", hint="Name the last one that came.")
         if self._after is None or self._round == 1 or self._after >= self._next - 1:
             return None
         self._after = None

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from waypost.errors import NotAllowed
 from waypost.ledger.account import LOCAL, Account, configured_account
 from waypost.ledger.books import now_ms
-from waypost.ledger.keys import Credential, load_accounts, revision
+from waypost.ledger.key_reading import NOTHING, Credential, read_keys
+from waypost.ledger.keys import revision
 from waypost.settings import KeySettings
 from waypost.store.database import Database
 
@@ -24,6 +25,7 @@ class AccountBook:
         configured = (configured_account(name, is_admin=each.admin, routes=each.routes) for name, each in keys.items())
         self._configured = {account.key_id: account for account in (LOCAL, *configured)}
         self._made: Mapping[str, Credential] = {}
+        self._reading = NOTHING
         self._revision: int | None = None
         self._turn = threading.Lock()
 
@@ -45,9 +47,9 @@ class AccountBook:
         with database.read() as connection:
             number = revision(connection)
             if number != self._revision:
-                credentials = load_accounts(connection, now_ms()).values()
+                self._reading = read_keys(connection, now_ms(), self._reading)
                 # A key that is being rotated is there twice: what holds longer counts.
-                by_end = sorted(credentials, key=_end)
+                by_end = sorted(self._reading.credentials.values(), key=_end)
                 self._made = {each.account.key_id: each for each in by_end}
                 self._revision = number
 

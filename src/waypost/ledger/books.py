@@ -95,6 +95,8 @@ class Called:
     """Asked only if money is limited: it takes reading the request."""
     costs: bool = True
     """May it cost anything? A count of tokens never does."""
+    is_estimable: bool = True
+    """Can tokens that the provider does not count be told from the length of what went and came?"""
 
 
 @dataclass(slots=True)
@@ -210,6 +212,9 @@ class Line:
             return Guess(called.input_tokens, _said_tokens(source))
 
         usage = Usage() if source is None else source.usage
+        if not called.is_estimable and usage.input_tokens is None:
+            cost = price(usage)
+            return Bill(usage, cost, "unpriced" if cost is None else "reported")
         return (bill_whole if ending.outcome == "answered" else bill_cut)(price, usage, guess)
 
     def _closed(self, ending: Ending, bill: Bill) -> AttemptClosed:

@@ -131,7 +131,8 @@ def _noted(change: Change, action: str, before: Key) -> Key:
     was, is_now = differing(before.told(), get_key(change.connection, before.id).told())
     if not is_now:
         return before
-    change_row(change.connection, keys, before.id, {"updated_at_ms": change.now_ms})
+    # Later than before, whatever this machine's clock says: by that others see that it has changed.
+    change_row(change.connection, keys, before.id, {"updated_at_ms": max(change.now_ms, before.updated_at_ms + 1)})
     change.note(action, "key", before.id, was, is_now)
     return get_key(change.connection, before.id)
 

@@ -1,4 +1,4 @@
-"""Keys as they are stored: to be shown, and as accounts by the hash of what callers show. Reads only.
+"""Keys as they are stored, to be shown. Reads only; as accounts `key_reading` has them.
 
 The invariant: nothing here holds a key. The database has its SHA-256, and a few characters of it to know it again by.
 """
@@ -6,17 +6,17 @@ The invariant: nothing here holds a key. The database has its SHA-256, and a few
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, or_, select
 
 from waypost.errors import UnknownObject
-from waypost.ledger.account import Account, Limits
+from waypost.ledger.account import Limits
 from waypost.ledger.audit import REVISION
 from waypost.ledger.definitions import limits_in, told_limits, told_time
 from waypost.ledger.named_rows import is_id, page
-from waypost.store.tables import key_secrets, keys, projects, revisions
+from waypost.store.tables import key_secrets, keys, revisions
 
 NO_PROJECT: Final = ""
 """The project of admin keys."""
@@ -130,6 +130,11 @@ def keys_named(connection: Connection, name: str, project_id: str | None = None)
     return _keys(connection, connection.execute(query).mappings().all())
 
 
+def is_active(now_ms: int) -> ColumnElement[bool]:
+    """The condition that a key is neither revoked nor expired."""
+    return _in_state("active", now_ms)
+
+
 def _in_state(state: State, now_ms: int) -> ColumnElement[bool]:
     if state == "revoked":
         return keys.c.revoked_at_ms.is_not(None)
@@ -164,34 +169,6 @@ def _keys(connection: Connection, rows: Iterable[RowMapping]) -> list[Key]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """What a secret is good for, and until when (None: for ever)."""
-
-    account: Account
-    valid_until_ms: int | None
-
-
-def load_accounts(connection: Connection, now_ms: int) -> dict[bytes, Credential]:
-    """All that is good now, by the SHA-256 of what callers show.
-
-    An admin key is a project of its own, and asks no model unless it was given routes.
-    """
-    of = key_secrets.c
-    query = select(keys, of.sha256, of.valid_until_ms).join(key_secrets, of.key_id == keys.c.id)
-    query = query.where(_in_state("active", now_ms), or_(of.valid_until_ms.is_(None), of.valid_until_ms > now_ms))
-    rows = connection.execute(query).mappings().all()
-    # After the keys: a project that was made in between is there then.
-    owners = {row["id"]: _Owner(row) for row in connection.execute(select(projects)).mappings()}
-    found = {}
-    for row in rows:
-        account = _admin(row) if row["is_admin"] else _of_project(row, owners.get(row["project_id"]))
-        if account is not None:
-            times = [time for time in (row["valid_until_ms"], row["expires_at_ms"]) if time is not None]
-            found[bytes(row["sha256"])] = Credential(account, min(times, default=None))
-    return found
-
-
 def revision(connection: Connection) -> int:
     """Rises with each change of projects and keys. To be read before them: what is read then is at least as new."""
     number = connection.execute(select(revisions.c.number).where(revisions.c.name == REVISION)).scalar()
@@ -201,37 +178,3 @@ def revision(connection: Connection) -> int:
 def has_keys(connection: Connection) -> bool:
     """Has any key been made, be it revoked by now?"""
     return connection.execute(select(keys.c.id).limit(1)).first() is not None
-
-
-class _Owner:
-    """What the keys of a project have from it, made once for all of them."""
-
-    def __init__(self, row: RowMapping) -> None:
-        self.id: str = row["id"]
-        self.name: str = row["name"]
-        self.limits = limits_in(row)
-        self.tags: Mapping[str, str] = row["tags"] or {}
-        self.store_bodies: bool = row["store_bodies"]
-
-
-def _of_project(row: RowMapping, owner: _Owner | None) -> Account | None:
-    if owner is None:
-        return None
-    return Account(
-        row["id"],
-        owner.id,
-        row["name"],
-        owner.name,
-        key=limits_in(row),
-        project=owner.limits,
-        tags={**owner.tags, **(row["tags"] or {})},
-        store_bodies=owner.store_bodies,
-    )
-
-
-def _admin(row: RowMapping) -> Account:
-    limits = limits_in(row)
-    if limits.routes is None:
-        limits = replace(limits, routes=())
-    own_id, name = row["id"], row["name"]
-    return Account(own_id, own_id, name, name, is_admin=True, key=limits, tags=row["tags"] or {})

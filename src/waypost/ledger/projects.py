@@ -64,7 +64,9 @@ def change_project(change: Change, project_id: str, wanted: ProjectChange) -> Pr
         change_row(change.connection, projects, project_id, columns)
     was, is_now = differing(before.told(), get_project(change.connection, project_id).told())
     if is_now:
-        change_row(change.connection, projects, project_id, {"updated_at_ms": change.now_ms})
+        # Later than before, whatever this machine's clock says: by that others see that it has changed.
+        later_ms = max(change.now_ms, before.updated_at_ms + 1)
+        change_row(change.connection, projects, project_id, {"updated_at_ms": later_ms})
         change.note("project.update", "project", project_id, was, is_now)
     return get_project(change.connection, project_id)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from waypost.ledger.account import Account
 from waypost.ledger.allowances import Admission, Allowances, RateLimits, Reservation
 from waypost.ledger.allowances.claims import Claims
+from waypost.ledger.allowances.counts import AllowanceCounts
 from waypost.ledger.allowances.held import UNLIMITED, UNRESERVED
 from waypost.ledger.allowances.plan import Plans
 from waypost.ledger.allowances.sole import SoleSource
@@ -51,6 +52,8 @@ class Spending:
         self._drain = drain
         self._alone = alone
         self._make_webhook = webhook
+        self.counts = AllowanceCounts()
+        """What was refused and warned of so far."""
         self._plans = Plans()
         self._turn = asyncio.Lock()
         self._threads = DatabaseThreads(database.open)
@@ -98,8 +101,8 @@ class Spending:
                     if webhook is None and self._make_webhook is not None:
                         webhook = self._webhook = await asyncio.to_thread(self._make_webhook, self._threads)
                         webhook.start()
-                    warnings = BudgetWarnings(Claims(self._threads, webhook), webhook)
-                    self._allowances = Allowances(source, warnings)
+                    warnings = BudgetWarnings(Claims(self._threads, webhook), webhook, self.counts)
+                    self._allowances = Allowances(source, warnings, counts=self.counts)
         return self._allowances
 
     def _source(self) -> Source:

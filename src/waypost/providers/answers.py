@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from waypost.chat import Event, Response, Usage
 
@@ -119,6 +119,21 @@ class TellsEnd(Protocol):
 
     def said_tokens(self) -> int:
         """About how many tokens it has given so far, as we would count them."""
+
+
+PassOn: TypeAlias = Callable[[bytes], bool]
+"""Sends bytes of whole events on to the caller. False: it cannot now, and has not."""
+
+
+@runtime_checkable
+class PassesOn(Protocol):
+    """A stream that may send on by itself, the moment it comes, what is nothing but text of its caller's format.
+
+    Waking a task for each event of a slow stream costs more than all that is done with it.
+    """
+
+    def pass_on_by(self, send: PassOn) -> None:
+        """From now on, while somebody waits for the next batch: such bytes go to `send` and are in no batch."""
 
 
 StreamOpening = AbstractAsyncContextManager[AnswerStream]

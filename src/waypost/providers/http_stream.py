@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from waypost.chat import Event, Failed, Finish, PartDelta, PartStart, ResponseStart, Usage, UsageUpdate, is_token
+from waypost.chat import Event, Failed, Finish, PartDelta, ResponseStart, Usage, UsageUpdate, is_token
 from waypost.codecs.codec import Codec, Sight, StreamDecoder, StreamWatch
 from waypost.codecs.custom_tools import CustomCalls
 from waypost.codecs.estimate import estimate_text_tokens
 from waypost.codecs.passing import PASSING
+from waypost.codecs.said import said_tokens
 from waypost.codecs.sse import Frame, SseDecoder
 from waypost.errors import ProviderConnectionLost, ProviderError
-from waypost.providers.answers import Batch
+from waypost.providers.answers import Batch, PassOn
 from waypost.transport import Reply
 
 SAMPLE_BYTES = 4096
 """So much of a stream is kept to tell its tokens by its length, should it be cut before the provider counts them."""
 MOST_SAMPLE_BYTES = 64 * 1024
 """Of what came in one read with it, and of what came before the first content: decoders want a stream's beginning."""
+MOST_BEGUN_BYTES = 64 * 1024
+"""Of an event that has not come whole; a longer one is read as it comes."""
 _DRAIN_S = 0.5
 """How long the end of the body may take after the terminal event, so that the connection can be used again."""
 _USAGE_UNASKED = b',"usage":null'
@@ -73,7 +76,7 @@ class WireStream(ABC):
                     batch = await self._last()
                 else:
                     try:
-                        chunk = await self._reply.next_chunk()
+                        chunk = await self._next_chunk()
                     except ProviderConnectionLost as error:
                         batch = self._at_end(error)
                     else:
@@ -86,6 +89,10 @@ class WireStream(ABC):
             self._name_error(error)
             raise
         raise StopAsyncIteration
+
+    def _next_chunk(self) -> Awaitable[bytes]:
+        """The next bytes; empty at their end. Raises as `Reply.next_chunk`."""
+        return self._reply.next_chunk()
 
     async def _last(self) -> Batch | None:
         self._over = True
@@ -143,16 +150,43 @@ class PassedStream(WireStream):
         self._sample = b""
         """The first bytes with content, from which it is told how many tokens there are in all of them."""
         self._said_bytes = 0
+        self._begun = b""
+        """The beginning of an event, where those before it were sent on at once."""
+
+    def pass_on_by(self, send: PassOn) -> None:
+        """See `answers.PassesOn`."""
+        if self._watch.skims:
+            self._reply.offer_to(lambda chunk: self._passed_on(chunk, send))
+
+    def _passed_on(self, chunk: bytes, send: PassOn) -> bytes:
+        """What is left of it: events that differ from one already read in their text alone are sent on."""
+        if self._begun:
+            chunk, self._begun = self._begun + chunk, b""
+        if self._ended or not self._sse.between_events or not (chunk.isascii() or _is_utf8(chunk)):
+            return chunk
+        end = self._watch.skim(chunk, 0)
+        if not end:
+            return chunk
+        raw = self._stripped(chunk[:end])
+        if not send(raw):
+            return chunk
+        self._count(raw)
+        rest = chunk[end:]
+        if rest and len(rest) <= MOST_BEGUN_BYTES and b"\n\n" not in rest and b"\r" not in rest:
+            self._begun = rest
+            return b""
+        return rest
+
+    async def _next_chunk(self) -> bytes:
+        chunk = await self._reply.next_chunk()
+        # At the end of the bytes, an event that was only begun is none.
+        if self._begun and chunk:
+            chunk, self._begun = self._begun + chunk, b""
+        return chunk
 
     def said_tokens(self) -> int:
         """See `answers.TellsEnd`."""
-        if not self._sample:
-            return 0
-        decoder = self._codec.stream_decoder()
-        kept = self._opening + self._sample
-        events = [event for wire_event in SseDecoder().feed(kept) for event in decoder.feed(wire_event)]
-        tokens = estimate_text_tokens("".join(map(_text_of, events)))
-        return -(-tokens * self._said_bytes // len(self._sample))
+        return said_tokens(self._codec, self._opening, self._sample, self._said_bytes)
 
     def _batch(self, chunk: bytes) -> Batch | None:
         # A run of events that differ in their text alone is passed over at once; any other is looked at by itself.
@@ -177,13 +211,19 @@ class PassedStream(WireStream):
             return None
         return self._made(passed[0] if len(passed) == 1 else b"".join(passed), token=self._token)
 
+    def _stripped(self, raw: bytes) -> bytes:
+        return raw if self._tell_usage else raw.replace(_USAGE_UNASKED, b"")
+
+    def _count(self, raw: bytes) -> None:
+        """It holds content."""
+        self._said_bytes += len(raw)
+        if len(self._sample) < SAMPLE_BYTES:
+            self._sample = (self._sample + raw)[:MOST_SAMPLE_BYTES]
+
     def _made(self, raw: bytes, *, token: bool) -> Batch:
-        if not self._tell_usage:
-            raw = raw.replace(_USAGE_UNASKED, b"")
+        raw = self._stripped(raw)
         if token:
-            self._said_bytes += len(raw)
-            if len(self._sample) < SAMPLE_BYTES:
-                self._sample = (self._sample + raw)[:MOST_SAMPLE_BYTES]
+            self._count(raw)
         elif not self._said_bytes and len(self._opening) < MOST_SAMPLE_BYTES:
             self._opening += raw
         return Batch(raw=raw, token=token, decode=self._decoded, ends=self._ended)
@@ -283,12 +323,6 @@ class DecodedStream(WireStream):
             else:
                 events += self._custom.events(event)
         return True
-
-
-def _text_of(event: Event) -> str:
-    if isinstance(event, PartDelta):
-        return event.text
-    return getattr(event.part, "text", "") if isinstance(event, PartStart) else ""
 
 
 def _nothing() -> None:

@@ -1,6 +1,6 @@
 """Calls of a provider's other endpoints, passed through as they are: any method, any path, any body.
 
-Nothing is read or translated. What the caller may say besides is in `UP_HEADERS`, what it is told in `DOWN_HEADERS`:
+Nothing is changed or translated. What the caller may say besides is in `UP_HEADERS`, what it is told in `DOWN_HEADERS`:
 credentials are the provider's own in both directions, and whatever belongs to one connection only stays there.
 """
 
@@ -77,6 +77,10 @@ class RawReply(Protocol):
     def headers(self) -> Mapping[str, str]:
         """All of them; names in lower case."""
 
+    @property
+    def has_come(self) -> bool:
+        """Was the whole body read, and is known to have been all of it?"""
+
     def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes. Raises ProviderError."""
 
@@ -87,6 +91,7 @@ class RawError:
     def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         self.status = status
         self.headers: Mapping[str, str] = {name: value for name, value in headers.items() if name != "content-length"}
+        self.has_come = True
         self._body = body
 
     async def chunks(self) -> AsyncGenerator[bytes]:

@@ -7,6 +7,7 @@ could, and only then told to.
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -27,7 +28,7 @@ from waypost.errors import (
 from waypost.gateway.overload import Admission
 from waypost.jobs.kept import KeptJobs
 from waypost.server.admin_models import ReloadModel, StatusModel
-from waypost.server.application import lifecycle_in, served_in
+from waypost.server.application import ServedApplication, lifecycle_in, served_in
 from waypost.server.callers import caller_of
 from waypost.server.documentation import PAGE_RESPONSES, error_responses, json_of
 from waypost.server.envelope import envelope
@@ -133,7 +134,13 @@ def own_status(scope: Scope) -> dict[str, Any]:
             {"provider": provider, "model": model, "circuit": circuit.value}
             for (provider, model), circuit in gateway.board.circuits().items()
         ],
+        "allowances": _allowances_told(served_in(scope)),
     }
+
+
+def _allowances_told(served: ServedApplication) -> dict[str, int] | None:
+    spending = None if served.ledger is None else served.ledger.books.spending
+    return None if spending is None else asdict(spending.counts)
 
 
 def _peers_of(scope: Scope) -> Peers | None:

@@ -38,6 +38,19 @@ class BreakerModel(Wire):
     """open: left alone for now; half_open: one request may try."""
 
 
+class AllowanceCountsModel(Wire):
+    """What keys' limits and budgets came to in one process, since it began."""
+
+    budget_warnings: int
+    """Budgets that reached a share, or began to refuse, of which this process was the first to tell."""
+    budget_refusals: int
+    """Calls that a budget did not cover."""
+    price_refusals: int
+    """Calls whose price was to be known, and is not."""
+    limit_refusals: int
+    """Requests over a limit per minute or at once."""
+
+
 class WorkerModel(Wire):
     """One process of this server. Of one that does not answer only `worker` and `error` are known."""
 
@@ -57,6 +70,8 @@ class WorkerModel(Wire):
     """Each provider, by its configured name."""
     breakers: list[BreakerModel] | None = None
     """One for each target that was asked."""
+    allowances: AllowanceCountsModel | None = None
+    """What keys' limits and budgets came to; null: nothing is written down (`ledger.enabled`)."""
     error: ErrorBody | None = None
     """Why nothing is known."""
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any, cast
 
@@ -135,6 +135,30 @@ def create_app(application: ServedApplication | Serving, peers: Peers | None = N
     """
     served = application if isinstance(application, Serving) else Serving(application)
     lifecycle, admission, runs = Lifecycle(), Admission(), Runs(served.generations)
+    app = WaypostApi(
+        title="Waypost",
+        version=__version__,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan(served, admission, runs, peers),
+    )
+    app.state.served = served
+    app.state.lifecycle = lifecycle
+    app.state.admission = admission
+    app.state.peers = peers
+    app.state.runs = runs
+    _add_chains(app, partial(Front, served=served, lifecycle=lifecycle, admission=admission), served, peers)
+    add_handlers(app)
+    _add_routes(app)
+    return app
+
+
+def _lifespan(
+    served: Serving, admission: Admission, runs: Runs, peers: Peers | None
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """What runs from the server's start to its end."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -155,16 +179,11 @@ def create_app(application: ServedApplication | Serving, peers: Peers | None = N
             if peers is not None:
                 await peers.close()
 
-    app = WaypostApi(
-        title="Waypost",
-        version=__version__,
-        description=DESCRIPTION,
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        lifespan=lifespan,
-    )
-    front = partial(Front, served=served, lifecycle=lifecycle, admission=admission)
+    return lifespan
+
+
+def _add_chains(app: WaypostApi, front: Callable[..., ASGIApp], served: Serving, peers: Peers | None) -> None:
+    """What holds for callers' requests, and for those that another worker passes on."""
     strangers, callers = (Guard(served).refusal,), (Authenticate(served).refusal,)
     # Within all rules: what one of them refuses is not remembered.
     innermost = (Middleware(Idempotent, served=served),)
@@ -179,16 +198,13 @@ def create_app(application: ServedApplication | Serving, peers: Peers | None = N
         # The worker that passes a request on has looked at its origin and its key.
         from_peer = FromPeer(app, served, peers.neighbourhood.token).refusal
         app.peer_chain = (Middleware(front, callers=(from_peer,), shares=False), *innermost)
-    app.state.served = served
-    app.state.lifecycle = lifecycle
-    app.state.admission = admission
-    app.state.peers = peers
-    app.state.runs = runs
-    add_handlers(app)
+
+
+def _add_routes(app: WaypostApi) -> None:
+    """The pages and doors, and the list of them all."""
     for module in MODULES:
         app.include_router(module.router)
     app.router.routes.extend(door_routes())
     # FastAPI keeps the routes of included routers to itself; the replies 404 and 405 name them.
     routes = (*app.routes, *(route for module in MODULES for route in module.router.routes))
     app.state.routes = tuple(route for route in routes if isinstance(route, Route))
-    return app

@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol, TypeVar, cast
 
-from starlette.types import Receive, Scope
+from starlette.types import Receive, Scope, Send
 
 from waypost.errors import ServerBusy
+from waypost.providers.answers import PassOn
 from waypost.server.lifecycle import Lifecycle
 
 ResultT = TypeVar("ResultT")
@@ -34,6 +35,15 @@ class Connection(Protocol):
 def connection_of(scope: Scope) -> Connection | None:
     """The request's connection; None under a server that is not ours."""
     return cast("Connection | None", (scope.get("extensions") or {}).get(CONNECTION))
+
+
+def pass_on_of(send: Send) -> PassOn | None:
+    """What sends some of a reply's body at once, without a message; None: whoever gave this `send` has no such thing.
+
+    It stands beside our own server's `send`, as a method of the same object, and beside what wraps that and agrees.
+    """
+    owner = getattr(send, "__self__", send)
+    return getattr(owner, "pass_on", None)
 
 
 async def while_connected(

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from waypost import errors
 from waypost.errors import (
+    AnswerCancelled,
     BodyTooLarge,
     ConfigurationError,
     Conflict,
@@ -17,6 +18,7 @@ from waypost.errors import (
     OriginRefused,
     ServerBusy,
     StreamExpired,
+    StreamRestarted,
     UnknownObject,
     UnknownPath,
     UnknownRequest,
@@ -27,7 +29,14 @@ from waypost.ledger.definitions import KeyChange, NewKey, NewProject, ProjectCha
 from waypost.server.admin_models import ReloadModel, StatusModel
 from waypost.server.batch_models import BatchAdded, BatchItems, BatchModel, BatchPage, BatchRequest, BatchRetried
 from waypost.server.envelope import InternalError, sentence_list
-from waypost.server.job_models import AcceptedModel, AnalyzeRequest, JobListed, JobModel, JobPageModel
+from waypost.server.job_models import (
+    AcceptedModel,
+    AnalyzeRequest,
+    BackgroundModel,
+    JobListed,
+    JobModel,
+    JobPageModel,
+)
 from waypost.server.key_models import (
     AuditPage,
     KeyModel,
@@ -45,6 +54,7 @@ from waypost.server.models import (
     HealthModel,
     ReadyModel,
     StreamDone,
+    StreamRestart,
     StreamStart,
     StreamText,
     ToolCallModel,
@@ -55,6 +65,7 @@ SCHEMA_REF: Final = "#/components/schemas/{model}"
 
 EVENTS: Final[Mapping[str, type[Wire]]] = {
     "start": StreamStart,
+    "restart": StreamRestart,
     "delta": StreamText,
     "reasoning": StreamText,
     "refusal": StreamText,
@@ -88,6 +99,7 @@ COMPONENTS: Final[tuple[type[BaseModel], ...]] = (
     UsageSums,
     AnalyzeRequest,
     AcceptedModel,
+    BackgroundModel,
     JobListed,
     JobModel,
     BatchRequest,
@@ -103,7 +115,8 @@ COMPONENTS: Final[tuple[type[BaseModel], ...]] = (
 EVENT_TEXT: Final = """\
 Events, each with `id: <answer id>.<number>` and one line of JSON as data: `start`, then any of `delta`, `reasoning`, \
 `refusal` and `tool_call`, then `done`. If the answer breaks off, the last event is `error` and there is no `done`. \
-An error before `start` is an ordinary reply with its status. Comments (lines that begin with a colon) keep the \
+A stream that is made in the background may have `restart`, which says that all before it is void, and then `start` \
+again. An error before `start` is an ordinary reply with its status. Comments (lines that begin with a colon) keep the \
 connection alive."""
 
 _ANSWER = {
@@ -160,6 +173,7 @@ REQUEST_EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
             "temperature": 0.2,
         },
     },
+    "background": {"summary": "In the background", "value": {"prompt": "Write a long story", "background": True}},
     "tools": {"summary": "A tool", "value": {"prompt": "How is the weather in Oslo?", "tools": [_TOOL]}},
 }
 
@@ -203,6 +217,8 @@ _NOT_HERE = {
     UnknownRequest,
     UnknownStream,
     StreamExpired,
+    StreamRestarted,
+    AnswerCancelled,
     MethodNotAllowed,
     UnknownObject,
     Conflict,
@@ -231,11 +247,25 @@ _REPLY_HEADERS: Final[dict[str, Any]] = {
     },
 }
 
+_BEGUN: Final = {
+    "job_id": "job_0199c2f3a4b5c6d7e8f90a1b2c3d4e5f",
+    "message": "The answer is made in the background",
+    "status": "processing",
+    "url": "/api/ai/jobs/job_0199c2f3a4b5c6d7e8f90a1b2c3d4e5f",
+    "response_id": "resp_0199c2f3a4b5c6d7e8f90a1b2c3d4e5f",
+    "events_url": "/api/ai/responses/resp_0199c2f3a4b5c6d7e8f90a1b2c3d4e5f/events",
+}
+
 GENERATE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "The answer; with `stream`, its events.",
         "headers": _REPLY_HEADERS,
         "content": {**json_of(AIResponseModel, examples=REPLY_EXAMPLES), **_EVENT_STREAM},
+    },
+    202: {
+        "description": "With `background`: the job that makes the answer.",
+        "headers": {"x-waypost-response-id": _REPLY_HEADERS["x-waypost-response-id"]},
+        "content": json_of(BackgroundModel, examples={"begun": {"value": _BEGUN}}),
     },
     **error_responses(kind for kind in (*_every(), InternalError) if kind not in _NOT_HERE),
 }

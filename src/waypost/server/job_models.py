@@ -84,6 +84,15 @@ class AcceptedModel(Wire):
     """Where the job and its result are; also in the header Location."""
 
 
+class BackgroundModel(AcceptedModel):
+    """The job that makes the answer."""
+
+    response_id: str
+    """The answer's id, and its stream's."""
+    events_url: str
+    """Where its stream is."""
+
+
 class JobErrorModel(Wire):
     """Why a job failed."""
 

@@ -15,12 +15,15 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from waypost.errors import WaypostError
 from waypost.ledger.books import now_ms
 from waypost.server.callers import Caller
 from waypost.store.lazy import LazyDatabase
+
+if TYPE_CHECKING:
+    from waypost.ledger.key_reading import KeyReading
 
 logger = logging.getLogger("waypost.server")
 
@@ -49,6 +52,8 @@ class KnownKeys:
     """Has there ever been a key?"""
     by_digest: Mapping[bytes, Caller] = field(default_factory=dict)
     by_name: Mapping[str, Caller] = field(default_factory=dict)
+    reading: KeyReading | None = None
+    """What the next one goes on from."""
 
 
 class KeyWatch:
@@ -161,20 +166,24 @@ class KeyWatch:
     def _read(self) -> KnownKeys:
         if not self._database.is_there():
             return self.known if self.known.revision == 0 else KnownKeys(0, any_made=False)
-        from waypost.ledger.keys import has_keys, load_accounts, revision
+        from waypost.ledger.key_reading import NOTHING, read_keys
+        from waypost.ledger.keys import has_keys, revision
 
         with self._database.open().read() as connection:
             number = revision(connection)
             if number == self.known.revision:
                 return self.known
-            credentials = load_accounts(connection, now_ms())
-            any_made = bool(credentials) or has_keys(connection)
+            before = self.known.reading or NOTHING
+            reading = read_keys(connection, now_ms(), before)
+            any_made = bool(reading.credentials) or has_keys(connection)
         callers = {
-            digest: Caller(each.account.key_id, each.account, each.valid_until_ms)
-            for digest, each in credentials.items()
+            digest: self.known.by_digest[digest]
+            if before.credentials.get(digest) is each
+            else Caller(each.account.key_id, each.account, each.valid_until_ms)
+            for digest, each in reading.credentials.items()
         }
         # A key that is being rotated is in there twice, under one name.
-        return KnownKeys(number, any_made, callers, {caller.name: caller for caller in callers.values()})
+        return KnownKeys(number, any_made, callers, {caller.name: caller for caller in callers.values()}, reading)
 
     def _is_slow(self) -> bool:
         began_at = self._began_at

@@ -18,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 from waypost.codecs.sse import encode_comment
 from waypost.errors import WaypostError
 from waypost.gateway.call_record import note_failure
-from waypost.server.disconnect import CallerGone, connection_of, while_connected
+from waypost.server.disconnect import CallerGone, connection_of, pass_on_of, while_connected
 from waypost.server.lifecycle import Lifecycle
 from waypost.server.middleware.request_id import request_id_of
 
@@ -39,6 +39,7 @@ class Wire:
         self.headers = headers
         """Those of the reply; they may grow until it has started."""
         self._send = send
+        self._pass_on = pass_on_of(send)
         self._keep_alive = keep_alive
         self._keep_alive_s = keep_alive_s
         self._ended = False
@@ -59,6 +60,18 @@ class Wire:
             if ends:
                 message[ENDS] = True
             await self._send(message)
+
+    @property
+    def passes_on(self) -> bool:
+        """Can `pass_on` ever send anything?"""
+        return self._pass_on is not None
+
+    def pass_on(self, body: bytes) -> bool:
+        """Send whole events in the middle of a reply at once. False: it cannot be done now."""
+        if self._ended or self._pass_on is None or not self._pass_on(body):
+            return False
+        self._sent_at = self._loop.time()
+        return True
 
     def close(self) -> None:
         """Nothing more is sent."""

@@ -184,6 +184,17 @@ class StreamStart(Wire):
     """The model that answers."""
 
 
+class StreamRestart(Wire):
+    """`restart`: the worker that made the answer died, and another begins it anew. All before it is void."""
+
+    code: str
+    """`stream_restarted`."""
+    message: str
+    """What happened."""
+    hint: str
+    """What to do about it."""
+
+
 class StreamText(Wire):
     """`delta`, `reasoning`, `refusal`: the next piece of the answer, the thinking, or the words of refusal."""
 

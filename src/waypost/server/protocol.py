@@ -20,6 +20,7 @@ from waypost.server.disconnect import CONNECTION
 from waypost.server.envelope import envelope
 from waypost.server.ids import new_request_id
 from waypost.server.jsonwire import json_bytes
+from waypost.transport.gathered import GatheredWrites
 
 MAX_URL_BYTES = 16 * 1024
 """RFC 9110, 4.1, wants 8000 at least."""
@@ -79,7 +80,7 @@ class EnvelopeProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """The first head is awaited from now on."""
-        super().connection_made(transport)
+        super().connection_made(GatheredWrites(transport))
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:

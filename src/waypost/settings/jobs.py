@@ -26,5 +26,4 @@ class JobSettings(Part):
     max_queued: Annotated[int, Field(ge=1, le=100_000_000), BeforeValidator(refuse_boolean)] = 1_000_000
     """Jobs of one project that may wait; while there are so many, new ones get status 429."""
     max_stream_bytes: Annotated[SizeBytes, Field(ge=64 * KIBIBYTE)] = 16 * MEBIBYTE
-    """The most bytes of events that are kept of one background answer, for those who read it as a stream. One that is
-    longer is still made, and can be had whole."""
+    """Most bytes of events that are kept of one background answer, for its readers; a longer one can be had whole."""

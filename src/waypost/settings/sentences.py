@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from waypost.settings.fields import Part
+from waypost.settings.jobs import JobSettings
 from waypost.settings.keys import KeySettings
 from waypost.settings.kinds import KindSettings
 from waypost.settings.ledger import LedgerSettings
@@ -36,6 +37,7 @@ PARTS: Mapping[KeyPath, type[Part]] = {
     (): Settings,
     ("server",): ServerSettings,
     ("ledger",): LedgerSettings,
+    ("jobs",): JobSettings,
     ("webhooks",): WebhookSettings,
     ("keys", "*"): KeySettings,
     ("kinds", "*"): KindSettings,

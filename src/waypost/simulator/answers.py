@@ -22,7 +22,7 @@ from waypost.chat import (
     ToolCall,
     Usage,
 )
-from waypost.simulator.dialect import Context, Dialect, Ids, dump
+from waypost.simulator.dialect import Context, Dialect, Ids, ProviderFields, dump
 from waypost.simulator.invention import call_of, invented_parts, offered_tools
 from waypost.simulator.limits import shortened, stopped
 from waypost.simulator.prefill import prefill_of, prefilled
@@ -40,6 +40,7 @@ def answer(context: Context, plan: Plan, dialect: Dialect, ids: Ids, *, created:
         choices=choices,
         usage=_overridden(count_answer(choices, request), plan),
         created=created,
+        provider_fields=_feedback(plan.reply.blocked),
     )
     return dialect.told(response, context, ids)
 
@@ -49,8 +50,14 @@ def is_invented(reply: Reply) -> bool:
     return replace(reply, prefill=None) == Reply()
 
 
+def _feedback(blocked: str | None) -> ProviderFields:
+    return {} if blocked is None else {"google": {"promptFeedback": {"blockReason": blocked}}}
+
+
 def _choice(index: int, context: Context, plan: Plan, dialect: Dialect, ids: Ids) -> Choice:
     request = context.request
+    if plan.reply.blocked is not None:
+        return Choice(index, (), "content_filter", plan.reply.blocked)
     parts = (
         invented_parts(request, dialect, ids)
         if context.invented
@@ -65,6 +72,7 @@ def _choice(index: int, context: Context, plan: Plan, dialect: Dialect, ids: Ids
         index=index,
         parts=tuple(parts),
         reason=plan.finish_reason or reason,
+        raw_reason=plan.raw_finish_reason,
         stop_sequence=None if cut or plan.finish_reason else stop_sequence,
     )
 

@@ -185,7 +185,12 @@ class GeminiDialect:
             response,
             created=None,
             choices=tuple(_shown(choice, context, ids) for choice in response.choices),
-            provider_fields={"google": {"usageMetadata": {"promptTokensDetails": counted}}},
+            provider_fields={
+                "google": {
+                    **response.provider_fields.get("google", {}),
+                    "usageMetadata": {"promptTokensDetails": counted},
+                }
+            },
         )
 
     def first_fields(self, response: Response) -> ProviderFields:

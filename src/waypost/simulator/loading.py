@@ -100,6 +100,7 @@ class _Reader:
             "usage": partial(self._section, kind=UsageOverride),
             "fault": lambda value, place: self.fault(value, f"{place}."),
             "finish_reason": partial(self._value, kind=FinishReason),
+            "raw_finish_reason": partial(self._value, kind=str),
             "times": self._times,
             "every": self._times,
             "window": self._window,

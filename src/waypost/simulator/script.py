@@ -53,7 +53,8 @@ class Reply:
     All empty: the simulator thinks of an answer itself (see `answers`). `prefill` says what is done if the conversation
     ends with the assistant's own words and those begin the text to answer with: only the rest is said (`continue`), or
     they are said again and then the rest (`repeat`); `ignore` answers as if they were not there, `refuse` with an
-    error. None: as the provider does.
+    error. None: as the provider does. `blocked` is Google's word for why it blocks the prompt: then nothing is said,
+    and there is no candidate; other dialects end an answer without content as filtered.
     """
 
     text: str | None = None
@@ -62,6 +63,7 @@ class Reply:
     tool_calls: tuple[ScriptedCall, ...] = ()
     echo: bool = False
     prefill: Prefill | None = None
+    blocked: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,8 @@ class Rule:
     """One line of the script. `times` is how often it applies at most, then those after it have their turn.
 
     `every`: of the requests it matches it is for each so manieth, those after it have the others. `window` is when it
-    applies; outside of it those after it have their turn.
+    applies; outside of it those after it have their turn. `raw_finish_reason` is the provider's own word for the finish
+    reason, where it has several.
     """
 
     match: Match = field(default_factory=Match)
@@ -132,6 +135,7 @@ class Rule:
     delivery: Delivery | None = None
     usage: UsageOverride | None = None
     finish_reason: FinishReason | None = None
+    raw_finish_reason: str | None = None
     times: int | None = None
     every: int | None = None
     window: Window | None = None
@@ -164,6 +168,7 @@ class Plan:
     delivery: Delivery
     usage: UsageOverride | None
     finish_reason: FinishReason | None
+    raw_finish_reason: str | None
     fault: Fault | None
 
 
@@ -212,6 +217,7 @@ class Playbook:
             delivery=rule.delivery or self.script.delivery,
             usage=rule.usage,
             finish_reason=rule.finish_reason,
+            raw_finish_reason=rule.raw_finish_reason,
             fault=rule.fault,
         )
 

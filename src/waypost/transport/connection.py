@@ -16,6 +16,7 @@ from httptools import HttpParserError, HttpParserUpgrade
 from waypost.errors import Phase, ProviderConnectionLost, ProviderTimeout
 from waypost.transport.deadlines import Deadlines, Watch
 from waypost.transport.failures import ConnectionEnded, ReplyRefused, translate
+from waypost.transport.gathered import GatheredWrites
 from waypost.transport.incoming import UNREAD_BYTES, Incoming
 from waypost.transport.request import Request
 from waypost.transport.upload import Upload
@@ -41,12 +42,18 @@ class Connection(asyncio.Protocol):
         "incoming",
         "key",
         "lost",
+        "taker",
         "watch",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, key: str, on_lost: Callable[[Connection], None]) -> None:
         self.key = key
         self.lost = False
+        self.taker: Callable[[bytes], bytes] | None = None
+        """Offered what of a body comes while somebody waits for it; gives what is left for him, and does not raise.
+
+        If nothing is left he is not woken.
+        """
         self.error: BaseException | None = None
         self.incoming = Incoming()
         self.watch = Watch(loop, self._expired)
@@ -76,6 +83,7 @@ class Connection(asyncio.Protocol):
         """Send a request, of which a large body follows beside; its reply is the next thing to wait for."""
         self.incoming.reset(request.method)
         self.error = None
+        self.taker = None
         self._place = place
         self._head_wanted = True
         self._resting = False
@@ -145,7 +153,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Asyncio's protocol."""
-        self._transport = cast("asyncio.Transport", transport)
+        self._transport = GatheredWrites(cast("asyncio.Transport", transport))
 
     def data_received(self, data: bytes) -> None:
         """Asyncio's protocol."""
@@ -164,9 +172,11 @@ class Connection(asyncio.Protocol):
                 self._fail(error)
         if incoming.unread_bytes > UNREAD_BYTES:
             self._pause()
-        if self._waiter is not None and (
+        if self._waiter is None or not (
             incoming.pieces or incoming.complete or (self._head_wanted and incoming.head_done)
         ):
+            return
+        if self.taker is None or not self._taken_by(self.taker):
             self._wake()
 
     def eof_received(self) -> None:
@@ -208,6 +218,17 @@ class Connection(asyncio.Protocol):
         if wanted and not self._paused and self._transport is not None and self.alive:
             self._paused = True
             self._transport.pause_reading()
+
+    def _taken_by(self, taker: Callable[[bytes], bytes]) -> bool:
+        """Did the taker leave nothing, so that whoever waits need not be woken?"""
+        if not self.incoming.pieces or self.incoming.complete or self._waiter is None or self._waiter.done():
+            return False
+        rest = taker(self.take())
+        if rest:
+            self.incoming.give_back(rest)
+            return False
+        self.watch.wait_on()
+        return True
 
     def _end(self, cause: BaseException) -> None:
         if not self.incoming.complete and self.error is None and not self._resting:

@@ -100,6 +100,10 @@ class Watch:
         if due < self._timer_at:
             self._arm(due)
 
+    def wait_on(self) -> None:
+        """Something of a body came, and whoever waits waits on for more."""
+        self.wait("idle", self._deadlines.idle_s)
+
     def relax(self) -> None:
         """Nobody waits any more: only the total counts."""
         self._phase_at = inf

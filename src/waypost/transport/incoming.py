@@ -94,6 +94,11 @@ class Incoming:
         self.unread_bytes = 0
         return taken
 
+    def give_back(self, rest: bytes) -> None:
+        """What was taken was too much: the next `take` begins with this."""
+        self.pieces.append(rest)
+        self.unread_bytes = len(rest)
+
     # What the parser tells
 
     def on_message_begin(self) -> None:

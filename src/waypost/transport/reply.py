@@ -88,10 +88,16 @@ class Reply:
             await connection.wait("idle", self._idle_s)
         return connection.take()
 
+    def offer_to(self, taker: Callable[[bytes], bytes]) -> None:
+        """Offer it what comes while `next_chunk` waits, which returns what is left of it; see `Connection.taker`."""
+        if self._connection is not None:
+            self._connection.taker = taker
+
     def close(self) -> None:
         """Give the connection back if the body was read to its end, else end it at once. May be called again."""
         connection, self._connection = self._connection, None
         if connection is not None:
+            connection.taker = None
             self._release(connection)
 
     def _too_large(self, limit_bytes: int) -> MalformedResponse:

@@ -91,6 +91,8 @@ class Courier:
         self._turns: dict[str, asyncio.Semaphore] = {}
         self._woken = asyncio.Event()
         self._ending = False
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
 
     def wake(self) -> None:
         """Something was enqueued, and is committed: look at once."""
@@ -98,20 +100,18 @@ class Courier:
 
     async def run(self) -> None:
         """Send what is due until `close` is called. Raises nothing but cancellation."""
-        warned = False
-        while not self._ending:
-            self._woken.clear()
-            try:
-                warned = warned or await self._transactions.read(self._warn)
-                wait_s = await self._take()
-            except DatabaseUnavailable:
-                wait_s = self._pace.away_s
-            await self._rest(wait_s)
+        self._is_idle.clear()
+        try:
+            await self._work()
+        finally:
+            self._is_idle.set()
 
     async def close(self) -> None:
         """Take nothing more; what is under way may end, for a while, and is else left to others at once."""
         self._ending = True
         self._woken.set()
+        # It may be taking something at this moment.
+        await self._is_idle.wait()
         if self._held:
             await asyncio.wait(self._held, timeout=self._pace.end_s)
         left = dict(self._held)
@@ -121,6 +121,17 @@ class Courier:
         if left:
             await self._try(partial(_released, list(left.values()), self._clock_ms()))
         await self._senders.close()
+
+    async def _work(self) -> None:
+        warned = False
+        while not self._ending:
+            self._woken.clear()
+            try:
+                warned = warned or await self._transactions.read(self._warn)
+                wait_s = await self._take()
+            except DatabaseUnavailable:
+                wait_s = self._pace.away_s
+            await self._rest(wait_s)
 
     async def _take(self) -> float:
         """Begin to send what is due, as much as there is room for; seconds to wait before the next look."""

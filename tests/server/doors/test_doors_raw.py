@@ -24,6 +24,16 @@ RAW = {"x-waypost-raw": "1"}
 WHOLE, NARROW = "wp-whole-0123456789abcdef0123456789", "wp-narrow-0123456789abcdef0123456789"
 
 
+EVENTS = (
+    b": a comment\r\n\r\n"
+    b'data:{"id": "c", "choices": [{"index": 0, "delta": {"content": "h\xc3\xa9"}}],  "odd":1.50}\r\n\r\n'
+    b"event: ping\r\ndata: not JSON at all\r\n\r\n"
+    b'data: {"id": "c", "choices": [], "usage": {"prompt_tokens": 1}}\n\ndata: [DONE]\n\ntail without an end'
+)
+"""What no codec of ours would write."""
+VECTORS = b'\n{ "data" : [' + b'{"embedding":[1e-3, 2]},' * 9 + b'{}], "usage":{"prompt_tokens":2},"model":"m"}  \n'
+
+
 @dataclass
 class Upstream:
     """A provider that tells what it was asked, and misbehaves where its path says so."""
@@ -43,6 +53,8 @@ class Upstream:
             "pieces": self._pieces,
             "cut": self._cut,
             "wrong-key": self._wrong_key,
+            "completions": self._events,
+            "embeddings": self._vectors,
         }
         handler = special.get(request.path.rpartition("/")[2], self._echo)
         reply = await handler(request)
@@ -109,6 +121,19 @@ class Upstream:
         assert request.transport is not None
         request.transport.abort()
         return reply
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        """In pieces that follow no border of events; `left` keeps the end back until the caller has seen the rest."""
+        reply = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await reply.prepare(request)
+        for at in range(0, len(EVENTS), 17):
+            await reply.write(EVENTS[at : at + 17])
+            if at == 17 and "wait" in request.query:
+                await asyncio.wait_for(self.began.wait(), 5)
+        return reply
+
+    async def _vectors(self, _request: web.Request) -> web.Response:
+        return web.Response(body=VECTORS, content_type="application/json")
 
     async def _wrong_key(self, _request: web.Request) -> web.Response:
         return web.json_response({"error": {"message": f"Incorrect API key provided: {KEY}"}}, status=401)
@@ -359,6 +384,25 @@ async def test_a_reply_comes_piece_by_piece_and_leaving_ends_the_call(
             break
     await asyncio.wait_for(upstream.left.wait(), 5)
     assert (await raw.get("/providers/own/pieces")).content == b"firstsecond"
+
+
+async def test_what_is_metered_is_passed_on_byte_by_byte(raw: httpx.AsyncClient) -> None:
+    """Events that we would write otherwise, or cannot read, and white space between members."""
+    body = {"model": "m", "messages": [], "stream": True}
+    assert (await raw.post("/providers/own/chat/completions", json=body)).content == EVENTS
+    assert (await raw.post("/providers/own/embeddings", json={"model": "m", "input": "a"})).content == VECTORS
+
+
+async def test_what_is_metered_is_not_held_back_for_a_whole_event(raw: httpx.AsyncClient, upstream: Upstream) -> None:
+    """The second piece, which ends within the first event, is there before the provider sends the third."""
+    url = "/providers/own/chat/completions?wait=1"
+    async with raw.stream("POST", url, json={"model": "m", "messages": [], "stream": True}) as reply:
+        come = b""
+        async for piece in reply.aiter_bytes():
+            come += piece
+            if len(come) == 34:
+                upstream.began.set()
+    assert come == EVENTS
 
 
 async def test_a_caller_who_leaves_before_the_reply_ends_the_call(raw: httpx.AsyncClient, upstream: Upstream) -> None:

@@ -23,7 +23,7 @@ from waypost.errors import (
 )
 from waypost.gateway.gateway import Gateway
 from waypost.gateway.served import ServedStream
-from waypost.providers.answers import Batch
+from waypost.providers.answers import Batch, PassOn
 from waypost.providers.asked import Asked
 from waypost.server.doors.anthropic_messages import ANTHROPIC_MESSAGES
 from waypost.server.doors.door import Door
@@ -140,6 +140,9 @@ class Told:
 
     def sent_events(self) -> tuple[Event, ...]:
         return ()
+
+    def pass_on_by(self, send: PassOn) -> None:
+        """It has no bytes of its own."""
 
 
 async def sent_by(door: Door, gateway: Gateway, lifecycle: Lifecycle | None = None) -> list[dict[str, Any]]:

@@ -308,6 +308,18 @@ async def test_what_was_deleted_is_gone(ann: AsyncOpenAI, house: House, wire: st
             await ann.responses.create(model=wire, input="three", previous_response_id=previous)
         assert (refused.value.code, refused.value.param) == ("previous_response_not_found", "previous_response_id")
     assert len(house.simulator.requests) == calls, "half a conversation is sent to nobody"
+    await go_on_with_what_is_left(ann, second, wire)
+    sent = json.dumps(house.sent())
+    assert "two" in sent
+    assert "one" not in sent
+
+
+async def go_on_with_what_is_left(ann: AsyncOpenAI, last: Any, wire: str) -> None:
+    """As the guide says: by sending it."""
+    items = [item async for item in ann.responses.input_items.list(last.id, order="asc")]
+    left = [each.model_dump(exclude_none=True) for each in (*items, *last.output)]
+    told = await ann.responses.create(model=wire, input=[*left, {"role": "user", "content": "three"}])
+    assert told.output_text == "You said: three"
 
 
 async def test_an_answer_is_its_project_s_own(ann: AsyncOpenAI, house: House) -> None:
@@ -534,7 +546,7 @@ async def test_where_nothing_is_stored_it_is_said(simulator: Simulator, tmp_path
     assert House("", simulator, tmp_path).rows() == 0
 
 
-@pytest.mark.parametrize(("field", "value"), [("conversation", "conv_1"), ("background", True)])
+@pytest.mark.parametrize(("field", "value"), [("conversation", "conv_1")])
 async def test_what_is_kept_nowhere_is_refused_by_name(ann: AsyncOpenAI, house: House, field: str, value: Any) -> None:
     asked: dict[str, Any] = {"model": "chat", "input": "x", field: value}
     with pytest.raises(openai.UnprocessableEntityError, match=field) as caught:

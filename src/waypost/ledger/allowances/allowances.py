@@ -15,6 +15,7 @@ from contextvars import Context
 
 from waypost.errors import LimitExceeded
 from waypost.ledger.account import Account
+from waypost.ledger.allowances.counts import AllowanceCounts
 from waypost.ledger.allowances.held import UNLIMITED, UNRESERVED, Admission, Reservation
 from waypost.ledger.allowances.pace import Pace
 from waypost.ledger.allowances.plan import Allowance, Plans
@@ -37,11 +38,13 @@ class Allowances:
         warnings: BudgetWarnings | None = None,
         pace: Pace | None = None,
         clock: Callable[[], float] = time.time,
+        counts: AllowanceCounts | None = None,
     ) -> None:
         self._source = source
         self._warnings = warnings
         self._tidy_s = (pace or Pace()).tidy_s
         self._clock = clock
+        self._counts = counts or AllowanceCounts()
         self._windows = Windows()
         self._plans = Plans()
         self._tidying: asyncio.Task[None] | None = None
@@ -87,6 +90,7 @@ class Allowances:
         if not plan.limits_money:
             return UNRESERVED
         if micro_usd is None:
+            self._counts.price_refusals += 1
             raise price_unknown(account)
         budgets = plan.budgets_of(end_user)
         if not budgets or not micro_usd:
@@ -152,6 +156,7 @@ class Allowances:
             for need in lacking:
                 if need.allowance.warn_at and need.amount <= need.allowance.limit and is_spent(need):
                     self._warnings.refused(need)
+        self._counts.refused(lacking[0].allowance.unit)
         return refusal(lacking, now_s)
 
     def _spent(self, need: Need) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Final, Literal, TypeAlias
 
+from waypost.ledger.allowances.counts import AllowanceCounts
 from waypost.ledger.allowances.plan import Allowance
 from waypost.ledger.allowances.pool import Pool
 from waypost.ledger.allowances.refusals import iso_time, usd
@@ -76,9 +77,12 @@ Deliver: TypeAlias = Callable[[BudgetWarning], Awaitable[None]]
 class BudgetWarnings:
     """Of one process. `claim` None: this process is the only one."""
 
-    def __init__(self, claim: Claim | None = None, deliver: Deliver | None = None) -> None:
+    def __init__(
+        self, claim: Claim | None = None, deliver: Deliver | None = None, counts: AllowanceCounts | None = None
+    ) -> None:
         self._claim = claim
         self._deliver = deliver
+        self._counts = counts or AllowanceCounts()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def spent(self, need: Need) -> None:
@@ -103,7 +107,7 @@ class BudgetWarnings:
         pool.told = (*pool.told, share)
         warning = BudgetWarning(allowance, pool.window.name, pool.window.ends_at_s, share, pool.all_spent)
         if len(self._tasks) >= MOST_AT_ONCE:
-            _log(warning)
+            self._log(warning)
             return
         # In a context of its own: it is not part of the request that happens to be the one.
         task = asyncio.get_running_loop().create_task(self._told(warning), context=Context())
@@ -114,11 +118,11 @@ class BudgetWarnings:
         turn = "ours" if self._claim is None else await self._claim(warning)
         if turn == "another's":
             return
-        _log(warning)
+        self._log(warning)
         if turn == "ours" and self._deliver is not None:
             await self._deliver(warning)
 
-
-def _log(warning: BudgetWarning) -> None:
-    # As JSON, since names are written by people: one line, whatever is in them.
-    logger.warning("%s", json.dumps(warning.fields()))
+    def _log(self, warning: BudgetWarning) -> None:
+        self._counts.budget_warnings += 1
+        # As JSON, since names are written by people: one line, whatever is in them.
+        logger.warning("%s", json.dumps(warning.fields()))

@@ -20,13 +20,14 @@ from waypost.codecs.openai_responses.replay import events_of
 from waypost.codecs.openai_responses.retelling import Identity, told_form
 from waypost.codecs.openai_responses.telling_events import numbered
 from waypost.doors.background import BACKGROUND, PRELUDE, RESPONSE, head_of, job_id_of, response_id_of, told_of
-from waypost.doors.going_on import Shelf, Wish, going_on
+from waypost.doors.going_on import GoingOn, Shelf, Wish, going_on
 from waypost.doors.turns import Turn
 from waypost.errors import (
     AnswerCancelled,
     InvalidRequest,
     JobHasEnded,
     JobNotEnded,
+    PreviousResponseUnknown,
     StreamExpired,
     StreamRestarted,
     UnknownResponse,
@@ -35,7 +36,7 @@ from waypost.errors import (
 from waypost.gateway.idempotency import KEY_HEADER, checked_key
 from waypost.jobs.job import Input, Job, NewJob
 from waypost.jobs.reading import StreamReading, Told
-from waypost.ledger.stored_responses import StoredResponse, StoredResponses
+from waypost.ledger.stored_responses import PREVIOUS, StoredResponse, StoredResponses
 from waypost.providers.asked import Asked, Written
 from waypost.server.analyze import demand_budget, demand_jobs
 from waypost.server.application import lifecycle_in, served_in
@@ -92,7 +93,7 @@ async def _new_job(asked: Asked, written: Written, scope: Scope, store: StoredRe
             hint="Send store: true, or leave background out.",
             param=BACKGROUND,
         )
-    made = await going_on(asked, written, wish, shelf_of(scope, store))
+    made = await made_whole(asked, written, wish, store, scope)
     served.gateway.demand_able(made.asked)
     end_user = _text(written.seen.members, "safety_identifier") or _text(written.seen.members, "user")
     await demand_budget(served, caller.account, end_user)
@@ -113,6 +114,22 @@ def shelf_of(scope: Scope, store: StoredResponses) -> Shelf:
     """Where the caller's answers are."""
     served, project_id = served_in(scope), caller_of(scope).account.project_id
     return Shelf(store, project_id, served.settings.server.max_body_bytes, served.stores.provider_storage)
+
+
+async def made_whole(asked: Asked, written: Written, wish: Wish, store: StoredResponses, scope: Scope) -> GoingOn:
+    """See `going_on`. Raises as it does; for an answer that is still made, or never came to its end, it says so."""
+    try:
+        return await going_on(asked, written, wish, shelf_of(scope, store))
+    except PreviousResponseUnknown:
+        _, job = (None, None) if wish.previous is None else await find_both(scope, wish.previous)
+        if job is None or job.state == "succeeded":
+            raise
+        status = told_of(job)["status"]
+        raise PreviousResponseUnknown(
+            f"Previous response with id '{wish.previous}' is {status}.",
+            hint="" if job.has_ended else "Go on from it when it is completed.",
+            param=PREVIOUS,
+        ) from None
 
 
 async def find_both(scope: Scope, response_id: str) -> tuple[StoredResponse | None, Job | None]:

@@ -1,28 +1,29 @@
 """/providers/{name}/…: a provider's other endpoints (files, audio, images, moderations, batches), passed through.
 
 Any method and content type go up as they come, with the provider's own credentials in place of the caller's; the
-reply comes back as it is. Errors of ours have Waypost's own form here. The invariant: a reply that breaks off never
-ends as if it were whole.
+reply comes back as it is, and what it says of its cost is read on the way. Errors of ours have Waypost's own form here.
+The invariant: a reply that breaks off never ends as if it were whole.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from waypost.errors import Attempt, InvalidRequest, NotAllowed, OriginRefused, WaypostError
-from waypost.gateway.call_record import note_answer
+from waypost.codecs.metering import Meter
+from waypost.errors import InvalidRequest, NotAllowed, OriginRefused, WaypostError
+from waypost.gateway.raw_call import RawCalls, RawQuestion, note_end, read_question
 from waypost.ledger.billing import was_served
 from waypost.ledger.books import Ending, Line
-from waypost.ledger.records import AttemptOutcome
 from waypost.providers.raw import RawCall, RawProvider, passed_down, passed_up
 from waypost.server.application import lifecycle_in, served_in
-from waypost.server.body import read_whole
+from waypost.server.body import off_loop_if_large, read_whole
 from waypost.server.callers import Caller, caller_of
 from waypost.server.disconnect import CallerGone, connection_of, while_connected
 from waypost.server.doors.headers import PROVIDER
@@ -37,8 +38,6 @@ METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """Not TRACE, whose reply repeats the request's headers and with them the provider's key."""
 REFUSED: Final = 400
 """From this status on the provider has served nothing."""
-COSTLY: Final = frozenset({"POST", "PUT", "PATCH"})
-"""What a provider may charge for; to look at something, or to delete it, costs nothing."""
 GUARDS: Final[Mapping[str, str]] = {
     # What a provider stores may be anybody's page: shown in a browser, it is nobody's here.
     "content-security-policy": "sandbox",
@@ -66,17 +65,26 @@ class RawDoor:
         name, path = named(scope)
         # Which model is asked for is not read here: the key must be good for all of the provider's.
         _demand_all_of(name, caller_of(scope))
-        provider = served.gateway.raw_provider(name)
-        query = scope["query_string"].decode("latin-1")
+        raw = served.gateway.raw
+        provider, place = raw.provider(name), raw.place(name, scope["method"], path)
         try:
-            body = await _body(scope, receive)
+            # Of what is charged by tokens the request is read before it is sent; everything else goes up as it comes.
+            is_read = place is not None and place.endpoint.kind != "free"
+            body = await (read_whole(receive) if is_read else _body(scope, receive))
+            query = scope["query_string"].decode("latin-1")
             call = RawCall(scope["method"], f"/{path}", query, passed_up(_joined(scope)), body)
-            size = header_value(scope, b"content-length") or ""
-            line = await served.gateway.write_down_raw(name, int(size) if size.isdecimal() else 0)
-            work = _written_down(line, _pass_through(provider, name, call, send), costs=call.method in COSTLY)
-            await while_connected(work, receive, lifecycle_in(scope), connection_of(scope))
+            size_bytes = len(body) if isinstance(body, bytes) else _declared_bytes(scope)
+            question = await off_loop_if_large(size_bytes, lambda: read_question(place, call, size_bytes))
+            line = await raw.write_down(name, question)
+            passage = _Passage(raw, provider, name, call, question, line)
+            await while_connected(passage.run(send), receive, lifecycle_in(scope), connection_of(scope))
         except (CallerGone, ClientDisconnect):
             return
+
+
+def _declared_bytes(scope: Scope) -> int:
+    size = header_value(scope, b"content-length") or ""
+    return int(size) if size.isdecimal() else 0
 
 
 async def _body(scope: Scope, receive: Receive) -> Body | None:
@@ -96,33 +104,65 @@ async def _pieces(receive: Receive) -> AsyncGenerator[bytes]:
         more = message.get("more_body", False)
 
 
-async def _written_down(line: Line | None, work: Awaitable[int], *, costs: bool) -> None:
-    """Do the work, which gives the reply's status, and close the call's line in the books with how it ended."""
-    outcome: AttemptOutcome = "caller_left"
-    code = None
-    try:
-        refused = await work >= REFUSED
-        outcome, costs = "failed" if refused else "answered", costs and not refused
-    except WaypostError as error:
-        outcome, code = "failed", error.code
-        costs = costs and was_served(error)
-        raise
-    finally:
-        if line is not None:
-            line.close(Ending(outcome, served=costs, error_code=code))
+@dataclass(slots=True)
+class _Passage:
+    """One call under way, and its line in the books: closed once, before the caller can see the reply's end."""
 
+    raw: RawCalls
+    provider: RawProvider
+    name: str
+    call: RawCall
+    question: RawQuestion
+    line: Line | None
+    meter: Meter | None = None
+    is_over: bool = False
 
-async def _pass_through(provider: RawProvider, name: str, call: RawCall, send: Send) -> int:
-    started = time.monotonic()
-    async with provider.raw(call) as reply:
-        duration_ms = round((time.monotonic() - started) * 1000)
-        note_answer(name, "", (Attempt(name, None, None, duration_ms),))
-        headers = {**passed_down(reply.headers), **GUARDS, PROVIDER: quote(name)}
-        await send({"type": "http.response.start", "status": reply.status, "headers": raw_headers(headers)})
-        async for piece in reply.chunks():
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-    await send({"type": "http.response.body", "body": b""})
-    return reply.status
+    async def run(self, send: Send) -> None:
+        """Do it. Raises what went wrong before the reply's first bytes, or within it."""
+        try:
+            await self._pass(send)
+        except WaypostError as error:
+            self._close(Ending("failed", self.question.costs and was_served(error), error.code))
+            raise
+        finally:
+            self._close(Ending("caller_left", self.question.costs))
+
+    async def _pass(self, send: Send) -> None:
+        started = time.monotonic()
+        async with self.provider.raw(self.call) as reply:
+            if reply.status < REFUSED:
+                self.meter = self.question.meter(reply.headers.get("content-type", ""))
+                if self.line is not None:
+                    self.line.source = self.meter
+            self.raw.note_answer(self.name, self.question, self.meter, round((time.monotonic() - started) * 1000))
+            headers = {**passed_down(reply.headers), **GUARDS, PROVIDER: quote(self.name)}
+            await send({"type": "http.response.start", "status": reply.status, "headers": raw_headers(headers)})
+            async for piece in reply.chunks():
+                if self.meter is not None:
+                    self.meter.feed(piece)
+                if reply.has_come or (self.meter is not None and self.meter.ended):
+                    self._end(reply.status)
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            self._end(reply.status)
+        await send({"type": "http.response.body", "body": b""})
+
+    def _end(self, status: int) -> None:
+        """The provider has finished."""
+        if self.is_over:
+            return
+        error = None
+        if self.meter is not None:
+            self.meter.finish()
+            error = self.meter.error
+            note_end(self.meter)
+        failed = status >= REFUSED or error is not None
+        served = self.question.costs and status < REFUSED
+        self._close(Ending("failed" if failed else "answered", served, None if error is None else error.code))
+
+    def _close(self, ending: Ending) -> None:
+        self.is_over = True
+        if self.line is not None:
+            self.line.close(ending)
 
 
 def named(scope: Scope) -> tuple[str, str]:

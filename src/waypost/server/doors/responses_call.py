@@ -19,7 +19,7 @@ from waypost.providers.asked import Asked
 from waypost.server.application import served_in
 from waypost.server.body import off_loop_if_large, read_whole
 from waypost.server.callers import caller_of
-from waypost.server.doors.background_responses import answer_in_background, shelf_of, wants_background
+from waypost.server.doors.background_responses import answer_in_background, made_whole, shelf_of, wants_background
 from waypost.server.doors.counts import COUNT_RESPONSES
 from waypost.server.doors.inquiry import InquiryCall, members_of
 from waypost.server.doors.keeping import KeepingSend
@@ -63,7 +63,7 @@ async def _keeping(asked: Asked, store: StoredResponses, scope: Scope) -> tuple[
     wish = Wish.of(members, by_default=store.by_default)
     if not wish.keeps and wish.previous is None and not references_items(members):
         return None
-    made = await going_on(asked, written, wish, shelf_of(scope, store))
+    made = await made_whole(asked, written, wish, store, scope)
     caller, signatures = caller_of(scope), served_in(scope).stores.signatures
     if signatures is not None:
         for known in made.signatures:

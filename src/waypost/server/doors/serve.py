@@ -138,6 +138,7 @@ class DoorStream(LiveReply):
         writing = self._writing
         async with self._gateway.stream(self._asked) as served:
             writing.served = served
+            passes_on = False
             async for batch in served:
                 written = writing.write(batch)
                 if batch.raw is None and writing.finished:
@@ -147,6 +148,9 @@ class DoorStream(LiveReply):
                 if written and not wire.started:
                     wire.headers += self._told_by(served, passed=batch.raw is not None)
                 await wire.send(self._taken() + written if self._held else written, ends=batch.ends)
+                if writing.passed and not passes_on and wire.passes_on:
+                    passes_on = True
+                    served.pass_on_by(lambda raw: self._pass_on(raw, wire))
             end = self._taken() + writing.end()
             if not wire.started:
                 wire.headers += self._told_by(served, passed=writing.passed)
@@ -155,6 +159,13 @@ class DoorStream(LiveReply):
         if writing.losses:
             # Most of these are found after the headers were sent.
             logger.info("not carried over to the caller: %s", "; ".join(loss.what for loss in writing.losses))
+
+    def _pass_on(self, raw: bytes, wire: Wire) -> bool:
+        """See `PassesOn`."""
+        sent = wire.pass_on(raw)
+        if sent:
+            self._writing.note_passed(raw)
+        return sent
 
     def broken(self, error: Exception, scope: Scope) -> bytes:
         """The dialect's error event."""

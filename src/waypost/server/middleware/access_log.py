@@ -15,11 +15,12 @@ from typing import Any, Final, Literal, TypeAlias
 
 from starlette.types import Message, Scope, Send
 
-from waypost.errors import AllTargetsFailed, Attempt, WaypostError
+from waypost.errors import AllTargetsFailed, Attempt, RequestError, ServerBusy, WaypostError
 from waypost.gateway import story
 from waypost.gateway.call_record import CallRecord, RequestEnd
 from waypost.server.application import ServedApplication
 from waypost.server.callers import caller_of
+from waypost.server.disconnect import pass_on_of
 from waypost.server.doors.limits import Headers
 from waypost.server.envelope import FOREIGN_CODE
 from waypost.server.jsonwire import json_bytes
@@ -51,7 +52,7 @@ class Reply:
     `completed` completes the reply's headers.
     """
 
-    __slots__ = ("_completed", "_id_header", "_record", "_send", "complete", "kept", "status")
+    __slots__ = ("_completed", "_id_header", "_pass_on", "_record", "_send", "complete", "kept", "status")
 
     def __init__(
         self, send: Send, request_id: str, record: CallRecord, completed: Callable[[Headers], Headers]
@@ -63,12 +64,17 @@ class Reply:
         self._record = record
         self.complete = False
         self._send = send
+        self._pass_on = pass_on_of(send)
         self._id_header = (ID_HEADER, request_id.encode())
 
     @property
     def started(self) -> bool:
         """Has a status been sent?"""
         return self.status != NO_REPLY
+
+    def pass_on(self, body: bytes) -> bool:
+        """See `Cycle.pass_on`. Where the reply is kept, it goes the way of messages."""
+        return self.kept is None and self._pass_on is not None and self._pass_on(body)
 
     def __call__(self, message: Message) -> Awaitable[None]:
         """Send it. No coroutine of its own: a stream comes through here with each event."""
@@ -95,7 +101,9 @@ class AccessLog:
     def tell(self, scope: Scope, reply: Reply, record: CallRecord, duration_s: float) -> None:
         """The request is over."""
         for attempt in record.failures():
-            failures.warning("attempt failed: %s", json.dumps(_failure(attempt, request_id_of(scope))))
+            # What is refused here, such as for a budget, was never sent: the request's own line says it.
+            if not isinstance(attempt.error, RequestError | ServerBusy):
+                failures.warning("attempt failed: %s", json.dumps(_failure(attempt, request_id_of(scope))))
         duration_ms = round(duration_s * 1000, 1)
         if record.asked_model is not None:
             self._remember(scope, reply, record, round(duration_ms))
