@@ -79,3 +79,11 @@ async def test_a_cancelled_stream_ends_with_an_error_and_the_job_keeps_what_had_
     text = "".join(_data(event)["text"] for event in seen if event.event == "delta")
     assert job["result"]["content"] == text
     assert job["result"]["complete"] is False
+    assert job["cost_usd"] > 0, "what had come was paid"
+
+
+async def test_what_no_database_keeps_is_no_error(house: House) -> None:
+    body = {"model": "same", "prompt": "nul \0 here", "background": True}
+    assert (await house.http().post(GENERATE, json=body)).status_code == 202
+    body = {"model": "same", "input": "Count.", "instructions": "nul \0 here", "background": True}
+    assert (await house.http().post("/v1/responses", json=body)).status_code == 200

@@ -205,6 +205,23 @@ async def test_the_same_key_is_the_same_answer(house: House) -> None:
     assert len(house.simulator.requests) == 1
 
 
+async def test_a_dropped_stream_that_is_asked_for_again_with_its_key_is_the_same_answer(house: House) -> None:
+    await house.work()
+    asked: dict[str, Any] = {"model": "same", "input": "slowly", "background": True, "stream": True}
+    key = {"Idempotency-Key": "again"}
+    first = await house.client(0).responses.create(**asked, extra_headers=key)
+    seen: list[Any] = []
+    async for event in first:
+        seen.append(event)
+        if len(seen) == 8:
+            break
+    await first.close()
+    again = [event async for event in await house.client(1).responses.create(**asked, extra_headers=key)]
+    assert [event.model_dump() for event in again[:8]] == [event.model_dump() for event in seen]
+    assert again[-1].response.output_text == WORDS
+    assert len(house.simulator.requests) == 1
+
+
 async def test_an_answer_under_way_is_not_deleted(house: House) -> None:
     created = await house.client(0).responses.create(model="same", input="Count.", background=True)
     with pytest.raises(openai.ConflictError):

@@ -102,7 +102,7 @@ class Place:
         """Everything is there, once, in order."""
         assert [each["index"] for each in self.results] == list(range(count))
         assert [each["id"] for each in self.results] == [f"n{number}" for number in range(count)]
-        assert [each["result"]["text"] for each in self.results] == [f"item {number}." for number in range(count)]
+        assert [each["result"]["content"] for each in self.results] == [f"item {number}." for number in range(count)]
 
 
 def _lives(process: psutil.Process) -> bool:
@@ -243,7 +243,7 @@ async def test_from_standard_input_to_standard_output(database: Database, tmp_pa
     def claim(place: Place) -> None:
         done = place.run(source="-", out=None, stdin=b'"one"\n"two"\n')
         assert done.returncode == 0, done.stderr
-        assert [json.loads(line)["result"]["text"] for line in done.stdout.splitlines()] == ["one", "two"]
+        assert [json.loads(line)["result"]["content"] for line in done.stdout.splitlines()] == ["one", "two"]
 
     await _in_thread({"rules": [{"reply": {"echo": True}}]}, tmp_path, database, claim)
 

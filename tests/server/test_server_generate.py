@@ -179,4 +179,4 @@ def test_an_unsafe_id_of_a_provider_is_replaced(serve: Any) -> None:
 
 
 def test_the_request_has_every_argument_of_the_library() -> None:
-    assert set(AIRequest.model_fields) == {*NAMES, "prompt", "stream"}
+    assert set(AIRequest.model_fields) == {*NAMES, "prompt", "stream", "background"}

@@ -60,7 +60,7 @@ def head_of(asked: Asked) -> dict[str, Any]:
     members = asked.written.seen.members if asked.written is not None else {}
     own = responses_fields(asked)["openai_responses"]["response"]
     told = {BACKGROUND: True, "store": True, PREVIOUS: members.get(PREVIOUS), "model": asked.model}
-    head: dict[str, Any] = _storable({**REQUIRED_MEMBERS, **_mapping(own), **told})
+    head: dict[str, Any] = storable({**REQUIRED_MEMBERS, **_mapping(own), **told})
     return head
 
 
@@ -95,10 +95,10 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _storable(value: Any) -> Any:
-    """PostgreSQL keeps no U+0000 within JSON."""
+def storable(value: Any) -> Any:
+    """JSON data as any database keeps it: PostgreSQL takes no U+0000."""
     if isinstance(value, str):
         return value.replace("\0", "\N{REPLACEMENT CHARACTER}")
     if isinstance(value, Mapping):
-        return {_storable(name): _storable(each) for name, each in value.items()}
-    return [_storable(each) for each in value] if isinstance(value, list | tuple) else value
+        return {storable(name): storable(each) for name, each in value.items()}
+    return [storable(each) for each in value] if isinstance(value, list | tuple) else value

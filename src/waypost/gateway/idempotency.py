@@ -101,6 +101,10 @@ class Fresh:
             self._answer = self._entry.answer
             self._shelf.end(self._entry, whole=whole)
 
+    def release(self) -> None:
+        """Nothing is recorded, and the key is free: what answers it knows by itself who has asked before."""
+        self._end(whole=False)
+
     def refuse(self, error: WaypostError) -> None:
         """It is not begun, and whoever waits for its answer is told why."""
         self._entry.refusal = error

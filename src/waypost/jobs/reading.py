@@ -128,7 +128,7 @@ class StreamReading:
                 if job.has_ended:
                     yield Ended(self._next, job)
                     return
-            if self._shuts_down():
+            if self._shuts_down() and not self._is_over:
                 raise ServerBusy("The server is stopped; the answer goes on.", hint="Read on from another one.")
             rows = await self._more(waits=not self._is_over)
 

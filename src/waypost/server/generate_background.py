@@ -13,7 +13,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from waypost.doors.background import GENERATE, job_id_in, response_id_of
+from waypost.doors.background import GENERATE, job_id_in, response_id_of, storable
 from waypost.doors.envelope import envelope
 from waypost.doors.telling import Told as OneTold
 from waypost.errors import AnswerCancelled, InvalidRequest, JobHasEnded, StreamExpired, StreamRestarted, UnknownJob
@@ -27,6 +27,7 @@ from waypost.providers.asked import Asked
 from waypost.server.analyze import JOBS, demand_budget, demand_jobs
 from waypost.server.application import lifecycle_of, served_by
 from waypost.server.callers import caller_of
+from waypost.server.durable_reply import DurableReply
 from waypost.server.job_stream import JobStreamReply
 from waypost.server.jsonwire import json_bytes
 from waypost.server.middleware.headers import header_value
@@ -53,13 +54,13 @@ async def begin_in_background(request: Request, asked: AIRequest) -> Response:
         GENERATE,
         account.project_id,
         account.key_id,
-        {"prompt": asked.prompt, **arguments, "events": True},
+        storable({"prompt": asked.prompt, **arguments, "events": True}),
         end_user=asked.user,
         idempotency=None if key is None else checked_key(key),
         tags=tags_in(header_value(scope, TAGS)),
     )
     job = (await jobs.create(new)).job
-    return job_stream(request, job, None) if asked.stream else _accepted(job)
+    return DurableReply(job_stream(request, job, None) if asked.stream else _accepted(job))
 
 
 def _accepted(job: Job) -> Response:

@@ -42,6 +42,7 @@ from waypost.server.analyze import demand_budget, demand_jobs
 from waypost.server.application import lifecycle_in, served_in
 from waypost.server.callers import caller_of
 from waypost.server.doors.errors import told_error
+from waypost.server.durable_reply import DurableReply
 from waypost.server.job_events import wait_for_end
 from waypost.server.job_stream import JobStreamReply
 from waypost.server.jsonwire import json_bytes
@@ -81,7 +82,7 @@ async def answer_in_background(asked: Asked, written: Written, scope: Scope, rec
         reply: Response = stream_reply(scope, created.job, None)
     else:
         reply = json_reply(await told_now(scope, created.job))
-    await reply(scope, receive, send)
+    await DurableReply(reply)(scope, receive, send)
 
 
 async def _new_job(asked: Asked, written: Written, scope: Scope, store: StoredResponses) -> NewJob:

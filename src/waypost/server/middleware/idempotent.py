@@ -35,6 +35,7 @@ from waypost.server.callers import caller_of
 from waypost.server.disconnect import CONNECTION, CallerGone, connection_of, while_connected
 from waypost.server.doors.headers import COST, request_id_header
 from waypost.server.doors.table import door_at
+from waypost.server.durable_reply import DURABLE
 from waypost.server.envelope import envelope
 from waypost.server.jsonwire import json_bytes
 from waypost.server.lifecycle import Lifecycle
@@ -174,7 +175,10 @@ class _Recording:
         """Record it and send it. The end waits until it is written down: whoever has seen it gets the same again."""
         if message["type"] == "http.response.start":
             # That status is for the log: nobody was there to get an answer.
-            self._is_on = message["status"] != NO_REPLY
+            self._is_on = message["status"] != NO_REPLY and not message.get(DURABLE)
+            if message.get(DURABLE):
+                self._fresh.release()
+                await self.settle()
             if self._is_on:
                 self._fresh.start(message["status"], message.get("headers", ()))
         elif self._is_on:
