@@ -190,6 +190,7 @@ def _decoded(written: bytes, returncode: int | None) -> Outcome:
     try:
         return msgspec.json.decode(written, type=Outcome)
     except msgspec.DecodeError:
-        if returncode is not None and returncode < 0:
+        # Above 128 is how shells, and asyncio where it could not ask, tell of a signal.
+        if returncode is None or returncode < 0 or returncode > 128:
             raise DocumentTooSlow("Reading the document took more time or memory than it may.") from None
         raise DamagedDocument("The document cannot be read.") from None
