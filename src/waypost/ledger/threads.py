@@ -32,6 +32,8 @@ Work: TypeAlias = "Callable[[Connection, Database], ResultT]"
 THREADS: Final = 4
 WITHIN_S: Final = 5.0
 """How long a request waits for its transaction."""
+OPENING: Final = 4.0
+"""How many times as long it waits for a database that has yet to be opened, and perhaps to be made."""
 REST_S: Final = 1.0
 """How long nobody tries again, once the database has not answered."""
 MOST_WAITING: Final = 1_000
@@ -57,6 +59,7 @@ class DatabaseThreads:
         self._waiting = 0
         self._away_until_s = float("-inf")
         self._closed = False
+        self._was_opened = False
 
     def was_away(self, within_s: float) -> bool:
         """Did the database not answer at some time within the last so many seconds?"""
@@ -90,6 +93,11 @@ class DatabaseThreads:
             self._jobs.put(None)
 
     async def _run(self, transact: Callable[[Database, _Ticket], ResultT]) -> ResultT:
+        if not self._was_opened:
+            await self._run_within(_nothing, self._within_s * OPENING)
+        return await self._run_within(transact, self._within_s)
+
+    async def _run_within(self, transact: Callable[[Database, _Ticket], ResultT], within_s: float) -> ResultT:
         if self._closed or self._waiting >= MOST_WAITING or self._clock() < self._away_until_s:
             raise _away()
         ticket = _Ticket()
@@ -99,12 +107,12 @@ class DatabaseThreads:
         self._jobs.put(lambda: self._do(transact, ticket, done))
         waiting = asyncio.wrap_future(done)
         try:
-            await asyncio.wait({waiting}, timeout=self._within_s)
+            await asyncio.wait({waiting}, timeout=within_s)
             if not waiting.done() and not ticket.give_up():
                 # It is being committed at this very moment.
-                await asyncio.wait({waiting}, timeout=self._within_s)
+                await asyncio.wait({waiting}, timeout=within_s)
             if not waiting.done():
-                self._note_away(f"no answer within {self._within_s:g} s")
+                self._note_away(f"no answer within {within_s:g} s")
                 raise _away()
             return waiting.result()
         finally:
@@ -121,6 +129,7 @@ class DatabaseThreads:
         database: Database | None = None
         try:
             database = self._open()
+            self._was_opened = True
             result = transact(database, ticket)
         except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
             failure = self._told(error, database)
@@ -188,6 +197,10 @@ class _Ticket:
         with self._lock:
             self.given_up = not self._commits
             return self.given_up
+
+
+def _nothing(_: Database, __: _Ticket) -> None:
+    """The database is open: that was all."""
 
 
 def _away() -> DatabaseUnavailable:
