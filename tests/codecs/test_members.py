@@ -64,7 +64,7 @@ def test_no_bytes_raise(document: bytes) -> None:
 
 
 def test_a_large_document_is_passed_over_without_being_kept() -> None:
-    """Vectors, a picture and a text full of escapes before the counts, 12 MB of them: found, in a small part of that."""
+    """Vectors, a picture and a text full of escapes before the counts, 12 MB: found, in a small part of that."""
     pieces = [b'{"data": [', b"[0.125, -0.5], " * 2000, b'[1]], "picture": "', b"QUJD" * 1000, b'", "usage": {"n": 7}}']
     reader = MemberReader(WANTED)
     tracemalloc.start()
