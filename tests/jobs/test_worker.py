@@ -24,7 +24,7 @@ async def test_a_job_is_done_and_told_with_its_cost(tmp_path: Path, database: Da
             assert worker.process.returncode == 0, worker.log
     job = all_jobs(database)[0]
     assert job.state == "succeeded", job
-    assert msgspec.json.decode(job.result or "")["text"] == "one two three"
+    assert msgspec.json.decode(job.result or "")["content"] == "one two three"
     assert job.provider == "simulated"
     assert job.cost_micro_usd is not None
     assert job.cost_micro_usd > 0
