@@ -30,7 +30,14 @@ def batch() -> None:
 @batch.command()
 @click.argument("source", metavar="INPUT")
 @click.option("--kind", "kinds", multiple=True, help="The analysis to make; may be given several times.")
-@click.option("--type", "type_", type=click.Choice(("analyze", "generate")), default="analyze", show_default=True)
+@click.option(
+    "--type",
+    "type_",
+    type=click.Choice(("analyze", "generate")),
+    default="analyze",
+    show_default=True,
+    help="What is done with each item.",
+)
 @click.option("-m", "--model", help="A route, an alias, provider/model, or a model's id. [default: the kind's]")
 @click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="File for the results, one a line.")
 @click.option("--content-field", help="Where the text is. [default: content, prompt, text or input]")
