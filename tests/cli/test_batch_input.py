@@ -108,6 +108,12 @@ def test_a_folder_is_its_documents_in_the_order_of_their_names(tmp_path: Path) -
 def test_prompts_are_part_of_what_is_asked(tmp_path: Path) -> None:
     items = read(tmp_path, "in.jsonl", b'{"prompt": "why?"}\n', LineForm("generate", 2_000))
     assert (items[0].input, items[0].request) == (None, {"prompt": "why?"})
+    said = (
+        b'{"prompt": "why?", "system": "Be brief.", "max_tokens": 9, "kind": "x"}\n{"prompt": "a", "max_tokens": "9"}\n'
+    )
+    items = read(tmp_path, "in.jsonl", said, LineForm("generate", 2_000))
+    assert items[0].request == {"prompt": "why?", "system": "Be brief.", "max_tokens": 9}
+    assert texts(items[1:]) == ["max_tokens is not what it should be."]
 
 
 def test_what_cannot_be_read_is_told_before_anything_is_begun(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from waypost.store.database import Database
 from waypost.store.job_tables import provider_paces as paces
 
 FAST = Paced(PaceLimit(requests_per_minute=60_000), ("#1",))
-SLOW = Paced(PaceLimit(requests_per_minute=60), ("#1",))
+SLOW = Paced(PaceLimit(requests_per_minute=6), ("#1",))
 
 
 @pytest.fixture

@@ -116,11 +116,19 @@ def receiving() -> Iterator[tuple[str, list[dict[str, Any]]]]:
         def log_message(self, *_: Any) -> None: ...
 
     with HTTPServer(("127.0.0.1", 0), Hook) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/hook", messages
-        server.shutdown()
-        thread.join(10)
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/hook", messages
+        finally:
+            server.shutdown()
+            thread.join(10)
+
+
+def in_the_middle(steps: list[dict[str, Any]]) -> bool:
+    """Has a part been asked about, and is another one under way?"""
+    ended = [step["ended_at"] is not None for step in steps if ":" in step["name"]]
+    return any(ended) and not all(ended)
 
 
 async def in_a_thread(work: Callable[[], None]) -> None:
@@ -156,9 +164,9 @@ def _path(folder: Path, simulator: Simulator, hook: str, messages: list[dict[str
             with http.stream("GET", f"{told['url']}/events") as reply:
                 watched.extend(read_events(reply))
 
-        watching = threading.Thread(target=watch)
+        watching = threading.Thread(target=watch, daemon=True)
         watching.start()
-        until(lambda: http.get(told["url"]).json()["progress"]["done"] >= 1, 60, lambda: served.said)
+        until(lambda: in_the_middle(http.get(told["url"]).json()["steps"]), 60, lambda: served.said)
         killed = served.kill_worker()
         job = served.ended(told["job_id"])
         watching.join(30)

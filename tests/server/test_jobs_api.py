@@ -202,7 +202,7 @@ def test_a_long_poll_ends_with_the_job_or_with_its_time(live: Running, database:
         assert http.get(f"{OWN}/{job.id}?wait=1").json()["state"] == "queued"
         assert 0.9 <= time.monotonic() - began < 5
         told: list[Any] = []
-        waiting = threading.Thread(target=lambda: told.append(http.get(f"{OWN}/{job.id}?wait=30").json()))
+        waiting = threading.Thread(target=lambda: told.append(http.get(f"{OWN}/{job.id}?wait=30").json()), daemon=True)
         waiting.start()
         happens(database, job, "running")
         ends(database, job, result='"done"')
@@ -284,7 +284,7 @@ def test_those_who_wait_are_let_go_when_the_server_shuts_down(live: Running, dat
     job = of_ann(database)
     with httpx.Client(base_url=live.url, headers=shows("ann"), timeout=30) as http:
         told: list[Any] = []
-        waiting = threading.Thread(target=lambda: told.append(http.get(f"{OWN}/{job.id}?wait=60").json()))
+        waiting = threading.Thread(target=lambda: told.append(http.get(f"{OWN}/{job.id}?wait=60").json()), daemon=True)
         with http.stream("GET", f"{OWN}/{job.id}/events") as reply:
             lines = reply.iter_lines()
             assert next(line for line in lines if line == "event: queued")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -30,7 +30,14 @@ def batch() -> None:
 @batch.command()
 @click.argument("source", metavar="INPUT")
 @click.option("--kind", "kinds", multiple=True, help="The analysis to make; may be given several times.")
-@click.option("--type", "type_", type=click.Choice(("analyze", "generate")), default="analyze", show_default=True)
+@click.option(
+    "--type",
+    "type_",
+    type=click.Choice(("analyze", "generate")),
+    default="analyze",
+    show_default=True,
+    help="What is done with each item.",
+)
 @click.option("-m", "--model", help="A route, an alias, provider/model, or a model's id. [default: the kind's]")
 @click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="File for the results, one a line.")
 @click.option("--content-field", help="Where the text is. [default: content, prompt, text or input]")
@@ -98,22 +105,38 @@ def show(batch_id: str, config_file: Path | None, as_json: bool) -> None:
 @config_option
 def results(batch_id: str, out: Path | None, config_file: Path | None) -> None:
     """Write what has come of BATCH so far: the items that have ended, in order, as `batch run` does."""
-    from waypost.cli.batch_output import ResultStream
-    from waypost.jobs import batch_items, batches
+    from waypost.jobs import batches
 
     with opened(settings_in(config_file)) as database:
         with database.read() as connection:
             batches.find(connection, None, batch_id)
-        with click.open_file("-" if out is None else str(out), "xb" if out is not None else "wb") as stream:
-            stream.flush()
-            output, after = ResultStream(stream.fileno()), 0
-            more = True
-            while more:
-                with database.read() as connection:
-                    found = batch_items.read_from(connection, batch_id, after, PAGE)
-                output.write([job for job in found if job.has_ended])
-                more = len(found) == PAGE
-                after = (found[-1].batch_index or 0) + 1 if found else after
+        if out is None:
+            _write_results(database, batch_id, sys.stdout.fileno())
+            return
+        with _new_file(out) as stream:
+            _write_results(database, batch_id, stream.fileno())
+
+
+def _new_file(path: Path) -> BinaryIO:
+    from waypost.errors import RequestError
+
+    try:
+        return path.open("xb")
+    except OSError as error:
+        raise RequestError(f"{path} cannot be made: {error.strerror}.", hint="Name a new file.") from error
+
+
+def _write_results(database: Database, batch_id: str, descriptor: int) -> None:
+    from waypost.cli.batch_output import ResultStream
+    from waypost.jobs import batch_items
+
+    output, after, more = ResultStream(descriptor), 0, True
+    while more:
+        with database.read() as connection:
+            found = batch_items.read_from(connection, batch_id, after, PAGE)
+        output.write([job for job in found if job.has_ended])
+        more = len(found) == PAGE
+        after = (found[-1].batch_index or 0) + 1 if found else after
 
 
 @batch.command()

@@ -6,7 +6,7 @@ The invariant: nothing in an item, however broken, is an error of the whole: it 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
@@ -56,6 +56,10 @@ MAKERS: Final[Mapping[str, Callable[[int, str, str | None, int], Item]]] = {
 }
 """Types of jobs that a batch may be of, and how their items are made of a text."""
 TYPES: Final = tuple(MAKERS)
+ARGUMENTS: Final[Mapping[str, Mapping[str, tuple[type, ...]]]] = {
+    "generate": {"system": (str,), "max_tokens": (int,), "temperature": (int, float)},
+}
+"""What an item may say beside its content, by type of job, and as what."""
 
 
 def item_of_line(line: bytes, index: int, form: LineForm) -> Item:
@@ -85,7 +89,12 @@ def item_of_fields(fields: Mapping[str, Any], index: int, form: LineForm) -> Ite
         return unusable(index, f"There is no {' or '.join(wanted)}.", name)
     if not isinstance(fields[found], str):
         return unusable(index, f"{found} is not a text.", name)
-    return item_of_text(fields[found], index, name, form)
+    arguments = {field: fields[field] for field in ARGUMENTS.get(form.type, {}) if fields.get(field) is not None}
+    for field, value in arguments.items():
+        if isinstance(value, bool) or not isinstance(value, ARGUMENTS[form.type][field]):
+            return unusable(index, f"{field} is not what it should be.", name)
+    item = item_of_text(fields[found], index, name, form)
+    return item if item.error is not None else replace(item, request={**item.request, **arguments})
 
 
 def item_of_text(text: str, index: int, name: str | None, form: LineForm) -> Item:

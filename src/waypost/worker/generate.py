@@ -12,6 +12,7 @@ from waypost.doors.reply import whole_reply
 from waypost.doors.telling import Telling as Canonical
 from waypost.doors.telling import Told
 from waypost.errors import WaypostError
+from waypost.jobs.batch_told import ITEM_NAME
 from waypost.jobs.body import JobContext, StepDone
 from waypost.jobs.job import JobEnd
 from waypost.jobs.patience import PatientDatabase
@@ -120,5 +121,5 @@ class _AnswerTelling(Telling):
 
 def _request(told: Mapping[str, Any]) -> Request:
     """Raises InvalidRequest."""
-    arguments = {name: value for name, value in told.items() if name not in ("prompt", EVENTS)}
+    arguments = {name: value for name, value in told.items() if name not in ("prompt", EVENTS, ITEM_NAME)}
     return to_request(told.get("prompt"), arguments)
