@@ -19,7 +19,7 @@ from waypost.jobs.messages import tell_batch_end
 from waypost.jobs.rows import remove_parts
 from waypost.ledger.moments import DAY_MS
 from waypost.store.database import Database
-from waypost.store.job_tables import batches, job_events, jobs, provider_batches
+from waypost.store.job_tables import batches, job_events, jobs
 
 SLICE: Final = 500
 """Rows a transaction."""
@@ -227,6 +227,5 @@ def remove_some(connection: Connection, batch_id: str) -> bool:
         remove_parts(connection, ids)
         connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
         return True
-    connection.execute(delete(provider_batches).where(provider_batches.c.batch_id == batch_id))
     connection.execute(delete(batches).where(batches.c.id == batch_id))
     return False

@@ -16,7 +16,7 @@ from waypost.ledger.audit import Change, changing
 from waypost.ledger.books import now_ms
 from waypost.ledger.projects import get_project
 from waypost.store.database import Database
-from waypost.store.job_tables import batches, job_events, job_inputs, job_steps, jobs, provider_batches
+from waypost.store.job_tables import batches, job_events, job_inputs, job_steps, jobs
 from waypost.store.tables import (
     attempts,
     audit,
@@ -142,7 +142,6 @@ def _add_totals_to_nobody_s(database: Database, project_ids: Ids) -> None:
 WITH_CHILDREN: Final[Mapping[Table, Sequence[Column[str]]]] = {
     requests: (attempts.c.entry_id, bodies.c.entry_id),
     jobs: (job_inputs.c.job_id, job_steps.c.job_id, job_events.c.job_id),
-    batches: (provider_batches.c.batch_id,),
 }
 """Rows that others hang on, which do not say themselves whose they are, or would be slow to find."""
 ERASED: Final[Mapping[Table, Eraser]] = {
@@ -159,7 +158,6 @@ ERASED: Final[Mapping[Table, Eraser]] = {
             idempotency_answers,
             jobs,
             batches,
-            provider_batches,
             webhook_deliveries,
         )
     },

@@ -134,22 +134,6 @@ batches: Final = Table(
 """Many jobs that were handed in together. `state` is open (items are still added), running, finished or cancelled;
 `total` is known once it is not open any more. How its items stand is counted in `jobs`."""
 
-provider_batches: Final = Table(
-    "provider_batches",
-    metadata,
-    id_column(),
-    text_column("batch_id", 64, needed=True, index=True),
-    text_column("project_id", 64, needed=True),
-    text_column("provider", needed=True),
-    text_column("remote_id", 200),
-    text_column("state", 16, needed=True),
-    Column("items", Document, nullable=False),
-    number_column("submitted_at_ms"),
-    number_column("ended_at_ms"),
-    Column("report", Document),
-)
-"""Parts of batches that a provider works on in its own time, for its lower price. `items` are job ids."""
-
 executors: Final = Table(
     "executors",
     metadata,

@@ -136,21 +136,6 @@ def _create_batches() -> None:
     op.create_index("ix_batches_project_id_created_at_ms", "batches", ["project_id", "created_at_ms"])
     for column in ("state", "expires_at_ms"):
         op.create_index(f"ix_batches_{column}", "batches", [column])
-    op.create_table(
-        "provider_batches",
-        _needed("id", sa.String(64)),
-        _needed("batch_id", sa.String(64)),
-        _needed("project_id", sa.String(64)),
-        _needed("provider", sa.String(200)),
-        sa.Column("remote_id", sa.String(200)),
-        _needed("state", sa.String(16)),
-        _needed("items", JSON),
-        sa.Column("submitted_at_ms", sa.BigInteger),
-        sa.Column("ended_at_ms", sa.BigInteger),
-        sa.Column("report", JSON),
-        sa.PrimaryKeyConstraint("id", name="pk_provider_batches"),
-    )
-    op.create_index("ix_provider_batches_batch_id", "provider_batches", ["batch_id"])
 
 
 def _create_workers() -> None:
