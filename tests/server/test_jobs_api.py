@@ -145,6 +145,16 @@ def test_only_administrators_see_the_jobs_of_all(http: TestClient, database: Dat
     assert http.post(f"{ALL}/{other.id}/cancel", headers=operator).json()["state"] == "cancelled"
     assert http.delete(f"{ALL}/{other.id}", headers=operator).status_code == 204
     assert http.get(OWN, headers=operator).json()["items"] == []
+    lines = http.get("/api/admin/audit", headers=operator).json()["items"]
+    told = [(line["action"], line["actor"], line["object_id"]) for line in reversed(lines)]
+    assert told == [(f"job.{done}", "config:operator", other.id) for done in ("retry", "cancel", "delete")]
+    assert [(line["before"] or {}).get("state") for line in reversed(lines)] == ["failed", "queued", "cancelled"]
+
+
+def test_who_owns_a_job_needs_no_line_in_the_audit_log(http: TestClient, database: Database) -> None:
+    job = of_ann(database)
+    assert http.post(f"{OWN}/{job.id}/cancel").status_code == 200
+    assert http.get("/api/admin/audit", headers=shows("operator")).json()["items"] == []
 
 
 def test_lists_are_filtered_and_paged(http: TestClient, database: Database) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from waypost.cli.administering import opened, settings_in
+from waypost.cli.administering import actor, opened, settings_in
 from waypost.cli.log_options import Tag, When
 from waypost.cli.options import config_option, json_option
 from waypost.cli.output import print_json, print_note, print_table
@@ -109,7 +109,7 @@ def show(job_id: str, config_file: Path | None, as_json: bool) -> None:
 @json_option("the jobs")
 def cancel(job_ids: Sequence[str], config_file: Path | None, as_json: bool) -> None:
     """Cancel each JOB_ID: one that waits at once, one that is being done within two seconds."""
-    from waypost.jobs import rows
+    from waypost.jobs import audited
     from waypost.ledger.books import now_ms
     from waypost.ledger.moments import DAY_MS
 
@@ -117,7 +117,7 @@ def cancel(job_ids: Sequence[str], config_file: Path | None, as_json: bool) -> N
 
     def one(connection: Connection, job_id: str) -> Job:
         at_ms = now_ms()
-        return rows.cancel(connection, None, job_id, at_ms, at_ms + days * DAY_MS)
+        return audited.cancel(connection, actor(), job_id, at_ms, at_ms + days * DAY_MS)
 
     _change(job_ids, config_file, one, as_json=as_json, done={"running": "was asked to end"})
 
@@ -128,11 +128,11 @@ def cancel(job_ids: Sequence[str], config_file: Path | None, as_json: bool) -> N
 @json_option("the jobs")
 def retry(job_ids: Sequence[str], config_file: Path | None, as_json: bool) -> None:
     """Do each JOB_ID again, which failed or was cancelled: only what is missing is done, and paid."""
-    from waypost.jobs import rows
+    from waypost.jobs import audited
     from waypost.ledger.books import now_ms
 
     def one(connection: Connection, job_id: str) -> Job:
-        return rows.retry(connection, None, job_id, now_ms())
+        return audited.retry(connection, actor(), job_id, now_ms())
 
     _change(job_ids, config_file, one, as_json=as_json, done={"queued": "waits to be done again"})
 
@@ -142,12 +142,13 @@ def retry(job_ids: Sequence[str], config_file: Path | None, as_json: bool) -> No
 @config_option
 def delete(job_ids: Sequence[str], config_file: Path | None) -> None:
     """Delete each JOB_ID, which has ended, with its content and its result."""
-    from waypost.jobs import rows
+    from waypost.jobs import audited
+    from waypost.ledger.books import now_ms
 
     with opened(settings_in(config_file)) as database:
         for job_id in job_ids:
             with database.write() as connection:
-                rows.remove(connection, None, job_id)
+                audited.remove(connection, actor(), job_id, now_ms())
             click.echo(f"{plain(job_id)} is deleted")
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from waypost.errors import TooManyJobs
 from waypost.jobs.kept_batches import KeptBatches
@@ -32,6 +33,17 @@ COUNTED_SHARE: Final = 8
 MOST_UNCOUNTED: Final = 1_000
 """Jobs that are taken on until those that wait are counted again."""
 RETRY_AFTER_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Administrator:
+    """Who changes a job that need not be his own; it is written down that he did."""
+
+    actor: str
+
+
+Whose: TypeAlias = str | Administrator
+"""The id of the project whose job it is, or who may change any project's."""
 
 
 class KeptJobs:
@@ -122,36 +134,44 @@ class KeptJobs:
 
         return await self._threads.read(events)
 
-    async def cancel(self, project_id: str | None, job_id: str) -> Job:
+    async def cancel(self, whose: Whose, job_id: str) -> Job:
         """Ask for its end. Raises UnknownJob, JobHasEnded, DatabaseUnavailable."""
         now_ms = self.now_ms
         expires_at_ms = now_ms + self.settings.days * DAY_MS
 
         def cancel(connection: Connection, _: Database) -> Job:
-            from waypost.jobs import rows
+            from waypost.jobs import audited, rows
 
-            return rows.cancel(connection, project_id, job_id, now_ms, expires_at_ms)
+            if isinstance(whose, Administrator):
+                return audited.cancel(connection, whose.actor, job_id, now_ms, expires_at_ms)
+            return rows.cancel(connection, whose, job_id, now_ms, expires_at_ms)
 
         return await self._threads.write(cancel)
 
-    async def retry(self, project_id: str | None, job_id: str) -> Job:
+    async def retry(self, whose: Whose, job_id: str) -> Job:
         """Have it done again. Raises UnknownJob, JobNotEnded, JobHasEnded, DatabaseUnavailable."""
         now_ms = self.now_ms
 
         def retry(connection: Connection, _: Database) -> Job:
-            from waypost.jobs import rows
+            from waypost.jobs import audited, rows
 
-            return rows.retry(connection, project_id, job_id, now_ms)
+            if isinstance(whose, Administrator):
+                return audited.retry(connection, whose.actor, job_id, now_ms)
+            return rows.retry(connection, whose, job_id, now_ms)
 
         return await self._threads.write(retry)
 
-    async def remove(self, project_id: str | None, job_id: str) -> None:
+    async def remove(self, whose: Whose, job_id: str) -> None:
         """Delete it. Raises UnknownJob, JobNotEnded, DatabaseUnavailable."""
+        now_ms = self.now_ms
 
         def remove(connection: Connection, _: Database) -> None:
-            from waypost.jobs import rows
+            from waypost.jobs import audited, rows
 
-            rows.remove(connection, project_id, job_id)
+            if isinstance(whose, Administrator):
+                audited.remove(connection, whose.actor, job_id, now_ms)
+            else:
+                rows.remove(connection, whose, job_id)
 
         await self._threads.write(remove)
 

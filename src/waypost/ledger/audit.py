@@ -20,7 +20,7 @@ from waypost.store.tables import audit, revisions
 
 REVISION: Final = "keys"
 """The counter that rises with each change of projects and keys."""
-ObjectKind: TypeAlias = Literal["project", "key"]
+ObjectKind: TypeAlias = Literal["project", "key", "job"]
 
 
 @dataclass(slots=True)
@@ -42,18 +42,32 @@ class Change:
     ) -> None:
         """Write down what is changed. `before` None: it was not there; `after` None: it is no more."""
         self.is_noted = True
-        self.connection.execute(
-            insert(audit).values(
-                id=f"audit_{new_entry_id()}",
-                at_ms=self.now_ms,
-                actor=self.actor,
-                action=action,
-                object_kind=kind,
-                object_id=object_id,
-                before=before,
-                after=after,
-            )
+        write_line(self.connection, self.actor, self.now_ms, action, kind, object_id, before, after)
+
+
+def write_line(
+    connection: Connection,
+    actor: str,
+    now_ms: int,
+    action: str,
+    kind: ObjectKind,
+    object_id: str,
+    before: Mapping[str, Any] | None,
+    after: Mapping[str, Any] | None,
+) -> None:
+    """One line of the log, in the transaction that makes the change."""
+    connection.execute(
+        insert(audit).values(
+            id=f"audit_{new_entry_id()}",
+            at_ms=now_ms,
+            actor=actor,
+            action=action,
+            object_kind=kind,
+            object_id=object_id,
+            before=before,
+            after=after,
         )
+    )
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from waypost.errors import InvalidRequest, UnsupportedFeature
 from waypost.gateway.resume import LAST_EVENT_ID
 from waypost.jobs.job import Job
-from waypost.jobs.kept import KeptJobs
+from waypost.jobs.kept import Administrator, KeptJobs, Whose
 from waypost.jobs.told import told_job, told_whole
 from waypost.ledger.definitions import told_time
 from waypost.server import jobs_documentation as about
@@ -126,18 +126,22 @@ def _after(request: Request) -> int:
 
 async def cancel_job(request: Request, project: Scope) -> Response:
     """The job as it stands then."""
-    return _told(await kept_jobs(request).cancel(project, _id(request)))
+    return _told(await kept_jobs(request).cancel(_changing(request, project), _id(request)))
 
 
 async def retry_job(request: Request, project: Scope) -> Response:
     """The job, waiting again."""
-    return _told(await kept_jobs(request).retry(project, _id(request)), 202)
+    return _told(await kept_jobs(request).retry(_changing(request, project), _id(request)), 202)
 
 
 async def delete_job(request: Request, project: Scope) -> Response:
     """Nothing is left."""
-    await kept_jobs(request).remove(project, _id(request))
+    await kept_jobs(request).remove(_changing(request, project), _id(request))
     return Response(status_code=204, headers={"cache-control": "no-store"})
+
+
+def _changing(request: Request, project: Scope) -> Whose:
+    return Administrator(caller_of(request.scope).account.key_id) if project is None else project
 
 
 def _told(job: Job, status: int = 200) -> Response:
