@@ -179,5 +179,5 @@ def _end_user(asked: Asked | Inquiry[Any]) -> str | None:
         members = asked.written.seen.members
         metadata = members.get("metadata")
         nested = metadata.get("user_id") if isinstance(metadata, Mapping) else None
-        user = next((members[name] for name in _USERS if members.get(name)), nested)
+        user = members.get(_USERS[0]) or members.get(_USERS[1]) or nested
     return user[:LONGEST_USER] if isinstance(user, str) and user else None

@@ -73,6 +73,9 @@ class WaypostApi(FastAPI):
     """What holds for every request, from the outside in."""
     peer_chain: tuple[Middleware, ...] = ()
     """What holds for requests that another worker passes on."""
+    served: Serving
+    lifecycle: Lifecycle
+    """What every request asks for: attributes, since Starlette's `state` looks each name up in a dictionary."""
     _inner: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -173,8 +176,8 @@ def create_app(application: ServedApplication | Serving, peers: Peers | None = N
         # The worker that passes a request on has looked at its origin and its key.
         from_peer = FromPeer(app, served, peers.neighbourhood.token).refusal
         app.peer_chain = (Middleware(front, callers=(from_peer,), shares=False), *innermost)
-    app.state.served = served
-    app.state.lifecycle = lifecycle
+    app.served = app.state.served = served
+    app.lifecycle = app.state.lifecycle = lifecycle
     app.state.admission = admission
     app.state.peers = peers
     app.state.runs = runs
