@@ -81,7 +81,7 @@ class Racer:
             await asyncio.sleep(0.1)
 
     async def drain(self) -> None:
-        """As the drainer does, a little late, until the race is over. Never cancelled: what a thread posts, it posts."""
+        """As the drainer does, a little late, until the race is over. Not cancelled: a thread goes on."""
         while not self.over.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.over.wait(), 0.2)
