@@ -135,6 +135,11 @@ class Line:
         self.attempt_id = f"{entry.entry_id}.{entry.lines}"
         """Its id: the request's, and its place in it."""
 
+    @property
+    def is_closed(self) -> bool:
+        """Is it written down how the call ended? That is so from its first end on."""
+        return self._books is None
+
     def opened(self, reserved_micro_usd: int | None, now_ms: int) -> AttemptOpened:
         """What is written before the call."""
         entry, called = self._entry, self._called
