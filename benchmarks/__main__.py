@@ -64,8 +64,8 @@ def _measure(options: argparse.Namespace) -> report.Report:
     raise_file_limit()
     PEERS_FOLDER.mkdir(exist_ok=True)
     say = _teller()
-    machine = report.describe_machine()
     waypost = Waypost(options.waypost.absolute())
+    machine = report.describe_machine(waypost.python)
     peers, missing = _installed(options.peers)
     with (
         tempfile.TemporaryDirectory(prefix="run-", dir=PEERS_FOLDER) as folder,

@@ -83,11 +83,15 @@ class Waypost:
         if not command.exists():
             raise BenchmarkError(f"{command} is not there: run `make serve` or `make test` once")
         self.has_keys = "keys" in json.loads(self._output("config", "schema")).get("properties", {})
+        told = json.loads(self._output("version", "--json"))
+        self.version: str = told["version"]
+        self.python: str = told["python"]
+        """The version that it runs on, which may be another than that of the benchmark."""
         self.has_workers = "--workers" in self._output("serve", "--help")
 
     def gateway(self) -> Gateway:
         """It, as one of the compared."""
-        return Gateway("waypost", json.loads(self._output("version", "--json"))["version"], self._launch)
+        return Gateway("waypost", self.version, self._launch)
 
     def _launch(self, setting: Setting) -> Launch:
         file = setting.folder / "waypost.yaml"

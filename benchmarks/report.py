@@ -44,13 +44,16 @@ class Report:
         return rows
 
 
-def describe_machine() -> dict[str, str]:
-    """The machine that this runs on, as far as it matters for the figures."""
+def describe_machine(python: str | None = None) -> dict[str, str]:
+    """The machine that this runs on, as far as it matters for the figures.
+
+    `python` is what the server runs on; None: what this does.
+    """
     return {
         "processor": _processor(),
         "cores": str(os.cpu_count()),
         "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
+        "python": python or platform.python_version(),
         "load before": f"{os.getloadavg()[0]:.2f}",
     }
 

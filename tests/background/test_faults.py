@@ -14,6 +14,8 @@ from waypost.codecs.sse import SseDecoder, SseEvent
 from waypost.doors.background import job_id_of
 from waypost.store.database import Database
 
+pytestmark = pytest.mark.process
+
 ADMIN = "an-admin-key-of-some-length"
 KEYED = {"keys": {"admin": {"key": ADMIN, "admin": True}}}
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 from tests.background.conftest import WORDS, House
 
 from waypost.codecs.sse import SseDecoder
+
+pytestmark = pytest.mark.process
 
 GENERATE = "/api/ai/generate"
 

@@ -11,6 +11,8 @@ from openai import AsyncOpenAI
 from openai.types.responses import Response
 from tests.background.conftest import WORDS, House
 
+pytestmark = pytest.mark.process
+
 BOTH = pytest.mark.parametrize("model", ["same", "other"])
 UNDER_WAY = ("queued", "in_progress")
 

@@ -26,6 +26,8 @@ import pytest
 from waypost.codecs.sse import SseDecoder
 from waypost.server.ids import worker_of
 
+pytestmark = pytest.mark.process
+
 GENERATE = "/api/ai/generate"
 SLOW = "first/slow"
 """Its answers take about two seconds."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import pytest
 from tests.jobs.workers import Worker, all_jobs, ask, states, until, worker_settings, workers
 
 from waypost.jobs.events import events_after
 from waypost.simulator import Simulator
 from waypost.store.database import Database
+
+pytestmark = pytest.mark.process
 
 SCRIPT = {"rules": [{"reply": {"text": "one two three"}}]}
 

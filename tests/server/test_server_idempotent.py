@@ -205,7 +205,7 @@ def test_the_log_says_what_was_a_replay(site_of: SiteOf, caplog: pytest.LogCaptu
         site.ask()
     # The server has ended, and so has every request.
     lines = [json.loads(record.getMessage()) for record in caplog.records if record.name == "waypost.access"]
-    # In whatever order: the first caller has its answer before the line about it is written.
+    # A line is written when its request is over, which may be after another one's answer was told again.
     assert sorted(line.get("replayed", False) for line in lines) == [False, True]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.jobs.workers import Worker, all_jobs, ask, until, worker_settings, workers
 
 from waypost.jobs import rows
@@ -18,6 +19,8 @@ from waypost.ledger.books import now_ms
 from waypost.simulator import Simulator
 from waypost.store.database import Database
 from waypost.worker.analyze import PARTS_AT_ONCE
+
+pytestmark = pytest.mark.process
 
 KINDS = {
     "tone": {

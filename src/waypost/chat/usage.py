@@ -40,9 +40,22 @@ class Usage:
 
     def __post_init__(self) -> None:
         """A negative count is none: it is taken as not reported."""
-        for name in COUNTS:
-            count = getattr(self, name)
+        for count in (
+            self.input_tokens,
+            self.input_cache_read_tokens,
+            self.input_cache_write_5m_tokens,
+            self.input_cache_write_1h_tokens,
+            self.input_audio_tokens,
+            self.output_tokens,
+            self.output_reasoning_tokens,
+            self.output_audio_tokens,
+        ):
             if count is not None and count < 0:
+                self._drop_negative()
+
+    def _drop_negative(self) -> None:
+        for name in COUNTS:
+            if (getattr(self, name) or 0) < 0:
                 object.__setattr__(self, name, None)
 
     def merge(self, later: Usage) -> Usage:

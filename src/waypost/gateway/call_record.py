@@ -108,7 +108,6 @@ class CallRecord:
         """Tell the books that the request is over; nothing if it is not in them."""
         if self.entry is None or self.books is None:
             return
-        answered = next((each for each in self.attempts if each.next == "answered"), None)
         outcome = RequestOutcome(
             end.outcome,
             end.status,
@@ -116,7 +115,7 @@ class CallRecord:
             self.provider,
             self.model,
             None if self.error is None else error_code(self.error),
-            answered.started_ms + answered.first_token_ms if answered and answered.first_token_ms is not None else None,
+            _first_token_ms(self.attempts),
             self.cache or ("replay" if self.replayed else None),
         )
         self.books.end(self.entry, outcome)
@@ -191,6 +190,14 @@ class _Settled:
         return self.prices.cost_micro_usd(
             self.provider, self.kind, self.model, self.usage, self.started_at, asked=asked
         )
+
+
+def _first_token_ms(attempts: Sequence[Attempt]) -> int | None:
+    """From the request's start to the first token of who answered."""
+    for each in attempts:
+        if each.next == "answered":
+            return None if each.first_token_ms is None else each.started_ms + each.first_token_ms
+    return None
 
 
 def _attempt_story(attempt: Attempt, wait_limit_ms: int | None) -> AttemptStory:

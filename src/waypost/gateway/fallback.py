@@ -28,7 +28,7 @@ ItemT = TypeVar("ItemT")
 AnswerT = TypeVar("AnswerT")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answered(Generic[ProviderT, AnswerT]):
     """Who answered, with what, and all attempts up to it."""
 

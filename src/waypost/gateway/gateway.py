@@ -59,7 +59,7 @@ LONG_INPUT_BYTES = 100_000
 Latencies: TypeAlias = LatencyBoard[tuple[str, str | None]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Planned:
     """Whom one request asks, in order, and by which policy."""
 
@@ -185,7 +185,7 @@ class Gateway:
         if self._books is None or record is None:
             return
         entry = begin_entry(self._books, record, asked, keeps_bodies=asked.model in self._storing)
-        if entry is not None:
+        if entry is not None and self._books.limits_rates(entry.account):
             await self._books.admit(entry, longest_tokens(asked))
 
     async def _generated(self, schedule: Schedule[Provider], asked: Asked, candidate: Candidate[Provider]) -> Answer:

@@ -22,7 +22,7 @@ from waypost.gateway.schedule import Schedule
 from waypost.gateway.seam import SEAMS, Seam
 from waypost.gateway.sent import Sent, SentRecord, Unrecoverable, Way
 from waypost.gateway.total_usage import TotalUsage
-from waypost.providers.answers import AnswerStream, Batch, PassesOn, PassOn
+from waypost.providers.answers import AnswerStream, Batch, PassOn, passes_on
 from waypost.providers.asked import Asked
 from waypost.providers.provider import Provider
 
@@ -102,7 +102,7 @@ class RecoveringStream:
 
     def pass_on_by(self, send: PassOn) -> None:
         """See `answers.PassesOn`. Only of the first stream: what goes on after it is looked at here."""
-        if not isinstance(self._stream, PassesOn):
+        if not passes_on(self._stream):
             return
 
         def send_and_keep(raw: bytes) -> bool:

@@ -75,6 +75,7 @@ class Router:
     def __init__(self, providers: Mapping[str, ConfiguredProvider], routes: Mapping[str, Sequence[Target]]) -> None:
         self._providers = providers
         self._routes = {name: tuple(targets) for name, targets in routes.items()}
+        self._of_routes = {name: Plan(targets, route=name) for name, targets in self._routes.items()}
 
     @property
     def routes(self) -> Mapping[str, tuple[Target, ...]]:
@@ -89,20 +90,18 @@ class Router:
     def plan(self, name: str | None) -> Plan:
         """The targets for a name; None or empty means the default route. Raises UnknownModel."""
         name = name or DEFAULT_ROUTE
+        if (configured := self._of_routes.get(name)) is not None:
+            return configured
         if len(name) > MAX_NAME_CHARACTERS:
             # Looking for the nearest name takes time that grows with its length.
             raise UnknownModel(
                 f"The model's name has {len(name)} characters; the limit is {MAX_NAME_CHARACTERS}.", param="model"
             )
-        for reading in (self._as_route, self._as_target, self._as_well_known, self._as_served):
+        for reading in (self._as_target, self._as_well_known, self._as_served):
             plan = reading(name)
             if plan is not None:
                 return plan
         raise self._unknown(name)
-
-    def _as_route(self, name: str) -> Plan | None:
-        targets = self._routes.get(name)
-        return Plan(targets, route=name) if targets is not None else None
 
     def _as_target(self, name: str) -> Plan | None:
         provider, slash, model = name.partition("/")

@@ -12,7 +12,7 @@ from waypost.errors import Attempt
 from waypost.providers.answers import Answer, AnswerStream, Batch, PassOn
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Served:
     """A whole answer. `kind` is that of the provider; `notes` is what the caller should know; `prices` say its cost."""
 

@@ -100,10 +100,11 @@ class Trail(Generic[ProviderT]):
             self._attempts = None
 
     def _close_line(self, call: Call[ProviderT]) -> None:
-        if call.line is None:
+        line = call.line
+        if line is None or line.is_closed:
             return
         error = call.error
-        call.line.close(
+        line.close(
             Ending(
                 _outcome(error, call.next),
                 # What has given a token was served, however it ended.

@@ -18,7 +18,7 @@ from waypost.gateway.candidate import Candidate
 from waypost.gateway.schedule import Schedule
 from waypost.gateway.worst_cost import worst_cost_micro_usd
 from waypost.ledger.books import Books, Called, Entry, Line
-from waypost.providers.answers import AnswerStream, StreamOpening, TellsEnd
+from waypost.providers.answers import AnswerStream, StreamOpening, tells_end
 from waypost.providers.asked import Asked
 from waypost.providers.inquiry import Inquiry
 from waypost.providers.provider import Provider
@@ -112,7 +112,7 @@ class WrittenStream:
         if line is not None:
             line.source = stream
             # Others than those over HTTP tell no end; it is written down when they are over.
-            if isinstance(stream, TellsEnd):
+            if tells_end(stream):
                 stream.on_end = self._on_end
         return stream
 
@@ -136,7 +136,7 @@ def longest_tokens(asked: Asked | Inquiry[Any]) -> int:
 def longest_answer_tokens(members: Mapping[str, Json]) -> int:
     """The longest answer that a request asks for, in whatever format; 0: it does not say."""
     settings = members.get("generationConfig")
-    nested = settings.get("maxOutputTokens") if isinstance(settings, Mapping) else None
+    nested = settings.get("maxOutputTokens") if isinstance(settings, dict) else None
     return max(_count(value) for value in (nested, *(members.get(name) for name in _LONGEST_ANSWERS)))
 
 
@@ -163,6 +163,6 @@ def end_user_of(asked: Asked | Inquiry[Any]) -> str | None:
     else:
         members = asked.written.seen.members
         metadata = members.get("metadata")
-        nested = metadata.get("user_id") if isinstance(metadata, Mapping) else None
-        user = next((members[name] for name in _USERS if members.get(name)), nested)
+        nested = metadata.get("user_id") if isinstance(metadata, dict) else None
+        user = members.get(_USERS[0]) or members.get(_USERS[1]) or nested
     return user[:LONGEST_USER] if isinstance(user, str) and user else None

@@ -126,7 +126,7 @@ class Source(Protocol):
 class Line:
     """One call that is written down as begun. `source` is set as soon as there is an answer."""
 
-    __slots__ = ("_books", "_called", "_entry", "_number", "_reservation", "source")
+    __slots__ = ("_books", "_called", "_entry", "_number", "_reservation", "attempt_id", "source")
 
     def __init__(self, books: Books, entry: Entry, called: Called, reservation: Reservation | None) -> None:
         entry.lines += 1
@@ -137,11 +137,13 @@ class Line:
         self._called = called
         self._number = entry.lines
         self._reservation = reservation
+        self.attempt_id = f"{entry.entry_id}.{entry.lines}"
+        """Its id: the request's, and its place in it."""
 
     @property
-    def attempt_id(self) -> str:
-        """Its id: the request's, and its place in it."""
-        return f"{self._entry.entry_id}.{self._number}"
+    def is_closed(self) -> bool:
+        """Is it written down how the call ended? That is so from its first end on."""
+        return self._books is None
 
     def opened(self, reserved_micro_usd: int | None, now_ms: int) -> AttemptOpened:
         """What is written before the call."""
@@ -256,6 +258,10 @@ class Books:
     def __init__(self, sink: RecordSink, spending: Spending | None = None) -> None:
         self.sink = sink
         self.spending = spending
+
+    def limits_rates(self, account: Account) -> bool:
+        """May `admit` refuse a request of this account, or make it wait?"""
+        return self.spending is not None and self.spending.limits_rates(account)
 
     async def admit(self, entry: Entry, tokens: int) -> None:
         """Let the request in, as far as its key's limits go. Raises LimitExceeded."""

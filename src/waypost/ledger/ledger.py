@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from waypost.catalogue import PriceBook
 from waypost.ledger.books import Books
 from waypost.ledger.journal import Drainer, Journal
-from waypost.ledger.records import Record
+from waypost.ledger.records import Record, RequestEnded
 from waypost.ledger.retention_task import FIRST_S, INTERVAL_S, RetentionTask
 from waypost.ledger.spending import Spending
 from waypost.ledger.status import LedgerStatus, StatusSource
@@ -61,6 +61,8 @@ class Ledger:
         self._settings = settings
         self._folder = settings.data_dir / FOLDER
         self._journal: Journal | None = None
+        self._ended: list[RequestEnded] = []
+        """Requests whose end is written in this turn of the loop."""
         self._drainer: Drainer | None = None
         self._database = database
         self._prices = prices
@@ -80,8 +82,25 @@ class Ledger:
         )
 
     def append(self, record: Record) -> None:
-        """Write it down; see `Journal`."""
-        (self._journal or self.journal).append(record)
+        """Write it down; see `Journal`. Ends of requests, whose replies are over, at the end of the loop's turn."""
+        if type(record) is RequestEnded:
+            self._append_soon(record)
+        else:
+            (self._journal or self.journal).append(record)
+
+    def _append_soon(self, record: RequestEnded) -> None:
+        """Those of one turn in one write."""
+        self._ended.append(record)
+        if len(self._ended) == 1:
+            try:
+                asyncio.get_running_loop().call_soon(self._append_ended)
+            except RuntimeError:  # nobody would call it
+                self._append_ended()
+
+    def _append_ended(self) -> None:
+        if self._ended:
+            ended, self._ended = self._ended, []
+            self.journal.append_ends(ended)
 
     @property
     def journal(self) -> Journal:
@@ -114,6 +133,7 @@ class Ledger:
     async def close(self) -> None:
         """Bring what is left into the database, if it is there, and let go of everything."""
         await self._spending.close()
+        self._append_ended()
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:

@@ -65,6 +65,10 @@ class Spending:
         """Must money be reserved, or a price be known, for calls of this account?"""
         return self._plans.of(account).limits_money
 
+    def limits_rates(self, account: Account) -> bool:
+        """Must requests of this account be admitted?"""
+        return bool(self._plans.of(account).rates)
+
     def rate_limits(self, account: Account) -> RateLimits | None:
         """What replies tell of its limits per minute. None: nothing."""
         return None if self._allowances is None else self._allowances.rate_limits(account)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias, TypeGuard
 
 from waypost.chat import Event, Response, Usage
 
@@ -111,7 +111,6 @@ class AnswerStream(Protocol):
         """The batches; to be read once."""
 
 
-@runtime_checkable
 class TellsEnd(Protocol):
     """A stream that says when its provider has finished, before it gives the batch that shows it."""
 
@@ -125,7 +124,11 @@ PassOn: TypeAlias = Callable[[bytes], bool]
 """Sends bytes of whole events on to the caller. False: it cannot now, and has not."""
 
 
-@runtime_checkable
+def tells_end(stream: AnswerStream) -> TypeGuard[TellsEnd]:
+    """Is it one? Asked of every stream, and an isinstance of a protocol takes as long as a call of the journal."""
+    return hasattr(stream, "on_end")
+
+
 class PassesOn(Protocol):
     """A stream that may send on by itself, the moment it comes, what is nothing but text of its caller's format.
 
@@ -134,6 +137,11 @@ class PassesOn(Protocol):
 
     def pass_on_by(self, send: PassOn) -> None:
         """From now on, while somebody waits for the next batch: such bytes go to `send` and are in no batch."""
+
+
+def passes_on(stream: AnswerStream) -> TypeGuard[PassesOn]:
+    """Is it one? Asked of every stream too."""
+    return hasattr(stream, "pass_on_by")
 
 
 StreamOpening = AbstractAsyncContextManager[AnswerStream]

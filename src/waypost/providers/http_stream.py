@@ -27,8 +27,8 @@ SAMPLE_BYTES = 4096
 """So much of a stream is kept to tell its tokens by its length, should it be cut before the provider counts them."""
 MOST_SAMPLE_BYTES = 64 * 1024
 """Of what came in one read with it, and of what came before the first content: decoders want a stream's beginning."""
-MOST_BEGUN_BYTES = 64 * 1024
-"""Of an event that has not come whole; a longer one is read as it comes."""
+MOST_BEGUN_BYTES = 4 * 1024
+"""Of an event that has not come whole. Each piece joins it anew: a long one would take time squared in its length."""
 _DRAIN_S = 0.5
 """How long the end of the body may take after the terminal event, so that the connection can be used again."""
 _USAGE_UNASKED = b',"usage":null'
@@ -151,7 +151,7 @@ class PassedStream(WireStream):
         """The first bytes with content, from which it is told how many tokens there are in all of them."""
         self._said_bytes = 0
         self._begun = b""
-        """The beginning of an event, where those before it were sent on at once."""
+        """The beginning of an event that the decoder has not seen, so that events that are alike stay comparable."""
 
     def pass_on_by(self, send: PassOn) -> None:
         """See `answers.PassesOn`."""
@@ -172,10 +172,14 @@ class PassedStream(WireStream):
             return chunk
         self._count(raw)
         rest = chunk[end:]
-        if rest and len(rest) <= MOST_BEGUN_BYTES and b"\n\n" not in rest and b"\r" not in rest:
-            self._begun = rest
-            return b""
-        return rest
+        return b"" if self._holds(rest) else rest
+
+    def _holds(self, rest: bytes) -> bool:
+        """Is it an event that has not come whole, and kept until it has? Then the next bytes begin where it does."""
+        if not self._sse.between_events or len(rest) > MOST_BEGUN_BYTES or b"\n\n" in rest or b"\r" in rest:
+            return False
+        self._begun = rest
+        return True
 
     async def _next_chunk(self) -> bytes:
         chunk = await self._reply.next_chunk()
@@ -203,6 +207,8 @@ class PassedStream(WireStream):
                 self._token = True
             else:
                 end = chunk.find(b"\n\n", start) + 2 if skims else 0
+                if end == 1 and self._holds(chunk[start:]):
+                    break
                 end = end if end > 1 else len(chunk)
                 self._see(self._frames(chunk[start:end]), passed)
             start = end

@@ -79,6 +79,9 @@ class WaypostApi(FastAPI):
     """What holds for every request, from the outside in."""
     peer_chain: tuple[Middleware, ...] = ()
     """What holds for requests that another worker passes on."""
+    served: Serving
+    lifecycle: Lifecycle
+    """What every request asks for: attributes, since Starlette's `state` looks each name up in a dictionary."""
     _inner: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -144,8 +147,8 @@ def create_app(application: ServedApplication | Serving, peers: Peers | None = N
         redirect_slashes=False,
         lifespan=_lifespan(served, admission, runs, peers),
     )
-    app.state.served = served
-    app.state.lifecycle = lifecycle
+    app.served = app.state.served = served
+    app.lifecycle = app.state.lifecycle = lifecycle
     app.state.admission = admission
     app.state.peers = peers
     app.state.runs = runs

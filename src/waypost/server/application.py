@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 from starlette.requests import Request
 from starlette.types import Scope
@@ -62,12 +62,14 @@ class ServedApplication(Protocol):
 
 def served_in(scope: Scope) -> Serving:
     """What the application serves that this scope was given to: take from it once what a request needs."""
-    return cast("Serving", scope["app"].state.served)
+    served: Serving = scope["app"].served
+    return served
 
 
 def lifecycle_in(scope: Scope) -> Lifecycle:
     """The state of the server that this scope was given to."""
-    return cast("Lifecycle", scope["app"].state.lifecycle)
+    lifecycle: Lifecycle = scope["app"].lifecycle
+    return lifecycle
 
 
 def served_by(request: Request) -> Serving:

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from starlette.types import Scope
 
@@ -248,7 +248,8 @@ def _queried(query: bytes) -> bytes:
 
 def caller_of(scope: Scope) -> Caller:
     """Whose request this is, once `Authenticate` has seen it."""
-    return cast("Caller", scope.get("state", {}).get(_CALLER, ANYBODY))
+    caller: Caller = scope.get("state", {}).get(_CALLER, ANYBODY)
+    return caller
 
 
 def set_caller(scope: Scope, caller: Caller) -> None:

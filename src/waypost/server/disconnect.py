@@ -34,7 +34,8 @@ class Connection(Protocol):
 
 def connection_of(scope: Scope) -> Connection | None:
     """The request's connection; None under a server that is not ours."""
-    return cast("Connection | None", (scope.get("extensions") or {}).get(CONNECTION))
+    connection: Connection | None = (scope.get("extensions") or {}).get(CONNECTION)
+    return connection
 
 
 def pass_on_of(send: Send) -> PassOn | None:

@@ -96,6 +96,17 @@ def test_a_segment_that_is_long_enough_is_followed_by_another(folder: Path) -> N
     assert records_in(folder) == records
 
 
+def test_ends_that_are_written_together_are_read_one_by_one(folder: Path) -> None:
+    """Also where they do not fit into the segment any more: they are in one segment, whichever it is."""
+    own = Journal(folder, max_bytes=GIBIBYTE, segment_bytes=10_000)
+    ends = [an_ended(str(number)) for number in range(100)]
+    for at in range(0, len(ends), 20):
+        own.append_ends(ends[at : at + 20])
+    own.close()
+    assert len(segments_of(folder, own.holder)) > 1
+    assert records_in(folder) == ends
+
+
 def test_what_no_text_can_be_is_written_all_the_same(folder: Path) -> None:
     """Half a surrogate pair, and a count beyond 64 bits, come from callers and providers."""
     own = Journal(folder, max_bytes=GIBIBYTE)

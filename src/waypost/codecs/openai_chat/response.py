@@ -83,8 +83,7 @@ def _read(body: bytes) -> Completion:
         raise _malformed(f"it is not UTF-8 (byte {problem.start})") from problem
     try:
         completion = parse_reply(body, _COMPLETIONS)
-        body.decode()  # members that are not read are not looked into otherwise
-    except (JsonError, UnicodeDecodeError) as problem:
+    except JsonError as problem:
         _raise_error(body)
         raise _malformed(str(problem)) from problem
     if completion.error or completion.object == "error":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,7 +20,7 @@ from waypost.ledger.journal.backlog import measure
 from waypost.ledger.journal.encoding import encode
 from waypost.ledger.journal.segment import synchronize
 from waypost.ledger.journal.writing import PASSING, Fsync, Writing, close_all
-from waypost.ledger.records import AttemptOpened, BodyStored, Record
+from waypost.ledger.records import AttemptClosed, AttemptOpened, BodyStored, Record, RequestEnded
 
 SEGMENT_BYTES: Final = 8 * 1024 * 1024
 TICK_S: Final = 0.5
@@ -92,7 +93,15 @@ class Journal:
             elif type(record) is BodyStored:
                 self._writing.keep_body(payload)
             else:
-                self._writing.end_call(payload)
+                self._writing.end_calls((payload,))
+
+    def append_ends(self, records: Sequence[RequestEnded | AttemptClosed]) -> None:
+        """The same for ends of requests and calls, in one write."""
+        payloads = [encode(record) for record in records]
+        with self._lock:
+            if self._thread is None:
+                self._begin()
+            self._writing.end_calls(payloads)
 
     def state(self) -> JournalState:
         """How the journal is. Half a second old at most."""

@@ -12,11 +12,12 @@ import errno
 import os
 import sys
 import time
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from waypost.ledger.journal.frames import FRAME_BYTES, HEADER_BYTES, frame, header, mark_of
+from waypost.ledger.journal.frames import HEADER_BYTES, frame, header, mark_of
 
 _KEEP_SIZE: Final = 1
 _NOT_POSSIBLE: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV, errno.EFBIG})
@@ -69,9 +70,10 @@ class Segment:
         """Has nothing been written to it?"""
         return self.size == HEADER_BYTES
 
-    def write(self, payload: bytes, *, synced: bool) -> None:
-        """Append one record; `synced`: it is on the disk when this returns. Raises OSError."""
-        data = frame(self._mark, payload)
+    def write(self, payloads: Sequence[bytes], *, synced: bool) -> None:
+        """Append records in one write; `synced`: they are on the disk when this returns. Raises OSError."""
+        mark = self._mark
+        data = frame(mark, payloads[0]) if len(payloads) == 1 else b"".join([frame(mark, each) for each in payloads])
         try:
             _write_whole(self._descriptor, data)
             if synced:
@@ -79,7 +81,7 @@ class Segment:
         except OSError:
             self._cut_back()
             raise
-        self.size += FRAME_BYTES + len(payload)
+        self.size += len(data)
 
     def sync(self) -> None:
         """Have what was written on the disk. Raises OSError."""

@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -74,7 +74,7 @@ class Writing:
     def begin_call(self, payload: bytes) -> None:
         """Write it. Raises JournalFull."""
         refusal = self.refusal()
-        if refusal is None and self._has_room(len(payload)) and self._written(payload):
+        if refusal is None and self._has_room(len(payload)) and self._written((payload,)):
             return
         raise JournalFull(
             refusal or self.refusal() or "The journal takes nothing.",
@@ -85,19 +85,19 @@ class Writing:
     def keep_body(self, payload: bytes) -> None:
         """Write it if there is room."""
         fits = len(payload) <= LONGEST_BYTES and not self.waiting and self._has_room(len(payload))
-        if not fits or not self._written(payload):
+        if not fits or not self._written((payload,)):
             self.dropped_bodies += 1
 
-    def end_call(self, payload: bytes) -> None:
-        """Write it, or keep it in memory."""
+    def end_calls(self, payloads: Sequence[bytes]) -> None:
+        """Write them, or keep them in memory."""
         if self.is_closed:
             logger.error("journal: the end of a call came after the journal was closed; it will be estimated")
             return
         if not self.waiting:
             # Without room it goes to what is set aside.
-            self._has_room(len(payload))
-        if self.waiting or not self._written(payload):
-            self.waiting.append(payload)
+            self._has_room(sum(map(len, payloads)) + FRAME_BYTES * (len(payloads) - 1))
+        if self.waiting or not self._written(payloads):
+            self.waiting.extend(payloads)
 
     def refusal(self) -> str | None:
         """Why no call may begin; None: it may."""
@@ -118,7 +118,7 @@ class Writing:
             return
         while self.waiting:
             try:
-                self._write(self.waiting[0])
+                self._write((self.waiting[0],))
             except OSError as error:
                 self._take_note_of(error)
                 return
@@ -198,9 +198,9 @@ class Writing:
             return True
         return self._trouble is None and not self.is_closed and self._rotate(size_bytes)
 
-    def _written(self, payload: bytes) -> bool:
+    def _written(self, payloads: Sequence[bytes]) -> bool:
         try:
-            self._write(payload)
+            self._write(payloads)
         except OSError as error:
             if error.errno != errno.EFBIG or self.segment is None or self.segment.is_empty:
                 self._take_note_of(error)
@@ -208,14 +208,14 @@ class Writing:
         else:
             return True
         # Files may not be as large as ours are: the next one has as much room again.
-        return self._rotate(len(payload)) and self._written(payload)
+        return self._rotate(sum(map(len, payloads))) and self._written(payloads)
 
-    def _write(self, payload: bytes) -> None:
+    def _write(self, payloads: Sequence[bytes]) -> None:
         segment = self.segment
         if segment is None:
             raise self._trouble or OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         size = segment.size
-        segment.write(payload, synced=self._fsync == "always")
+        segment.write(payloads, synced=self._fsync == "always")
         self.written_bytes += segment.size - size
         self._last_append_s = time.monotonic()
 

@@ -28,6 +28,7 @@ MAX_WARNING_CHARACTERS: Final = 400
 UNTOLD: Final = ("created", "usage.", "provider_fields")
 """How losses of an answer begin that are not worth a warning each time: nobody misses the provider's own accounts and
 dates where the caller's format has no place for them, and warnings that always come are not read."""
+_WHOLE: Final = (Served, Inquired)
 _CONTROL: Final = re.compile(r"[^ -~]")
 
 
@@ -57,7 +58,7 @@ def attempts_header(attempts: tuple[Attempt, ...]) -> Mapping[str, str]:
 
 def cost_header(served: Served | ServedStream | Inquired[Any]) -> Mapping[str, str]:
     """What a whole answer cost, in US dollars, where its price is known. A stream's cost is known at its end only."""
-    cost = served.cost_micro_usd if isinstance(served, Served | Inquired) else None
+    cost = served.cost_micro_usd if isinstance(served, _WHOLE) else None
     return {} if cost is None else {COST: f"{cost / 1_000_000:.6f}"}
 
 
