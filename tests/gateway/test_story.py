@@ -53,8 +53,14 @@ def test_the_book_is_bounded_and_the_oldest_story_goes() -> None:
     assert [request_id for request_id in "123" if book.find(request_id, "alice")] == ["1", "3"]
 
 
-NOT_BY_MESSAGE = (ProviderTimeout, errors.AllTargetsFailed, errors.LimitExceeded, errors.BudgetExceeded)
-"""Those that are told in numbers."""
+NOT_BY_MESSAGE = (
+    ProviderTimeout,
+    errors.AllTargetsFailed,
+    errors.LimitExceeded,
+    errors.BudgetExceeded,
+    errors.WebhookRefused,
+)
+"""Those that are made of more than a message."""
 CLASSES = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, WaypostError)]
 
 

@@ -111,6 +111,7 @@ ERROR_WORDS: Final[Mapping[type[WaypostError], str]] = {
     errors.ProviderTimeout: "took too long",
     errors.TargetPaused: "was not asked, because it had failed too often of late",
     errors.MalformedResponse: "sent what is not in its wire format",
+    errors.SchemaNotMet: "gave what does not meet the schema that was asked for",
     errors.IncompleteStream: "ended the stream without saying that it was finished",
     errors.RecoveryDiverged: "did not go on from what had been sent",
     errors.ProviderError: "failed",

@@ -25,7 +25,7 @@ from waypost.store.database import Database
 from waypost.store.tables import attempts, daily_totals, journal_files, requests, spend, unfinished_attempts
 
 KILLS = int(os.environ.get("WAYPOST_TEST_KILLS", "12"))
-OWN_FILES = {"drainer.lock", "drained"}
+OWN_FILES = {"drainer.lock", "drainer.wanted", "drained"}
 
 
 class Processes:
