@@ -21,7 +21,7 @@ from tests.jobs.limited_batch import ANSWER
 from tests.jobs.workers import until
 from tests.journeys.test_agent_loop import started
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(180)]
 COUNT = 24
 FORMS = {".txt": "Visit {}. {}", ".md": "# Visit {}\n\n{}\n", ".html": "<h1>Visit {}</h1><p>{}</p>"}
 TEXT = "The breakfast was good, but the lift did not work, and nobody could say when it would."
