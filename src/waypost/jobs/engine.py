@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ SCHEMA: Final = "dbos"
 THREADS: Final = 8
 CONNECTIONS: Final = 5
 RETIRED_AT_ONCE: Final = 200
+HAS_SUBSECONDS: Final = (3, 42)
+"""The first SQLite whose `unixepoch` knows them. Source: sqlite.org, Date And Time Functions, history."""
 Doing: TypeAlias = Callable[[str, int], Awaitable[None]]
 """Does run `number` of a job. Returns when that run is over, whoever ended it."""
 Standing: TypeAlias = Literal["waiting", "under_way", "over"]
@@ -97,6 +100,7 @@ class Engine:
                 "serializer": DBOSPortableJSONSerializer(),
                 "max_executor_threads": THREADS,
                 "sys_db_pool_size": CONNECTIONS,
+                "db_engine_kwargs": self._connecting(),
                 # Its warnings are of a database that is away, again and again: we say so once.
                 "log_level": "ERROR",
             }
@@ -118,6 +122,11 @@ class Engine:
         if self._url.get_backend_name() == "sqlite":
             return f"sqlite:///{(self._folder / FILE).absolute()}"
         return self._url.render_as_string(hide_password=False)
+
+    def _connecting(self) -> dict[str, Any]:
+        if self._url.get_backend_name() != "sqlite" or sqlite3.sqlite_version_info >= HAS_SUBSECONDS:
+            return {}
+        return {"connect_args": {"factory": WithSubseconds}}
 
     async def begin(self, job_id: str, number: int) -> None:
         """Begin a run in this process. One that was begun before, anywhere, is not begun again."""
@@ -169,6 +178,14 @@ class Engine:
         if self._dbos is None or self._workflow is None:
             raise TypeError("the engine is not launched")
         return self._dbos, self._workflow
+
+
+class WithSubseconds(sqlite3.Connection):
+    """A connection to an older SQLite. DBOS takes a newer one for granted where Python is 3.12 or newer."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.create_function("unixepoch", 1, lambda _: time.time())
 
 
 def _workflow_of(doing: Doing) -> Callable[[str, int], Any]:
