@@ -10,6 +10,7 @@ from tests.transport.replies import STREAM_HEAD, http_chunk, http_reply
 from waypost.transport.address import address_of
 from waypost.transport.connection import Connection
 from waypost.transport.deadlines import Deadlines
+from waypost.transport.gathered import BUSY_WRITES, GatheredWrites
 from waypost.transport.request import request_to
 
 
@@ -59,7 +60,12 @@ async def test_a_request_that_has_not_left_whole_leaves_no_connection_to_use(uns
 
 
 async def test_a_request_that_is_held_back_leaves_no_connection_to_use() -> None:
-    """The server spoke before the end of the turn in which it was asked."""
+    """The server spoke before the end of the busy turn in which it was asked."""
+    for _ in range(BUSY_WRITES):
+        GatheredWrites(Wire(0)).write(b"much to do")
+    turn_over = asyncio.Event()
+    asyncio.get_running_loop().call_soon(turn_over.set)
+    await turn_over.wait()
     connection = await exchanged(Wire(0), leaves=False)
     assert not connection.rest()
     connection.connection_lost(None)

@@ -1,4 +1,4 @@
-"""What is written in one turn of the loop: it leaves at its end, whole and in order, and never after a close."""
+"""What is written in a busy turn of the loop leaves at its end, whole and in order, and never after a close."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from waypost.transport.gathered import HELD_BYTES, MOST_HELD, GatheredWrites
+from waypost.transport.gathered import BUSY_WRITES, HELD_BYTES, MOST_HELD, GatheredWrites
 
 
 class Inner(asyncio.Transport):
@@ -48,7 +48,29 @@ async def end_of_turn() -> None:
     await reached.wait()
 
 
+async def busy_turn() -> None:
+    """After it, the loop is taken for a busy one."""
+    for _ in range(BUSY_WRITES):
+        GatheredWrites(Inner()).write(b"much to do")
+    await end_of_turn()
+
+
+async def test_in_a_quiet_turn_a_write_leaves_at_once() -> None:
+    """Before a busy turn, and again after one that was quiet."""
+    inner = Inner()
+    gathered = GatheredWrites(inner)
+    gathered.write(b"at once")
+    assert inner.log == [b"at once"]
+    await busy_turn()
+    gathered.write(b"later")
+    assert inner.log == [b"at once"]
+    await end_of_turn()
+    gathered.write(b"at once again")
+    assert inner.log == [b"at once", b"later", b"at once again"]
+
+
 async def test_writes_of_one_turn_leave_together_at_its_end() -> None:
+    await busy_turn()
     inner = Inner()
     gathered = GatheredWrites(inner)
     gathered.write(b"one ")
@@ -61,6 +83,7 @@ async def test_writes_of_one_turn_leave_together_at_its_end() -> None:
 
 
 async def test_writes_to_several_connections_leave_in_their_order() -> None:
+    await busy_turn()
     log: list[object] = []
     first, second = GatheredWrites(Inner(log)), GatheredWrites(Inner(log))
     first.write(b"a")
@@ -72,6 +95,7 @@ async def test_writes_to_several_connections_leave_in_their_order() -> None:
 
 @pytest.mark.parametrize(("end", "left"), [("close", [b"all", "closed"]), ("write_eof", [b"all", "eof"])])
 async def test_an_end_comes_after_what_was_written_before_it(end: str, left: list[object]) -> None:
+    await busy_turn()
     inner = Inner()
     gathered = GatheredWrites(inner)
     gathered.write(b"all")
@@ -82,6 +106,7 @@ async def test_an_end_comes_after_what_was_written_before_it(end: str, left: lis
 
 
 async def test_an_abort_takes_back_what_is_held() -> None:
+    await busy_turn()
     inner = Inner()
     gathered = GatheredWrites(inner)
     gathered.write(b"never")
@@ -91,6 +116,7 @@ async def test_an_abort_takes_back_what_is_held() -> None:
 
 
 async def test_nothing_is_written_to_a_connection_that_was_lost_within_the_turn() -> None:
+    await busy_turn()
     inner = Inner()
     GatheredWrites(inner).write(b"late")
     inner.closing = True
@@ -100,6 +126,7 @@ async def test_nothing_is_written_to_a_connection_that_was_lost_within_the_turn(
 
 async def test_much_data_leaves_at_once() -> None:
     """So that the transport can say, within the write, that its reader is slow."""
+    await busy_turn()
     inner = Inner()
     gathered = GatheredWrites(inner)
     gathered.write(b"x")
@@ -108,6 +135,7 @@ async def test_much_data_leaves_at_once() -> None:
 
 
 async def test_many_connections_do_not_wait_for_the_end_of_a_long_turn() -> None:
+    await busy_turn()
     log: list[object] = []
     for number in range(MOST_HELD):
         GatheredWrites(Inner(log)).write(b"%d" % number)
@@ -119,6 +147,7 @@ async def test_many_connections_do_not_wait_for_the_end_of_a_long_turn() -> None
 
 
 async def test_a_connection_that_cannot_be_written_to_keeps_nothing_from_the_others() -> None:
+    await busy_turn()
     told: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(str(context["exception"])))
     broken, whole = Inner(), Inner()

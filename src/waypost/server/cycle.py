@@ -1,10 +1,11 @@
-"""One request and its reply on uvicorn's connection: as uvicorn's own, for a transport that gathers writes.
+"""One request and its reply on uvicorn's connection: as uvicorn's own, with one write for a reply's head and body.
 
 It is also the ASGI extension by which the application learns at once that the caller has gone (see `disconnect`).
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Final
 
@@ -30,9 +31,10 @@ _DONE: Final = _Done()
 
 
 class Cycle(RequestResponseCycle):
-    """Takes ASGI's messages. The transport sends the head together with what of the body comes in the same turn."""
+    """Takes ASGI's messages. The head waits for the first bytes of the body, at most until the loop's next turn."""
 
     on_disconnect: Callable[[], None] | None = None
+    _head: bytes = b""
 
     async def run_asgi(self, app: Any) -> None:
         """Have the application answer.
@@ -109,11 +111,18 @@ class Cycle(RequestResponseCycle):
         if self.chunked_encoding is None and self.scope["method"] != "HEAD" and status not in _BODYLESS:
             self.chunked_encoding = True
             own += b"transfer-encoding: chunked\r\n"
-        self.transport.write(b"".join((STATUS_LINE[status], fields, own, b"\r\n")))
+        self._head = b"".join((STATUS_LINE[status], fields, own, b"\r\n"))
+        asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        if self._head and not self.disconnected and not self.transport.is_closing():
+            head, self._head = self._head, b""
+            self.transport.write(head)
 
     def _body(self, body: bytes, *, last: bool) -> None:
         if self.response_complete or not self.response_started:
             raise RuntimeError("a body comes after its start, and not after its end")
+        head, self._head = self._head, b""
         if self.scope["method"] == "HEAD":
             self.expected_content_length = 0
             body = b""
@@ -124,8 +133,8 @@ class Cycle(RequestResponseCycle):
             self.expected_content_length -= len(body)
             if self.expected_content_length < 0:
                 raise RuntimeError("the body is longer than Content-Length says")
-        if body:
-            self.transport.write(body)
+        if head or body:
+            self.transport.write(head + body)
         if last:
             self._end()
 

@@ -1,8 +1,9 @@
-"""A transport around another: what is written to any of them in one turn of the event loop leaves at its end.
+"""A transport around another: in a busy turn of the event loop, what is written to any of them leaves at its end.
 
 A write wakes whoever waits at the other end, which takes longer than the copying; in between, the kernel's code pushes
 ours out of the processor's caches. One after the other, the writes of a turn took a fifth off what a request costs.
-Invariant: the bytes of one connection keep their order, and `close` comes after all that was written before it.
+After a quiet turn a write leaves at once: waiting would only be a delay. Invariant: the bytes of one connection keep
+their order, and `close` comes after all that was written before it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from weakref import WeakKeyDictionary
 HELD_BYTES: Final = 64 * 1024
 """Of one connection. More leaves at once, so that a slow reader is noticed while it is written to."""
 
+BUSY_WRITES: Final = 3
+"""A turn after one with as many is taken for a busy one."""
 MOST_HELD: Final = 32
 """Connections. Where a turn is as long as that, the first of them should not wait for its end."""
 
@@ -39,17 +42,19 @@ class GatheredWrites(asyncio.Transport):
         self._held_bytes = 0
 
     def write(self, data: Data) -> None:
-        """Send it at the end of this turn."""
+        """Send it, at the end of this turn at the latest."""
         held = self._held
-        if not held:
-            self._outbox.add(self)
+        if not held and not self._outbox.holds(self):
+            if not self.is_closing():
+                self._inner.write(data)
+            return
         held.append(data)
         self._held_bytes += len(data)
         if self._held_bytes > HELD_BYTES:
             self.flush()
 
     def writelines(self, list_of_data: Iterable[Data]) -> None:
-        """Send all of it at the end of this turn."""
+        """Send all of it, at the end of this turn at the latest."""
         for data in list_of_data:
             self.write(data)
 
@@ -118,18 +123,35 @@ class GatheredWrites(asyncio.Transport):
 class _Outbox:
     """One event loop's: the transports that hold something, in the order in which they were written to."""
 
-    __slots__ = ("_waiting",)
+    __slots__ = ("_is_busy", "_turn_goes_on", "_waiting", "_writes")
 
     def __init__(self) -> None:
         self._waiting: deque[GatheredWrites] = deque()
+        self._writes = 0
+        """In this turn."""
+        self._is_busy = False
+        self._turn_goes_on = False
 
-    def add(self, transport: GatheredWrites) -> None:
-        """It is about to hold something."""
+    def holds(self, transport: GatheredWrites) -> bool:
+        """Is what is written to it now to wait for the end of the turn? Then it is told to flush."""
+        self._writes += 1
+        if not self._turn_goes_on:
+            self._begin_turn()
+        if not self._is_busy:
+            return False
         if len(self._waiting) >= MOST_HELD:
             self._flush()
-        if not self._waiting:
-            asyncio.get_running_loop().call_soon(self._flush)
         self._waiting.append(transport)
+        return True
+
+    def _begin_turn(self) -> None:
+        self._turn_goes_on = True
+        asyncio.get_running_loop().call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._turn_goes_on = False
+        self._is_busy, self._writes = self._writes >= BUSY_WRITES, 0
+        self._flush()
 
     def _flush(self) -> None:
         waiting = self._waiting
@@ -138,8 +160,8 @@ class _Outbox:
                 waiting.popleft().flush()
         finally:
             # What goes wrong with one of them is not the others' affair.
-            if waiting:
-                asyncio.get_running_loop().call_soon(self._flush)
+            if waiting and not self._turn_goes_on:
+                self._begin_turn()
 
 
 _outboxes: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, _Outbox]] = WeakKeyDictionary()
