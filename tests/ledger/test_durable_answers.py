@@ -308,7 +308,7 @@ async def test_what_waits_for_the_database_is_bounded(postgres: PostgresServer) 
     """Beyond the bound the key is kept without its answer."""
     database = Database(postgres.url)
     upgrade(database)
-    here = process(database, lease_s=0.6, most_bytes=100)
+    here = process(database, lease_s=5.0, most_bytes=100)
     claims = [await here.claimed(key) for key in ("small", "large")]
     # Not killed: this server confirms before it has written, and would forget the claims.
     postgres.stop()

@@ -18,9 +18,7 @@ SILENCE_S = 0.5
 
 
 def drainer(folder: Path, database: Database, *, stands_in: bool) -> Drainer:
-    return Drainer(
-        folder, lambda: Database(database.url), PRICES, interval_s=0.02, stands_in=stands_in, silence_s=SILENCE_S
-    )
+    return Drainer(folder, lambda: database, PRICES, interval_s=0.02, stands_in=stands_in, silence_s=SILENCE_S)
 
 
 def until(is_so: Callable[[], object], within_s: float = 20.0) -> float:
@@ -46,7 +44,7 @@ def test_who_cannot_wait_has_it_drain_at_once(database: Database, tmp_path: Path
     """As budgets need it that are asked for before any worker is there."""
     records = exchange(1)
     written(tmp_path, *records)
-    one = Drainer(tmp_path, lambda: Database(database.url), PRICES, interval_s=0.02, stands_in=True, silence_s=600)
+    one = Drainer(tmp_path, lambda: database, PRICES, interval_s=0.02, stands_in=True, silence_s=600)
     assert one.drain_now(20)
     one.stop()
     assert stored(database) == expected(records)
@@ -69,7 +67,7 @@ def test_it_gives_way_to_one_that_is_there_to_drain(database: Database, tmp_path
 
 def test_it_leaves_nothing_behind_at_its_end(database: Database, tmp_path: Path) -> None:
     """There may be nobody any more who would drain it."""
-    one = Drainer(tmp_path, lambda: Database(database.url), PRICES, interval_s=0.02, stands_in=True, silence_s=600)
+    one = Drainer(tmp_path, lambda: database, PRICES, interval_s=0.02, stands_in=True, silence_s=600)
     one.start()
     records = exchange(3)
     written(tmp_path, *records)
