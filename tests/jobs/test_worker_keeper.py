@@ -47,12 +47,12 @@ def running(server: Server) -> Iterator[psutil.Process]:
 
 def workers_of(process: psutil.Process) -> list[psutil.Process]:
     """The worker processes beside it."""
-    return [child for child in process.children() if child.status() != psutil.STATUS_ZOMBIE and _is_worker(child)]
+    return [child for child in process.children() if _is_worker(child)]
 
 
 def _is_worker(process: psutil.Process) -> bool:
     try:
-        return MODULE in process.cmdline()
+        return process.status() != psutil.STATUS_ZOMBIE and MODULE in process.cmdline()
     except psutil.NoSuchProcess:
         return False
 

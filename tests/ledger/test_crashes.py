@@ -183,7 +183,10 @@ async def test_of_two_replicas_one_is_frozen_and_woken(tmp_path: Path, postgres:
         finally:
             for replica in replicas:
                 await asyncio.to_thread(replica.stop)
-        assert sum(each.finished for each in seen) > 900
+        # One that wakes late for its own timers closes connections that seem idle, and turns new callers away at first.
+        assert {each.status for each in seen if not each.finished} <= {None, 503}
+        assert all(each.finished for each in seen[1::2]), "the other one does as always"
+        assert sum(each.finished for each in seen) > 700
         check(await asyncio.to_thread(read, database), seen, simulator.requests)
         database.close()
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from waypost.catalogue import PriceBook
-from waypost.ledger.books import Books
+from waypost.ledger.books import Books, now_ms
+from waypost.ledger.definitions import told_time
 from waypost.ledger.journal import Drainer, Journal
 from waypost.ledger.records import Record, RequestEnded
 from waypost.ledger.retention_task import FIRST_S, INTERVAL_S, RetentionTask
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from waypost.ledger.journal.draining import Follower
 
 logger = logging.getLogger("waypost.ledger")
+LATE_MS: Final = 5_000
+"""How long what is written down may wait for the database until that is told."""
 STAND_IN_S: Final = INTERVAL_S + 600.0
 """After so long the worker has done what is due every hour, if there is one."""
 FOLDER: Final = "journal"
@@ -119,7 +122,15 @@ class Ledger:
     @property
     def trouble(self) -> str | None:
         """What keeps the journal from going into the database; None: nothing does."""
-        return None if self._drainer is None else self._drainer.status().trouble
+        own = None if self._drainer is None else self._drainer.status().trouble
+        return own or self._lateness()
+
+    def _lateness(self) -> str | None:
+        """What another process, which drains it, is late with: its log knows why."""
+        since_ms = None if self._journal is None else self._journal.state().undrained_since_ms
+        if since_ms is None or now_ms() - since_ms < LATE_MS:
+            return None
+        return f"what was written down since {told_time(since_ms)} is not in the database yet"
 
     async def start(self) -> None:
         """Begin to drain what earlier processes left; the first call of this one begins it otherwise.
