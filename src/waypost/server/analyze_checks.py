@@ -51,8 +51,9 @@ def document_input(document: Input) -> Input:
 
 def too_large(param: str, most_bytes: int, size_bytes: int | None = None) -> DocumentTooLarge:
     """The error that names the limit."""
-    has = "is" if size_bytes is None else f"has {size_bytes} bytes, which is"
-    return DocumentTooLarge(f"{param} {has} over the limit of {most_bytes} bytes.", param=param)
+    if size_bytes is None:
+        return DocumentTooLarge(f"{param} is over the limit of {most_bytes} bytes.", param=param)
+    return DocumentTooLarge(f"{param} has {size_bytes} bytes, and the limit is {most_bytes}.", param=param)
 
 
 def checked_webhook(served: ServedApplication, address: str | None) -> str | None:
