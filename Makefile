@@ -1,4 +1,4 @@
-# serve, test, check, fix, bench, lock, build, clean: the only commands one has to know.
+# serve, test, test-ops, check, fix, bench, lock, build, clean: the only commands one has to know.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -10,7 +10,7 @@ export UV_COMPILE_BYTECODE := 1
 export UV_NO_PROGRESS := 1
 export VIRTUAL_ENV :=
 
-.PHONY: help serve test test-quick check fix bench lock build clean
+.PHONY: help serve test test-quick test-ops check fix bench lock build clean
 
 help:  ## Show these commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -24,7 +24,11 @@ test: .venv/dev.done  ## Run every test, on each of Python 3.11-3.13 that is pre
 	@UV=$(UV) tools/test
 
 test-quick: .venv/dev.done  ## Run the tests without the journeys, on one Python
-	@.venv/bin/pytest -q -n 2 -m 'not journey'
+	@.venv/bin/pytest -q -n 2 -m 'not journey and not ops'
+
+test-ops: .venv/ops.done  ## Try what packs, deploys and watches: images, charts, rules, workflows, a deploy
+	@tools/setup-ops
+	@.venv/bin/pytest -q -m ops
 
 check: .venv/dev.done  ## Lint, types, layers, generated files
 	.venv/bin/ruff check
@@ -71,3 +75,8 @@ clean:  ## Remove what the other commands made (not the data folder)
 	@$(UV) pip install --quiet --python .venv/bin/python --require-hashes -r requirements/dev.txt
 	@$(UV) pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation -e .
 	@touch $@ .venv/serve.done
+
+.venv/ops.done: .venv/dev.done requirements/ops.txt
+	@echo "Installing what packing, deploying and watching are tried with (once)"
+	@$(UV) pip install --quiet --python .venv/bin/python --require-hashes -r requirements/ops.txt
+	@touch $@
