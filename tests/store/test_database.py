@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from pathlib import Path
 
+import psycopg
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, text
 from tests.databases import PostgresServer
 
 from waypost.settings import Settings
@@ -68,6 +70,19 @@ def test_writers_that_read_first_lose_no_update(database: Database) -> None:
         thread.join()
     with database.read() as connection:
         assert connection.scalar(select(revisions.c.number)) == 200
+
+
+def test_what_a_transaction_has_when_the_database_is_closed_is_closed_at_its_end(database: Database) -> None:
+    with database.read() as before:
+        driver = before.connection.driver_connection
+    with database.read() as connection:
+        assert connection.connection.driver_connection is driver, "connections are used again"
+        database.close()
+        assert connection.execute(text("SELECT 1")).scalar_one() == 1
+    with pytest.raises((psycopg.OperationalError, sqlite3.ProgrammingError), match="closed"):
+        driver.cursor().execute("SELECT 1")  # type: ignore[union-attr]
+    with database.read() as after:
+        assert after.execute(text("SELECT 1")).scalar_one() == 1
 
 
 def test_a_server_that_went_away_is_used_again_when_it_is_back(postgres: PostgresServer) -> None:

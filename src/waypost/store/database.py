@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Engine, Table, create_engine, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from waypost.settings import Settings
 from waypost.store import postgresql_session, sqlite_session
@@ -25,6 +26,7 @@ DatabaseError = SQLAlchemyError
 """What a query raises when the database is away, full or refuses. `store.troubles` has words for it."""
 BUSY_S: Final = 15.0
 """How long a transaction waits for another one, and for a connection."""
+_LENT: Final = "waypost_lent"
 
 
 def open_database(settings: Settings, idle_s: float | None = None) -> Database:
@@ -57,6 +59,9 @@ class Database:
             **arguments,
         )
         session.prepare(self.engine, BUSY_S, durable=durable, idle_s=idle_s)
+        self._closings = 0
+        event.listen(self.engine, "checkout", self._note_lent)
+        event.listen(self.engine, "checkin", self._close_if_late)
 
     @contextmanager
     def read(self, *, patient: bool = False) -> Iterator[Connection]:
@@ -98,8 +103,17 @@ class Database:
             return int(connection.execute(text(statement)).scalar_one())
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection: one that a transaction has, at its end. The next transaction opens new ones."""
+        self._closings += 1
         self.engine.dispose()
+
+    def _note_lent(self, _connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:
+        record.info[_LENT] = self._closings
+
+    def _close_if_late(self, _connection: object, record: ConnectionPoolEntry) -> None:
+        """The pool that it comes back to is nobody's any more, so that nobody would close it."""
+        if record.info.get(_LENT) != self._closings:
+            record.invalidate()
 
     @contextmanager
     def _begun(self, *, read_only: bool = False, patient: bool = False, schema: bool = False) -> Iterator[Connection]:
