@@ -42,6 +42,7 @@ from waypost.settings import (
 )
 from waypost.settings.server import is_exposed
 from waypost.store.lazy import LazyDatabase
+from waypost.telemetry.observers import NOBODY, Observers
 
 logger = logging.getLogger("waypost.server")
 
@@ -65,6 +66,7 @@ class Application:
     ledger: Ledger | None
     providers: Mapping[str, Provider] = field(default_factory=dict)
     jobs: KeptJobs | None = None
+    observers: Observers = NOBODY
 
     async def close(self) -> None:
         """Let go of connections, child processes and, when all calls are over, the ledger."""
@@ -100,7 +102,8 @@ def build(settings: Settings, before: Application | None = None, company: Compan
         callers = before.callers if settings.keys == before.settings.keys else callers
     stores = stores_of(settings, before, database)
     service, jobs = RoutedAIService(gateway), _jobs(settings, stores, before)
-    return Application(settings, service, gateway, callers, stores, database, ledger, providers, jobs)
+    observers = before.observers if before else Observers()
+    return Application(settings, service, gateway, callers, stores, database, ledger, providers, jobs, observers)
 
 
 def _jobs(settings: Settings, stores: Stores, before: Application | None) -> KeptJobs | None:

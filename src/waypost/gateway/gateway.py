@@ -337,7 +337,7 @@ class Gateway:
     ) -> tuple[Plan, Policy, list[Candidate[Provider]]]:
         record = current_record()
         if record is not None:
-            record.asked_model = asked.model
+            record.asked_model, record.is_stream = asked.model, isinstance(asked, Asked) and asked.stream
         plan = self.router.plan(asked.model)
         policy = self._policies.get(plan.route or "", DEFAULT_POLICY)
         slow = asked.thinks or asked.size_bytes >= LONG_INPUT_BYTES

@@ -18,10 +18,12 @@ from starlette.types import Message, Scope, Send
 from waypost.errors import AllTargetsFailed, Attempt, RequestError, ServerBusy, WaypostError
 from waypost.gateway import story
 from waypost.gateway.call_record import CallRecord, RequestEnd
+from waypost.gateway.facts import Over, tell_when_over
 from waypost.server.application import ServedApplication
 from waypost.server.callers import caller_of
 from waypost.server.disconnect import pass_on_of
 from waypost.server.doors.limits import Headers
+from waypost.server.doors.table import door_name
 from waypost.server.envelope import FOREIGN_CODE
 from waypost.server.jsonwire import json_bytes
 from waypost.server.logs import LineHandler
@@ -109,6 +111,12 @@ class AccessLog:
             self._remember(scope, reply, record, round(duration_ms))
         if logger.isEnabledFor(logging.INFO):
             _write(json_bytes(_line(scope, reply, record, duration_ms)).decode())
+        observers = self._served.observers
+        if observers.any:
+            status = None if reply.status == NO_REPLY else reply.status
+            outcome = OUTCOMES[_outcome(reply, record)]
+            over = Over(door_name(scope), scope["method"], outcome, status, duration_s)
+            tell_when_over(record, over, observers)
 
     def _remember(self, scope: Scope, reply: Reply, record: CallRecord, duration_ms: int) -> None:
         """The request's story, for `explain`."""
