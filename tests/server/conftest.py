@@ -101,6 +101,7 @@ class Served:
     ledger: None = None
     jobs: None = None
     observers: Observers = NOBODY
+    metrics: None = None
     closed: int = 0
 
     def __post_init__(self) -> None:

@@ -26,6 +26,7 @@ from waypost.server.generations import Close, Generations
 from waypost.settings import InvalidSettings, LoadedSettings, Settings
 from waypost.settings.server import exposure
 from waypost.store.lazy import LazyDatabase
+from waypost.telemetry.metrics.metrics import Metrics
 from waypost.telemetry.observers import Observers
 
 logger = logging.getLogger("waypost.server")
@@ -157,6 +158,11 @@ class Serving:
     def observers(self) -> Observers:
         """Who is told when a request is over, over reloads too."""
         return (self._current or self.current).observers
+
+    @property
+    def metrics(self) -> Metrics | None:
+        """What is counted of requests, over reloads too."""
+        return (self._current or self.current).metrics
 
     @property
     def jobs(self) -> KeptJobs | None:
