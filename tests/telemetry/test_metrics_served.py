@@ -23,7 +23,7 @@ INPUT_USD, OUTPUT_USD = 0.7, 1.3
 SCRIPT = {
     "rules": [
         {"match": {"contains": "fail"}, "fault": {"status": 503}},
-        {"match": {"contains": "cut"}, "fault": {"end_after_events": 3}},
+        {"match": {"contains": "cut"}, "fault": {"end_after_events": 4}, "pacing": {"token_interval_s": 0.2}},
         {"reply": {"text": "one two three four five six seven"}},
     ]
 }
@@ -122,6 +122,7 @@ async def test_what_fails_is_refused_or_streamed_is_counted_apart(place: Place) 
         streamed = place.ask("hello", stream=True)
         assert "[DONE]" in streamed.text
         broken = place.ask("cut", stream=True)
+        assert broken.status_code == 200
         assert "[DONE]" not in broken.text
         told = place.scraped()
         assert told.of("waypost_requests_total", **main, outcome="failed") == 2
