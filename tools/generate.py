@@ -57,6 +57,8 @@ PART_TITLES = {
     "LedgerSettings": "ledger",
     "JobSettings": "jobs",
     "WebhookSettings": "webhooks",
+    "TelemetrySettings": "telemetry",
+    "OtlpSettings": "telemetry.otlp",
     "KeySettings": "keys.&lt;name&gt;",
     "VendorSettings": "providers.&lt;name&gt; of kind anthropic, gemini or openai_compatible",
     "OpenAISettings": "providers.&lt;name&gt; of kind openai",

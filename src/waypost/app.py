@@ -27,6 +27,7 @@ from waypost.ledger.threads import DatabaseThreads
 from waypost.manager.routed import RoutedAIService
 from waypost.providers.provider import Provider
 from waypost.providers.registry import create_providers
+from waypost.providers.whereabouts import whereabouts
 from waypost.server.application import ServedApplication
 from waypost.server.callers import Callers
 from waypost.server.key_watch import KeyWatch
@@ -43,6 +44,8 @@ from waypost.settings import (
 from waypost.settings.server import is_exposed
 from waypost.store.lazy import LazyDatabase
 from waypost.telemetry.observers import NOBODY, Observers
+from waypost.telemetry.otlp.configured import Otlp, configured_otlp
+from waypost.telemetry.tracing import Tracing
 
 logger = logging.getLogger("waypost.server")
 
@@ -67,6 +70,8 @@ class Application:
     providers: Mapping[str, Provider] = field(default_factory=dict)
     jobs: KeptJobs | None = None
     observers: Observers = NOBODY
+    otlp: Otlp | None = None
+    tracing: Tracing | None = None
 
     async def close(self) -> None:
         """Let go of connections, child processes and, when all calls are over, the ledger."""
@@ -75,6 +80,8 @@ class Application:
         if self.ledger is not None:
             await self.ledger.close()
         self.database.close()
+        if self.otlp is not None:
+            await self.otlp.close()
 
     async def close_replaced(self, after: Application) -> None:
         """Close those providers that the application after it has not; one that fails does not keep others open."""
@@ -102,8 +109,22 @@ def build(settings: Settings, before: Application | None = None, company: Compan
         callers = before.callers if settings.keys == before.settings.keys else callers
     stores = stores_of(settings, before, database)
     service, jobs = RoutedAIService(gateway), _jobs(settings, stores, before)
-    observers = before.observers if before else Observers()
-    return Application(settings, service, gateway, callers, stores, database, ledger, providers, jobs, observers)
+    otlp = before.otlp if before else configured_otlp(settings.telemetry.otlp)
+    observers = before.observers if before else Observers([otlp.pipeline] if otlp else [])
+    return Application(
+        settings,
+        service,
+        gateway,
+        callers,
+        stores,
+        database,
+        ledger,
+        providers,
+        jobs,
+        observers,
+        otlp,
+        otlp.tracing(whereabouts(settings)) if otlp else None,
+    )
 
 
 def _jobs(settings: Settings, stores: Stores, before: Application | None) -> KeptJobs | None:

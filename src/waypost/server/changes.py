@@ -19,6 +19,7 @@ START_ONLY: Final = (
     "data_dir",
     "database_url",
     "ledger",
+    "telemetry",
 )
 """Keys whose values in force are those of the start; a part's name stands for all in it."""
 

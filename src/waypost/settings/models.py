@@ -17,11 +17,13 @@ from waypost.settings.jobs import JobSettings
 from waypost.settings.keys import KeySettings, same_keys
 from waypost.settings.kinds import KindSettings, kind_findings
 from waypost.settings.ledger import LedgerSettings
+from waypost.settings.otlp import otlp_findings
 from waypost.settings.prices import PriceSettings, check_targets, price_findings
 from waypost.settings.providers import BUILT_IN_KINDS, LOCAL_KIND, LlamaCppSettings, ProviderSettings, kind_of
 from waypost.settings.references import DEFAULT_ROUTE, NAME, Names, Target
 from waypost.settings.routes import CacheSettings, PolicySettings, RouteSettings
 from waypost.settings.server import ServerSettings
+from waypost.settings.telemetry import TelemetrySettings
 from waypost.settings.webhooks import WebhookSettings
 
 REFERENCE_ERROR = "waypost_reference"
@@ -62,6 +64,8 @@ class Settings(Part):
     """What is done in the background, such as analyses and batches."""
     webhooks: WebhookSettings = Field(default_factory=WebhookSettings)
     """Which servers may be told of jobs and budgets, and how such messages are signed."""
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
+    """What is told of the server's work, and to whom."""
     providers: dict[str, ProviderSettings] = Field(default_factory=_only_local)
     """Who answers, by a name of your choice."""
     plugins: tuple[str, ...] = ()
@@ -114,6 +118,7 @@ class Settings(Part):
             *self.names.findings(),
             *price_findings(self.prices, self.providers, kinds),
             *kind_findings(self.kinds, self.providers),
+            *otlp_findings(self.telemetry.otlp.propagate_to, self.providers),
         ]
         sentences = [text for _, text in findings]
         if sentences:

@@ -10,6 +10,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from waypost.telemetry.tracing import Span
+
 Door: TypeAlias = Literal[
     "openai_chat",
     "openai_responses",
@@ -71,6 +73,8 @@ class AttemptFacts(msgspec.Struct, frozen=True, gc=False):
     cost_is_estimate: bool = False
     way: str = ""
     """How it went on with a stream that had broken."""
+    span_id: str = ""
+    """Of its span, by which its provider may know it; empty: it has none, or nobody was told."""
 
 
 class RequestFacts(msgspec.Struct, frozen=True, gc=False):
@@ -106,6 +110,8 @@ class RequestFacts(msgspec.Struct, frozen=True, gc=False):
     job_id: str = ""
     """The job that asked, in a worker."""
     trace_id: str = ""
+    span: Span | None = None
+    """Its place in its trace; None: nobody traces."""
 
 
 class StepFacts(msgspec.Struct, frozen=True, gc=False):
@@ -124,6 +130,8 @@ class StepFacts(msgspec.Struct, frozen=True, gc=False):
     tokens: Tokens = Tokens()
     cost_micro_usd: int | None = None
     trace_id: str = ""
+    span: Span | None = None
+    """Its place in its trace; None: nobody traces."""
 
 
 class JobFacts(msgspec.Struct, frozen=True, gc=False):
@@ -146,3 +154,5 @@ class JobFacts(msgspec.Struct, frozen=True, gc=False):
     tokens: Tokens = Tokens()
     cost_micro_usd: int | None = None
     trace_id: str = ""
+    span: Span | None = None
+    """Its place in its trace; None: nobody traces."""

@@ -18,9 +18,12 @@ from waypost.ledger.accounts import AccountBook
 from waypost.ledger.ledger import Company, Ledger
 from waypost.ledger.threads import DatabaseThreads
 from waypost.providers.registry import create_providers
+from waypost.providers.whereabouts import whereabouts
 from waypost.settings import Settings
 from waypost.store.lazy import LazyDatabase
 from waypost.telemetry.observers import NOBODY, Observers
+from waypost.telemetry.otlp.configured import Otlp, configured_otlp
+from waypost.telemetry.tracing import Tracing
 from waypost.webhooks.courier import Courier, courier_of
 from waypost.worker.calls import JobCalls
 from waypost.worker.hooks import audits, hooks
@@ -42,13 +45,17 @@ class WorkerApplication:
     threads: DatabaseThreads
     courier: Courier
     observers: Observers = NOBODY
+    otlp: Otlp | None = None
+    tracing: Tracing | None = None
 
     def worker(self, does: Mapping[str, JobBody]) -> JobWorker:
         """What will do its jobs, each type by its body."""
         settings = self.settings
         report = {"version": __version__, "engine": engine_version(), "concurrency": settings.jobs.concurrency}
         ends, looks = hooks(self), audits(self)
-        place = Workplace(self.database, settings.data_dir, settings.jobs, does, ends, report, looks, self.observers)
+        place = Workplace(
+            self.database, settings.data_dir, settings.jobs, does, ends, report, looks, self.observers, self.tracing
+        )
         return JobWorker(place)
 
     async def close(self) -> None:
@@ -59,6 +66,8 @@ class WorkerApplication:
             await self.ledger.close()
         self.threads.close()
         self.database.close()
+        if self.otlp is not None:
+            await self.otlp.close()
 
 
 def build_worker(settings: Settings) -> WorkerApplication:
@@ -66,12 +75,14 @@ def build_worker(settings: Settings) -> WorkerApplication:
     database = LazyDatabase(settings, IDLE_S)
     ledger = Ledger(settings, database, price_book(settings), COMPANY) if settings.ledger.enabled else None
     gateway = configured_gateway(settings, create_providers(settings, {}), None if ledger is None else ledger.books)
-    observers = Observers()
+    otlp = configured_otlp(settings.telemetry.otlp)
+    observers = Observers([otlp.pipeline] if otlp else [])
+    tracing = otlp.tracing(whereabouts(settings)) if otlp else None
     pace = pace_of(settings, database.open)
-    calls = JobCalls(gateway, AccountBook(settings.keys), database, pace, observers)
+    calls = JobCalls(gateway, AccountBook(settings.keys), database, pace, observers, tracing)
     threads = DatabaseThreads(database.open)
     courier = courier_of(settings, threads)
-    return WorkerApplication(settings, database, ledger, gateway, calls, threads, courier, observers)
+    return WorkerApplication(settings, database, ledger, gateway, calls, threads, courier, observers, otlp, tracing)
 
 
 def engine_version() -> str | None:
