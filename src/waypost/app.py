@@ -43,8 +43,10 @@ from waypost.settings import (
 )
 from waypost.settings.server import is_exposed
 from waypost.store.lazy import LazyDatabase
+from waypost.telemetry.metrics.metrics import Metrics
 from waypost.telemetry.observers import NOBODY, Observers
-from waypost.telemetry.otlp.configured import Otlp, configured_otlp
+from waypost.telemetry.observing import Observing
+from waypost.telemetry.otlp.configured import Otlp
 from waypost.telemetry.tracing import Tracing
 
 logger = logging.getLogger("waypost.server")
@@ -70,6 +72,7 @@ class Application:
     providers: Mapping[str, Provider] = field(default_factory=dict)
     jobs: KeptJobs | None = None
     observers: Observers = NOBODY
+    metrics: Metrics | None = None
     otlp: Otlp | None = None
     tracing: Tracing | None = None
 
@@ -109,22 +112,12 @@ def build(settings: Settings, before: Application | None = None, company: Compan
         callers = before.callers if settings.keys == before.settings.keys else callers
     stores = stores_of(settings, before, database)
     service, jobs = RoutedAIService(gateway), _jobs(settings, stores, before)
-    otlp = before.otlp if before else configured_otlp(settings.telemetry.otlp)
-    observers = before.observers if before else Observers([otlp.pipeline] if otlp else [])
-    return Application(
-        settings,
-        service,
-        gateway,
-        callers,
-        stores,
-        database,
-        ledger,
-        providers,
-        jobs,
-        observers,
-        otlp,
-        otlp.tracing(whereabouts(settings)) if otlp else None,
-    )
+    told = Observing(before.observers, before.metrics, before.otlp) if before else Observing.of(settings.telemetry)
+    if told.models is not None:
+        gateway.name_models(told.models)
+    tracing = told.otlp.tracing(whereabouts(settings)) if told.otlp else None
+    kept = (callers, stores, database, ledger, providers, jobs)
+    return Application(settings, service, gateway, *kept, told.observers, told.metrics, told.otlp, tracing)
 
 
 def _jobs(settings: Settings, stores: Stores, before: Application | None) -> KeptJobs | None:

@@ -103,6 +103,7 @@ class Served:
     observers: Observers = NOBODY
     otlp: None = None
     tracing: None = None
+    metrics: None = None
     closed: int = 0
 
     def __post_init__(self) -> None:

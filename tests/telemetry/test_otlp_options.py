@@ -77,10 +77,10 @@ def test_missing_packages(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCap
 
     monkeypatch.setattr("waypost.telemetry.otlp.options.version", missing)
     with pytest.raises(ConfigurationError) as raised:
-        configured_otlp(OtlpSettings(endpoint=ADDRESS), {})
+        configured_otlp(OtlpSettings(endpoint=ADDRESS), None, {})
     assert 'pip install "waypost[otlp]"' in raised.value.hint
     with caplog.at_level(logging.WARNING):
-        assert configured_otlp(OtlpSettings(), {"OTEL_EXPORTER_OTLP_ENDPOINT": ADDRESS}) is None
+        assert configured_otlp(OtlpSettings(), None, {"OTEL_EXPORTER_OTLP_ENDPOINT": ADDRESS}) is None
     assert 'pip install "waypost[otlp]"' in caplog.text
 
 

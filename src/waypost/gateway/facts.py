@@ -14,6 +14,7 @@ from waypost.chat import Usage
 from waypost.errors import AllTargetsFailed, Attempt, RequestError, ServerBusy, TargetPaused
 from waypost.gateway.call_record import CallRecord, Told, first_token_ms
 from waypost.gateway.story import Outcome, error_code
+from waypost.ledger.billing import was_served
 from waypost.ledger.books import Line
 from waypost.ledger.records import Counts
 from waypost.telemetry.facts import AttemptFacts, AttemptOutcome, Door, RequestFacts, RequestOutcome, Tokens
@@ -168,7 +169,7 @@ def _by_itself(attempt: Attempt, record: CallRecord, over: Over) -> AttemptFacts
         first_token_ms=attempt.first_token_ms,
         response_model=(record.model or "")[:LONGEST_NAME] if is_answer else "",
         tokens=_reported(told.usage) if told is not None and is_answer else NONE_COUNTED,
-        cost_micro_usd=_cost_micro_usd(told, attempt, record) if told is not None and is_answer else None,
+        cost_micro_usd=_cost_micro_usd(told, attempt, record) if told is not None and is_answer else _unserved(attempt),
         cost_is_estimate=bool(told is not None and is_answer and told.incomplete_usage),
         way=attempt.way or "",
         span_id=attempt.span_id,
@@ -187,6 +188,11 @@ def _cost_micro_usd(told: Told, attempt: Attempt, record: CallRecord) -> int | N
     return told.prices.cost_micro_usd(
         attempt.provider, told.kind, record.model or "", told.usage, record.started_at, asked=attempt.model
     )
+
+
+def _unserved(attempt: Attempt) -> int | None:
+    """What was never served is free."""
+    return None if attempt.error is None or was_served(attempt.error) else 0
 
 
 def _counted(counts: Counts) -> Tokens:

@@ -30,6 +30,7 @@ from waypost.server import (
     health,
     home,
     jobs,
+    metrics,
     resume,
 )
 from waypost.server.application import ServedApplication
@@ -45,6 +46,7 @@ from waypost.server.middleware.pass_on import PassOn
 from waypost.server.middleware.plain_start import PlainStart
 from waypost.server.peers import Peers
 from waypost.server.runs import Runs
+from waypost.server.scrapes import Scrapes
 from waypost.server.serving import Serving
 
 DESCRIPTION = (
@@ -61,6 +63,7 @@ MODULES = (
     explain,
     capabilities,
     health,
+    metrics,
     admin,
     admin_projects,
     admin_keys,
@@ -154,6 +157,7 @@ def create_app(application: ServedApplication | Serving, peers: Peers | None = N
     app.state.admission = admission
     app.state.peers = peers
     app.state.runs = runs
+    app.state.scrapes = Scrapes(served, lifecycle, peers)
     _add_chains(app, partial(Front, served=served, lifecycle=lifecycle, admission=admission), served, peers)
     add_handlers(app)
     _add_routes(app)
@@ -174,7 +178,8 @@ def _lifespan(
             await served.ledger.start()
         if served.otlp is not None:
             served.otlp.pipeline.start()
-        meter = LagMeter(admission)
+        counted = served.metrics
+        meter = LagMeter(admission, observe=None if counted is None else counted.lagged)
         meter.start()
         try:
             yield

@@ -16,6 +16,7 @@ from waypost.server.callers import Callers
 from waypost.server.lifecycle import Lifecycle
 from waypost.settings import Settings
 from waypost.store.lazy import LazyDatabase
+from waypost.telemetry.metrics.metrics import Metrics
 from waypost.telemetry.observers import Observers
 from waypost.telemetry.otlp.configured import Otlp
 from waypost.telemetry.tracing import Tracing
@@ -66,6 +67,10 @@ class ServedApplication(Protocol):
     @property
     def otlp(self) -> Otlp | None:
         """What is sent to a collector, over reloads too; None: nothing is."""
+
+    @property
+    def metrics(self) -> Metrics | None:
+        """What is counted of requests, over reloads too; None: nothing is."""
 
     @property
     def jobs(self) -> KeptJobs | None:

@@ -26,6 +26,7 @@ from waypost.server.generations import Close, Generations
 from waypost.settings import InvalidSettings, LoadedSettings, Settings
 from waypost.settings.server import exposure
 from waypost.store.lazy import LazyDatabase
+from waypost.telemetry.metrics.metrics import Metrics
 from waypost.telemetry.observers import Observers
 from waypost.telemetry.otlp.configured import Otlp
 from waypost.telemetry.tracing import Tracing
@@ -169,6 +170,11 @@ class Serving:
     def otlp(self) -> Otlp | None:
         """What is sent to a collector, over reloads too."""
         return (self._current or self.current).otlp
+
+    @property
+    def metrics(self) -> Metrics | None:
+        """What is counted of requests, over reloads too."""
+        return (self._current or self.current).metrics
 
     @property
     def jobs(self) -> KeptJobs | None:

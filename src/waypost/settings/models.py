@@ -62,10 +62,10 @@ class Settings(Part):
     """What is written down of requests, and for how long it is kept."""
     jobs: JobSettings = Field(default_factory=JobSettings)
     """What is done in the background, such as analyses and batches."""
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
+    """Who may read the metrics, how the log is written, and where spans are sent."""
     webhooks: WebhookSettings = Field(default_factory=WebhookSettings)
     """Which servers may be told of jobs and budgets, and how such messages are signed."""
-    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
-    """What is told of the server's work, and to whom."""
     providers: dict[str, ProviderSettings] = Field(default_factory=_only_local)
     """Who answers, by a name of your choice."""
     plugins: tuple[str, ...] = ()

@@ -21,8 +21,10 @@ from waypost.providers.registry import create_providers
 from waypost.providers.whereabouts import whereabouts
 from waypost.settings import Settings
 from waypost.store.lazy import LazyDatabase
+from waypost.telemetry.metrics.metrics import Metrics
 from waypost.telemetry.observers import NOBODY, Observers
-from waypost.telemetry.otlp.configured import Otlp, configured_otlp
+from waypost.telemetry.observing import Observing
+from waypost.telemetry.otlp.configured import Otlp
 from waypost.telemetry.tracing import Tracing
 from waypost.webhooks.courier import Courier, courier_of
 from waypost.worker.calls import JobCalls
@@ -45,6 +47,7 @@ class WorkerApplication:
     threads: DatabaseThreads
     courier: Courier
     observers: Observers = NOBODY
+    metrics: Metrics | None = None
     otlp: Otlp | None = None
     tracing: Tracing | None = None
 
@@ -75,14 +78,17 @@ def build_worker(settings: Settings) -> WorkerApplication:
     database = LazyDatabase(settings, IDLE_S)
     ledger = Ledger(settings, database, price_book(settings), COMPANY) if settings.ledger.enabled else None
     gateway = configured_gateway(settings, create_providers(settings, {}), None if ledger is None else ledger.books)
-    otlp = configured_otlp(settings.telemetry.otlp)
-    observers = Observers([otlp.pipeline] if otlp else [])
-    tracing = otlp.tracing(whereabouts(settings)) if otlp else None
+    told = Observing.of(settings.telemetry)
+    if told.models is not None:
+        gateway.name_models(told.models)
+    tracing = told.otlp.tracing(whereabouts(settings)) if told.otlp else None
     pace = pace_of(settings, database.open)
-    calls = JobCalls(gateway, AccountBook(settings.keys), database, pace, observers, tracing)
+    calls = JobCalls(gateway, AccountBook(settings.keys), database, pace, told.observers, tracing)
     threads = DatabaseThreads(database.open)
-    courier = courier_of(settings, threads)
-    return WorkerApplication(settings, database, ledger, gateway, calls, threads, courier, observers, otlp, tracing)
+    kept = (calls, threads, courier_of(settings, threads))
+    return WorkerApplication(
+        settings, database, ledger, gateway, *kept, told.observers, told.metrics, told.otlp, tracing
+    )
 
 
 def engine_version() -> str | None:

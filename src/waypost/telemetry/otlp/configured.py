@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from waypost.settings.otlp import OtlpSettings
+from waypost.telemetry.metrics.models import ModelNames
 from waypost.telemetry.otlp.names import Peer
 from waypost.telemetry.otlp.options import OtlpOptions, otlp_options
 from waypost.telemetry.otlp.peers import Peers, is_own
@@ -31,6 +32,7 @@ class Otlp:
     traces: bool
     pipeline: Pipeline
     peers: Peers
+    models: ModelNames
 
     def tracing(self, peers: Mapping[str, Peer], environ: Mapping[str, str] = os.environ) -> Tracing | None:
         """How requests are traced from now on, with these providers. None: metrics alone are sent."""
@@ -55,17 +57,22 @@ def told_of_traces(settings: OtlpSettings, peers: Mapping[str, Peer]) -> frozens
     return frozenset(name for name, peer in peers.items() if is_own(peer.address))
 
 
-def configured_otlp(settings: OtlpSettings, environ: Mapping[str, str] = os.environ) -> Otlp | None:
-    """None: nothing is sent. Nothing is imported or started yet. Raises ConfigurationError."""
+def configured_otlp(
+    settings: OtlpSettings, models: ModelNames | None = None, environ: Mapping[str, str] = os.environ
+) -> Otlp | None:
+    """None: nothing is sent. Nothing is imported or started yet. Raises ConfigurationError.
+
+    `models` are those that metrics tell apart, if somebody else tells them apart too.
+    """
     options = otlp_options(settings, environ)
     if options is None:
         return None
-    peers = Peers()
-    pipeline = Pipeline(lambda: _sender(options, peers), options.queue, options.delay_s)
-    return Otlp(settings, options.traces, pipeline, peers)
+    peers, known = Peers(), models or ModelNames()
+    pipeline = Pipeline(lambda: _sender(options, peers, known), options.queue, options.delay_s)
+    return Otlp(settings, options.traces, pipeline, peers, known)
 
 
-def _sender(options: OtlpOptions, peers: Peers) -> Sender:
+def _sender(options: OtlpOptions, peers: Peers, models: ModelNames) -> Sender:
     from waypost.telemetry.otlp.sender import OtlpSender
 
-    return OtlpSender(options, peers)
+    return OtlpSender(options, peers, models)

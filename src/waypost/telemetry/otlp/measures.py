@@ -1,6 +1,6 @@
 """What is measured of facts, by the conventions for generative AI: instruments with their buckets, and their points.
 
-Attributes are few and bounded: vendors, operations, error codes, and the models that `Models` lets through.
+Attributes are few and bounded: vendors, operations, error codes, and the models that are told apart.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from waypost.telemetry.facts import AttemptFacts, RequestFacts
+from waypost.telemetry.metrics.models import ModelNames
 from waypost.telemetry.otlp import names
 from waypost.telemetry.otlp.names import Peer
 from waypost.telemetry.otlp.spans import Attributes
@@ -19,8 +20,6 @@ _TOKENS: Final = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 
 _FIRST_TOKEN_S: Final = (
     0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 )  # fmt: skip
-MOST_MODELS: Final = 200
-OTHER_MODEL: Final = "other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,34 +57,25 @@ class Point:
     attributes: Attributes
 
 
-class Models:
-    """Lets so many names of models through, and calls all further ones "other": callers may ask for any."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What attributes are told by: where providers are, and which models are told apart."""
 
-    def __init__(self, most: int = MOST_MODELS) -> None:
-        self._most = most
-        self._known: set[str] = set()
-
-    def bounded(self, model: str) -> str:
-        """The name, or the word for others."""
-        if model in self._known:
-            return model
-        if len(self._known) >= self._most:
-            return OTHER_MODEL
-        self._known.add(model)
-        return model
+    peers: Mapping[str, Peer]
+    models: ModelNames
 
 
-def points(facts: RequestFacts, peers: Mapping[str, Peer], models: Models) -> Iterator[Point]:
+def points(facts: RequestFacts, known: Known) -> Iterator[Point]:
     """What a request and its calls come to."""
     sent = [each for each in facts.attempts if each.is_sent]
     for attempt in sent:
-        yield from _of_call(facts, attempt, peers, models)
+        yield from _of_call(facts, attempt, known)
     if sent and facts.door != "job":
-        yield from _of_request(facts, sent[-1], peers, models)
+        yield from _of_request(facts, sent[-1], known)
 
 
-def _of_call(facts: RequestFacts, attempt: AttemptFacts, peers: Mapping[str, Peer], models: Models) -> Iterator[Point]:
-    about = _about(facts, attempt, peers, models)
+def _of_call(facts: RequestFacts, attempt: AttemptFacts, known: Known) -> Iterator[Point]:
+    about = _about(facts, attempt, known)
     failed = {names.ERROR_TYPE: attempt.error_code or names.OTHER} if attempt.outcome == "failed" else {}
     yield Point(CALL_DURATION, attempt.duration_ms / 1000, {**about, **failed})
     if facts.is_stream and attempt.first_token_ms is not None:
@@ -95,19 +85,22 @@ def _of_call(facts: RequestFacts, attempt: AttemptFacts, peers: Mapping[str, Pee
             yield Point(TOKEN_USAGE, count, {**about, names.TOKEN_TYPE: kind})
 
 
-def _of_request(facts: RequestFacts, last: AttemptFacts, peers: Mapping[str, Peer], models: Models) -> Iterator[Point]:
-    about = _about(facts, last, peers, models)
+def _of_request(facts: RequestFacts, last: AttemptFacts, known: Known) -> Iterator[Point]:
+    about = _about(facts, last, known)
     failed = {names.ERROR_TYPE: facts.error_code or names.OTHER} if facts.outcome == "failed" else {}
     yield Point(REQUEST_DURATION, facts.duration_s, {**about, **failed})
     if facts.is_stream and facts.first_token_ms is not None:
         yield Point(REQUEST_FIRST_TOKEN, facts.first_token_ms / 1000, about)
 
 
-def _about(facts: RequestFacts, attempt: AttemptFacts, peers: Mapping[str, Peer], models: Models) -> Attributes:
-    peer = names.peer_of(peers, attempt)
+def _about(facts: RequestFacts, attempt: AttemptFacts, known: Known) -> Attributes:
+    peer = names.peer_of(known.peers, attempt)
     about: Attributes = {names.OPERATION: names.operation_of(facts, attempt), names.PROVIDER: peer.vendor}
     if attempt.model:
-        about[names.REQUEST_MODEL] = models.bounded(attempt.model)
+        was_answered = attempt.outcome == "answered"
+        about[names.REQUEST_MODEL] = known.models.label(
+            attempt.provider, attempt.kind, attempt.model, was_answered=was_answered
+        )
     if peer.address:
         about[names.SERVER_ADDRESS] = peer.address
         if peer.port is not None:

@@ -26,7 +26,8 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 
 from waypost import __version__
 from waypost.telemetry.facts import JobFacts, RequestFacts
-from waypost.telemetry.otlp.measures import INSTRUMENTS, Models, points
+from waypost.telemetry.metrics.models import ModelNames
+from waypost.telemetry.otlp.measures import INSTRUMENTS, Known, points
 from waypost.telemetry.otlp.options import OtlpOptions
 from waypost.telemetry.otlp.peers import Peers
 from waypost.telemetry.otlp.pipeline import Facts
@@ -49,14 +50,14 @@ _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 class OtlpSender:
     """Implements Sender."""
 
-    def __init__(self, options: OtlpOptions, peers: Peers) -> None:
+    def __init__(self, options: OtlpOptions, peers: Peers, models: ModelNames) -> None:
         _quiet()
         self._options = options
         self._peers = peers
         self._resource = _resource(options)
         self._scope = InstrumentationScope(SCOPE, __version__)
         self._spans = OTLPSpanExporter(options.address("traces"), headers=options.headers) if options.traces else None
-        self._models = Models()
+        self._models = models
         self._reader: PeriodicExportingMetricReader | None = None
         self._histograms: Mapping[str, Histogram] = {}
         self._measured_at_s = time.monotonic()
@@ -107,7 +108,7 @@ class OtlpSender:
 
     def _measure(self, facts: RequestFacts) -> None:
         if self._histograms:
-            for point in points(facts, self._peers.known, self._models):
+            for point in points(facts, Known(self._peers.known, self._models)):
                 self._histograms[point.instrument.name].record(point.value, point.attributes)
 
     def _spans_of(self, facts: Facts) -> Iterator[SpanValue]:
