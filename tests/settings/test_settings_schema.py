@@ -65,6 +65,8 @@ def _leaves(schema: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         "LedgerSettings": ("ledger",),
         "JobSettings": ("jobs",),
         "WebhookSettings": ("webhooks",),
+        "TelemetrySettings": ("telemetry",),
+        "OtlpSettings": ("telemetry", "otlp"),
         "KeySettings": ("keys", "mine"),
         "VendorSettings": ("providers", "anthropic"),
         "OpenAISettings": ("providers", "openai"),

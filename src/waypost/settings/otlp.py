@@ -34,12 +34,12 @@ class OtlpSettings(Part):
     headers: HttpHeaders = Field(default_factory=dict, repr=False)
     """Headers to send with each batch, such as a key, best written as ${NAME} so that it stays out of the file."""
     sample_ratio: Ratio | None = None
-    """The part of the traces that begin here that is sent, 0 to 1; null is what OTEL_TRACES_SAMPLER says, else all.
-    A request that comes with a traceparent is sent if its caller's trace is."""
+    """The part of the traces that begin here that is sent, 0 to 1; null is what OTEL_TRACES_SAMPLER says, else all; a
+    caller's trace is sent if he says in traceparent that it is kept."""
     metrics: bool = True
-    """Are metrics sent too, by the conventions for generative AI?"""
+    """Whether metrics are sent too, by the conventions for generative AI."""
     content: bool = False
-    """Do spans hold prompts and answers, without their secrets and cut to a length?"""
+    """Whether spans hold prompts and answers, without their secrets and cut to a length."""
     service_name: Name | None = None
     """The name of this service; null is that of OTEL_SERVICE_NAME, else waypost."""
     resource: dict[str, str] = Field(default_factory=dict)
