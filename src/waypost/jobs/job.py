@@ -129,6 +129,11 @@ class Job:
         return told if isinstance(told, str) else ""
 
     @property
+    def asked(self) -> Mapping[str, Any]:
+        """The request as it was asked for, without what was noted beside it."""
+        return {name: value for name, value in self.request.items() if name != TRACEPARENT}
+
+    @property
     def has_ended(self) -> bool:
         """Will nothing more become of it by itself?"""
         return self.state in ENDED

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -85,10 +86,10 @@ class Execution:
         """Do the job. Returns when its end is written down, or when it is not this worker's any more."""
         self.has_begun = True
         try:
-            self._job = await self._database.read(lambda connection: job_of(connection, self.run))
+            job = await self._database.read(lambda connection: job_of(connection, self.run))
             if self._tracing is not None:
-                cause = read_context([self._job.traceparent])
-                self._span = self._tracing.job(self._job.id, self._job.runs, cause)
+                self._span = self._tracing.job(job.id, job.runs, read_context([job.traceparent]))
+            self._job = replace(job, request=job.asked)
             if self._job.cancel_requested_at_ms is not None:
                 self._is_cancelled = True
             await self.end(await self._end_of(bodies))

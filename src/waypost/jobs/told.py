@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from waypost.ledger.definitions import told_time, usd
-from waypost.telemetry.trace_context import TRACEPARENT
 
 if TYPE_CHECKING:
     from waypost.jobs.job import Job, JobEvent
@@ -84,7 +83,7 @@ def told_whole(whole: WholeJob) -> dict[str, Any]:
     content = whole.content
     return {
         **told_job(row),
-        "request": {name: value for name, value in job.request.items() if name != TRACEPARENT},
+        "request": job.asked,
         "content": None
         if content is None
         else {"name": content.name, "media_type": content.media_type, "size_bytes": content.size_bytes},
