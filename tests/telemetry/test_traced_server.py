@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -290,3 +291,19 @@ async def test_collector_is_silent(tmp_path: Path) -> None:
         it.receiver.until(lambda receiver: receiver.requests)
         assert (await ask(it)).json()["choices"][0]["message"]["content"] == ANSWER
         assert it.receiver.spans == []
+
+
+async def test_loss_is_counted(tmp_path: Path) -> None:
+    """How much the collector was not told of stands at /metrics, where the collector is not needed to read it."""
+    async with house(tmp_path) as it:
+        it.receiver.status = 400
+        await ask(it)
+        it.receiver.until(lambda receiver: receiver.requests)
+        lost = 'waypost_telemetry_lost_total{reason="not_taken"} 1.0'
+        for _ in range(200):
+            told = (await it.client.get("/metrics")).text
+            if lost in told:
+                break
+            await asyncio.sleep(0.02)
+        assert lost in told
+        assert 'waypost_telemetry_lost_total{reason="queue_full"} 0.0' in told

@@ -131,7 +131,7 @@ class CallRecord:
             self.provider,
             self.model,
             None if self.error is None else error_code(self.error),
-            first_token_ms(self.attempts),
+            _first_token_ms(self.attempts),
             self.cache or ("replay" if self.replayed else None),
         )
         self.books.end(self.entry, outcome)
@@ -208,8 +208,8 @@ class _Settled:
         )
 
 
-def first_token_ms(attempts: Sequence[Attempt]) -> int | None:
-    """Milliseconds from the request's start to the first token of who answered."""
+def _first_token_ms(attempts: Sequence[Attempt]) -> int | None:
+    """From the request's start to the first token of who answered."""
     for each in attempts:
         if each.next == "answered":
             return None if each.first_token_ms is None else each.started_ms + each.first_token_ms

@@ -12,7 +12,7 @@ from functools import partial
 
 from waypost.chat import Usage
 from waypost.errors import AllTargetsFailed, Attempt, RequestError, ServerBusy, TargetPaused
-from waypost.gateway.call_record import CallRecord, Told, first_token_ms
+from waypost.gateway.call_record import CallRecord, Told
 from waypost.gateway.story import Outcome, error_code
 from waypost.ledger.billing import was_served
 from waypost.ledger.books import Line
@@ -87,7 +87,7 @@ def request_facts(record: CallRecord, over: Over) -> RequestFacts:
         provider=record.provider or "",
         model=(record.model or "")[:LONGEST_NAME],
         is_stream=record.is_stream,
-        first_token_ms=first_token_ms(record.attempts),
+        first_token_ms=_first_token_ms(attempts, round(record.started_at * 1000)),
         attempts=attempts,
         cache=record.cache or ("replay" if record.replayed else ""),
         project_id="" if account is None else account.project_id,
@@ -97,6 +97,14 @@ def request_facts(record: CallRecord, over: Over) -> RequestFacts:
         trace_id=record.trace_id,
         span=None if record.trace is None else record.trace.span,
     )
+
+
+def _first_token_ms(attempts: Iterable[AttemptFacts], started_at_ms: int) -> int | None:
+    """Of the first call that gave one to the caller; whatever became of it then."""
+    for each in attempts:
+        if each.first_token_ms is not None and each.outcome != "lost":
+            return max(0, each.started_at_ms - started_at_ms) + each.first_token_ms
+    return None
 
 
 def _outcome(record: CallRecord, over: Over, attempts: Iterable[AttemptFacts]) -> RequestOutcome:

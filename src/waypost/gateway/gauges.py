@@ -1,12 +1,14 @@
-"""How a process stands now, as numbers: its streams, breakers, budgets, and whether the ledger takes calls. No I/O."""
+"""How a process stands now, as numbers: its streams, breakers, budgets, and whether the ledger takes calls."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Final
 
 from waypost.gateway.breaker import Circuit
 from waypost.gateway.gateway import Gateway
+from waypost.ledger.books import now_ms
 from waypost.ledger.ledger import Ledger
 from waypost.telemetry.metrics.models import ModelNames
 from waypost.telemetry.metrics.numbers import Labels, Rows
@@ -44,3 +46,18 @@ def _budgets(ledger: Ledger | None) -> Rows:
         return []
     fullest = sorted(spending.budgets_used(), key=lambda each: each.ratio, reverse=True)[:MOST_BUDGETS]
     return [((each.whose, each.name, each.period), each.ratio) for each in fullest]
+
+
+async def backlog_gauges(ledger: Ledger | None) -> dict[str, Rows]:
+    """What waits for the database; nothing if that cannot be seen now."""
+    if ledger is None:
+        return {}
+    try:
+        backlog = await asyncio.to_thread(ledger.backlog)
+    except OSError:
+        return {}
+    age_s = 0.0 if backlog.since_ms is None else max(0, now_ms() - backlog.since_ms) / 1000
+    return {
+        "waypost_journal_backlog_bytes": [((), backlog.size_bytes)],
+        "waypost_journal_backlog_age_seconds": [((), age_s)],
+    }

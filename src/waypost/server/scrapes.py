@@ -10,26 +10,27 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 from starlette.types import Scope
 
 from waypost.errors import WaypostError
-from waypost.gateway.gauges import gauges_of
+from waypost.gateway.gauges import backlog_gauges, gauges_of
 from waypost.jobs.kept import KeptJobs
-from waypost.ledger.books import now_ms
-from waypost.ledger.ledger import Ledger
 from waypost.server.lifecycle import Lifecycle
 from waypost.server.middleware.authenticate import METRICS
 from waypost.server.peers import PeerGone, Peers
 from waypost.server.serving import Serving
-from waypost.telemetry.metrics.keeping import Kept, kept_in
+from waypost.telemetry.metrics.keeping import Kept, beside, kept_in
 from waypost.telemetry.metrics.metrics import Metrics
 from waypost.telemetry.metrics.numbers import Rows, Snapshot, together
 
 PEER_S: Final = 2.0
 """Longest wait for another worker; then what it told last is told again."""
+JOBS_SOCKET: Final = "jobs.sock"
+"""In the workers' private folder."""
 JOBS_S: Final = 1.0
 """Longest wait for the jobs' numbers."""
 JOBS_KEPT_S: Final = 5.0
@@ -41,8 +42,12 @@ STATES: Final = ("queued", "running")
 class Scrapes:
     """Of one worker, in its event loop. `peers` None: it is the only one."""
 
-    def __init__(self, served: Serving, lifecycle: Lifecycle, peers: Peers | None) -> None:
+    def __init__(
+        self, served: Serving, lifecycle: Lifecycle, peers: Peers | None, jobs_socket: Path | None = None
+    ) -> None:
+        """`jobs_socket` is where the worker that this server keeps beside it tells what it has counted."""
         self._served = served
+        self._jobs_socket = peers.neighbourhood.folder / JOBS_SOCKET if peers is not None else jobs_socket
         self._lifecycle = lifecycle
         self._peers = peers
         self._kept = None if peers is None else Kept(peers.neighbourhood.folder / _file(peers.own))
@@ -52,7 +57,9 @@ class Scrapes:
     async def told(self, metrics: Metrics, scope: Scope, accept: str) -> tuple[bytes, str]:
         """The text for a scraper, and its content type."""
         own, *others = await asyncio.gather(
-            self._with_shared(metrics), *(self._of_peer(number, scope) for number in self._numbers())
+            self._with_shared(metrics),
+            self._of_jobs(),
+            *(self._of_peer(number, scope) for number in self._numbers()),
         )
 
         def text() -> tuple[bytes, str]:
@@ -98,24 +105,31 @@ class Scrapes:
                 return msgspec.convert(body, Snapshot)
         return await asyncio.to_thread(kept_in, peers.neighbourhood.folder / _file(number))
 
+    async def _of_jobs(self) -> Snapshot:
+        """Of the worker that does jobs beside this server, if there is one."""
+        address = self._jobs_socket
+        if address is None or not address.exists():
+            return Snapshot()
+        with suppress(PeerGone, TimeoutError):
+            async with asyncio.timeout(PEER_S):
+                return await snapshot_at(address)
+        return await asyncio.to_thread(kept_in, beside(address))
+
 
 def _file(number: int) -> str:
     return f"{number}.metrics"
 
 
-async def backlog_gauges(ledger: Ledger | None) -> dict[str, Rows]:
-    """What waits for the database; nothing if that cannot be seen now."""
-    if ledger is None:
-        return {}
+async def snapshot_at(address: Path) -> Snapshot:
+    """What the process at this socket tells of itself. Raises PeerGone."""
+    import aiohttp
+
+    connector = aiohttp.UnixConnector(str(address), force_close=True)
     try:
-        backlog = await asyncio.to_thread(ledger.backlog)
-    except OSError:
-        return {}
-    age_s = 0.0 if backlog.since_ms is None else max(0, now_ms() - backlog.since_ms) / 1000
-    return {
-        "waypost_journal_backlog_bytes": [((), backlog.size_bytes)],
-        "waypost_journal_backlog_age_seconds": [((), age_s)],
-    }
+        async with aiohttp.ClientSession(connector=connector) as session, session.get(f"http://jobs{METRICS}") as reply:
+            return msgspec.json.decode(await reply.read(), type=Snapshot)
+    except (aiohttp.ClientError, OSError, msgspec.DecodeError) as error:
+        raise PeerGone from error
 
 
 class JobNumbers:

@@ -29,6 +29,8 @@ class Observing:
         otlp = configured_otlp(settings.otlp, None if metrics is None else metrics.models)
         each: list[Observer] = [] if metrics is None else [metrics]
         each += [] if otlp is None else [otlp.pipeline]
+        if metrics is not None and otlp is not None:
+            metrics.also = otlp.pipeline.counted
         return cls(Observers(each), metrics, otlp)
 
     @property

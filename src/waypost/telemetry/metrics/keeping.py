@@ -31,6 +31,11 @@ class Kept:
         return snapshot
 
 
+def beside(address: Path) -> Path:
+    """The file of the process that tells its numbers at this socket."""
+    return address.with_suffix(".metrics")
+
+
 def kept_in(path: Path) -> Snapshot:
     """What was written down last; nothing if there is no such file."""
     with suppress(OSError, msgspec.DecodeError):

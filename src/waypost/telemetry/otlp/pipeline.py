@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol, TypeAlias
 
 from waypost.telemetry.facts import JobFacts, RequestFacts, StepFacts
+from waypost.telemetry.metrics.families import TELEMETRY_LOST
+from waypost.telemetry.metrics.numbers import Rows
 
 logger = logging.getLogger("waypost.telemetry")
 Facts: TypeAlias = RequestFacts | JobFacts | StepFacts
@@ -79,6 +81,10 @@ class Pipeline:
     def step_ended(self, facts: StepFacts) -> None:
         """See Observer."""
         self._put(facts)
+
+    def counted(self) -> dict[str, Rows]:
+        """What became of nothing, by why, for the metrics at /metrics."""
+        return {TELEMETRY_LOST.name: [(("queue_full",), self.dropped), (("not_taken",), self.lost)]}
 
     def close(self, within_s: float) -> None:
         """Send what waits, for at most so long. Blocks."""
