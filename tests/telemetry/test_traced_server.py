@@ -307,3 +307,33 @@ async def test_loss_is_counted(tmp_path: Path) -> None:
             await asyncio.sleep(0.02)
         assert lost in told
         assert 'waypost_telemetry_lost_total{reason="queue_full"} 0.0' in told
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_content(tmp_path: Path, stream: bool) -> None:
+    """Prompts and answers are told if the settings ask for it, without their secrets, by the conventions' schema."""
+    async with house(tmp_path, content=True) as it:
+        await ask(
+            it, stream=stream, messages=[{"role": "user", "content": f"{PROMPT}; my key is sk-proj-abcdef0123456789"}]
+        )
+        request = it.request()
+        stored = await it.client.get("/api/admin/requests")
+    (asked,) = json.loads(request.attributes["gen_ai.input.messages"])
+    assert asked["role"] == "user"
+    ((part),) = asked["parts"]
+    assert part["type"] == "text"
+    assert part["content"].startswith(PROMPT)
+    assert "sk-proj" not in str(it.receiver.spans)
+    assert json.loads(request.attributes["gen_ai.output.messages"]) == [
+        {"role": "assistant", "parts": [{"type": "text", "content": ANSWER}], "finish_reason": "stop"}
+    ]
+    assert PROMPT not in stored.text
+
+
+async def test_content_at_any_door(tmp_path: Path) -> None:
+    """Where the answer has no format that could be read, it is told as it is; what is not kept holds nothing."""
+    async with house(tmp_path, content=True) as it:
+        await it.client.post("/api/ai/generate", json={"prompt": PROMPT, "model": "second/gpt-5"}, headers=CALLER)
+        request = it.request()
+    assert PROMPT in request.attributes["gen_ai.input.messages"]
+    assert ANSWER in request.attributes["gen_ai.output.messages"]

@@ -20,6 +20,7 @@ from waypost.ledger.books import Books, Entry, RequestOutcome
 from waypost.telemetry.tracing import Trace
 
 if TYPE_CHECKING:
+    from waypost.gateway.exchange import Exchange
     from waypost.gateway.facts import Over
 
 
@@ -91,6 +92,8 @@ class CallRecord:
     """Of the trace that the request belongs to, also where nobody traces here."""
     trace: Trace | None = None
     """None: nobody traces."""
+    exchange: Exchange | None = None
+    """Where what is asked and answered is to be told in the request's span."""
     over: Over | None = None
     """How it ended for its caller; see `gateway.facts`."""
     tell: Callable[[], None] | None = None

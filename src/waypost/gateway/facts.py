@@ -96,6 +96,7 @@ def request_facts(record: CallRecord, over: Over) -> RequestFacts:
         job_id=over.job_id,
         trace_id=record.trace_id,
         span=None if record.trace is None else record.trace.span,
+        content=record.exchange,
     )
 
 

@@ -202,6 +202,8 @@ class Gateway:
     async def _admit(self, asked: Asked | Inquiry[Any]) -> None:
         """Enter the request in the books. Raises LimitExceeded."""
         record = current_record()
+        if record is not None and record.exchange is not None and isinstance(asked, Asked):
+            record.exchange.asked = asked
         if self._books is None or record is None:
             return
         entry = begin_entry(self._books, record, asked, keeps_bodies=asked.model in self._storing)

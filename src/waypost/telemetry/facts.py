@@ -1,12 +1,13 @@
 """What became of a request, a call of it, a job and a step, as plain values that are made when it is over.
 
-They hold names, times, counts and codes: never a prompt, an answer, a header, a key or anybody's error text. Times are
-Unix milliseconds, money is in micro-dollars, None is "not known" and an empty text "there is none".
+They hold names, times, counts and codes: never a header, a key or anybody's error text, and a prompt or an answer only
+where the settings ask for them (`Content`). Times are Unix milliseconds, money is in micro-dollars, None is "not known"
+and an empty text "there is none".
 """
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -44,6 +45,17 @@ class Tokens(msgspec.Struct, frozen=True, gc=False):
     input_cache_write: int | None = None
     output: int | None = None
     output_reasoning: int | None = None
+
+
+class Content(Protocol):
+    """What was asked and answered, which is told only where the settings want it."""
+
+    @property
+    def size_bytes(self) -> int:
+        """How much memory it holds, about."""
+
+    def told(self) -> tuple[str, str]:
+        """Messages in and out as JSON, without secrets and with an end. Takes its time."""
 
 
 class AttemptFacts(msgspec.Struct, frozen=True, gc=False):
@@ -112,6 +124,8 @@ class RequestFacts(msgspec.Struct, frozen=True, gc=False):
     trace_id: str = ""
     span: Span | None = None
     """Its place in its trace; None: nobody traces."""
+    content: Content | None = None
+    """Only where the settings want prompts and answers in spans."""
 
 
 class StepFacts(msgspec.Struct, frozen=True, gc=False):

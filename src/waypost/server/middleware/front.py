@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from waypost.errors import WaypostError
 from waypost.gateway.call_record import CallRecord, begin_record, current_record, end_record, note_failure
+from waypost.gateway.exchange import Exchange
 from waypost.gateway.overload import Admission
 from waypost.server.callers import UnknownKey, caller_of
 from waypost.server.doors.limits import Headers, no_limit_headers, with_limits
@@ -153,6 +154,8 @@ class Front:
         if tracing is not None:
             record.trace = tracing.begin(context)
             record.trace_id = record.trace.span.trace_id
+            if tracing.content and record.trace.span.is_sampled:
+                record.exchange = Exchange()
         elif context is not None:
             record.trace_id = context.trace_id
 

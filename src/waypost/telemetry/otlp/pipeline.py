@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, TypeAlias
 
+import msgspec
+
 from waypost.telemetry.facts import JobFacts, RequestFacts, StepFacts
 from waypost.telemetry.metrics.families import TELEMETRY_LOST
 from waypost.telemetry.metrics.numbers import Rows
@@ -21,6 +23,8 @@ logger = logging.getLogger("waypost.telemetry")
 Facts: TypeAlias = RequestFacts | JobFacts | StepFacts
 BATCH: Final = 200
 """Facts that are sent together."""
+MOST_CONTENT_BYTES: Final = 32 * 1024 * 1024
+"""Of prompts and answers that wait."""
 TELL_AGAIN_S: Final = 60.0
 """How often at most a collector that takes nothing is complained of."""
 
@@ -57,6 +61,8 @@ class Pipeline:
         self._thread: threading.Thread | None = None
         self._sender: Sender | None = None
         self._told_at_s = float("-inf")
+        self._content_come_bytes = 0
+        self._content_gone_bytes = 0
         self.dropped = 0
         """Facts that found the queue full."""
         self.lost = 0
@@ -72,6 +78,13 @@ class Pipeline:
 
     def request_ended(self, facts: RequestFacts) -> None:
         """See Observer."""
+        if facts.content is not None:
+            size_bytes = facts.content.size_bytes
+            # Two counts, as each is changed by one thread only.
+            if self._content_come_bytes - self._content_gone_bytes + size_bytes > MOST_CONTENT_BYTES:
+                facts = msgspec.structs.replace(facts, content=None)
+            else:
+                self._content_come_bytes += size_bytes
         self._put(facts)
 
     def job_ended(self, facts: JobFacts) -> None:
@@ -103,6 +116,7 @@ class Pipeline:
         waiting = self._waiting
         if len(waiting) >= self._most_waiting:
             self.dropped += 1
+            self._content_come_bytes -= _content_bytes(facts)
             return
         waiting.append(facts)
         if len(waiting) == BATCH:
@@ -130,6 +144,7 @@ class Pipeline:
             except Exception:
                 logger.exception("facts could not be made into spans")
                 is_taken = False
+            self._content_gone_bytes += sum(_content_bytes(each) for each in batch)
             if is_taken:
                 self.sent += len(batch)
             else:
@@ -141,6 +156,10 @@ class Pipeline:
         if now_s - self._told_at_s >= TELL_AGAIN_S:
             self._told_at_s = now_s
             logger.warning("the collector takes no spans: %d lost, %d dropped so far", self.lost, self.dropped)
+
+
+def _content_bytes(facts: Facts) -> int:
+    return facts.content.size_bytes if isinstance(facts, RequestFacts) and facts.content is not None else 0
 
 
 def _guarded(call: Callable[[], None]) -> None:

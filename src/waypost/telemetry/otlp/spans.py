@@ -1,7 +1,8 @@
 """Facts as spans: names, times, attributes. Plain values; nothing here knows who sends them.
 
 Of a request there is a span, and one below it for each call; of a job one, its steps below it, and the calls of a step
-below that. The invariant: all that is told is in the facts, which hold no prompt, answer, header, key or error text.
+below that. The invariant: all that is told is in the facts, which hold no header, key or error text, and
+what was said only where the settings want it.
 """
 
 from __future__ import annotations
@@ -158,6 +159,7 @@ def _request_span(facts: RequestFacts, span: Span) -> SpanValue:
                 names.REQUEST_MODEL: facts.asked_model,
                 names.RESPONSE_MODEL: facts.model,
                 **_total(facts),
+                **_said(facts),
             },
             error=error,
         ),
@@ -165,6 +167,13 @@ def _request_span(facts: RequestFacts, span: Span) -> SpanValue:
         events=tuple(_ruled_out(facts)),
         has_remote_parent=bool(span.parent_id),
     )
+
+
+def _said(facts: RequestFacts) -> dict[str, Value | None]:
+    if facts.content is None:
+        return {}
+    asked, answered = facts.content.told()
+    return {names.INPUT_MESSAGES: asked, names.OUTPUT_MESSAGES: answered}
 
 
 def request_name(facts: RequestFacts) -> str:
