@@ -324,6 +324,31 @@ def test_hanging_collector(receiver: Receiver, caplog: pytest.LogCaptureFixture)
         receiver.hangs.clear()
 
 
+class Said:
+    """A long conversation."""
+
+    size_bytes = 12 * 1024 * 1024
+
+    def told(self) -> tuple[str, str]:
+        return "asked", "answered"
+
+
+def test_contents_have_room(receiver: Receiver) -> None:
+    """What was said and waits to be sent is bounded in bytes; spans go on without it, until there is room again."""
+    receiver.hangs.set()
+    with sending(receiver, metrics=False) as otlp:
+        otlp.pipeline.request_ended(REQUEST)
+        receiver.until(lambda it: it.requests)
+        for _ in range(3):
+            otlp.pipeline.request_ended(msgspec.structs.replace(REQUEST, content=Said()))
+        receiver.hangs.clear()
+        receiver.until(lambda it: len(it.named("POST /v1/chat/completions")) == 3)
+        otlp.pipeline.request_ended(msgspec.structs.replace(REQUEST, content=Said()))
+        receiver.until(lambda it: len(it.named("POST /v1/chat/completions")) == 4)
+    said = [span.attributes.get("gen_ai.input.messages") for span in receiver.named("POST /v1/chat/completions")]
+    assert said == ["asked", "asked", None, "asked"]
+
+
 def test_no_collector(caplog: pytest.LogCaptureFixture) -> None:
     """Where nobody listens, closing waits for no further try."""
     with receiving() as gone:

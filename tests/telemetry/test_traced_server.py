@@ -63,7 +63,7 @@ async def house(
     """The first provider has the fault, the second answers."""
     reply = Reply(text=ANSWER)
     rules = (Rule(Match(key=KEYS[0]), reply, fault=fault), Rule(reply=reply))
-    async with Simulator(Script(rules=rules, pacing=Pacing(token_interval_s=0.001))) as simulator:
+    async with Simulator(Script(rules=rules, pacing=Pacing(token_interval_s=0.005))) as simulator:
         with receiving() as receiver:
             settings = {
                 "data_dir": tmp_path,
@@ -313,9 +313,8 @@ async def test_loss_is_counted(tmp_path: Path) -> None:
 async def test_content(tmp_path: Path, stream: bool) -> None:
     """Prompts and answers are told if the settings ask for it, without their secrets, by the conventions' schema."""
     async with house(tmp_path, content=True) as it:
-        await ask(
-            it, stream=stream, messages=[{"role": "user", "content": f"{PROMPT}; my key is sk-proj-abcdef0123456789"}]
-        )
+        said = f"{PROMPT}; my key is sk-proj-abcdef0123456789"
+        await ask(it, stream=stream, messages=[{"role": "user", "content": said}])
         request = it.request()
         stored = await it.client.get("/api/admin/requests")
     (asked,) = json.loads(request.attributes["gen_ai.input.messages"])

@@ -163,8 +163,8 @@ def make_server(
 
 def log_as_told(served: Serving) -> None:
     """Set up logging by the settings, and by those of each reload."""
-    configure_logging(served.settings.server.log_level)
-    served.on_reload.append(lambda settings: configure_logging(settings.server.log_level))
+    configure_logging(served.settings)
+    served.on_reload.append(configure_logging)
 
 
 def run(

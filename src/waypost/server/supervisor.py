@@ -73,7 +73,7 @@ def supervise(source: SettingsSource, on_started: Callable[[str], None], worker:
     """
     loaded = source.read()
     application = source.build(loaded.settings).application
-    configure_logging(loaded.settings.server.log_level)
+    configure_logging(loaded.settings)
     for name in NEEDED:
         import_module(name)
     Supervisor(source, application, loaded.file, on_started, worker).run()

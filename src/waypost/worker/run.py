@@ -41,7 +41,7 @@ def run(
     reads its numbers. Raises ConfigurationError.
     """
     demand_safe(settings.telemetry)
-    configure_logging(settings.server.log_level)
+    configure_logging(settings)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_observed(build_worker(settings), on_started, does, metrics_socket))
 
