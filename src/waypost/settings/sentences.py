@@ -31,7 +31,9 @@ from waypost.settings.server import ServerSettings
 from waypost.settings.telemetry import TelemetrySettings
 from waypost.settings.webhooks import WebhookSettings
 
-SECRET_KEYS = frozenset({"api_key", "api_keys", "headers", "keys", "options", "previous_secret", "proxy", "secret"})
+SECRET_KEYS = frozenset(
+    {"api_key", "api_keys", "headers", "keys", "metrics_token", "options", "previous_secret", "proxy", "secret"}
+)
 LONGEST_SHOWN = 80
 SELF_EXPLAINING = ("value_error", "string_too_short", "too_short", "missing")
 
