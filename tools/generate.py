@@ -57,6 +57,7 @@ PART_TITLES = {
     "LedgerSettings": "ledger",
     "JobSettings": "jobs",
     "TelemetrySettings": "telemetry",
+    "OtlpSettings": "telemetry.otlp",
     "WebhookSettings": "webhooks",
     "KeySettings": "keys.&lt;name&gt;",
     "VendorSettings": "providers.&lt;name&gt; of kind anthropic, gemini or openai_compatible",

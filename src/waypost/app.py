@@ -27,6 +27,7 @@ from waypost.ledger.threads import DatabaseThreads
 from waypost.manager.routed import RoutedAIService
 from waypost.providers.provider import Provider
 from waypost.providers.registry import create_providers
+from waypost.providers.whereabouts import whereabouts
 from waypost.server.application import ServedApplication
 from waypost.server.callers import Callers
 from waypost.server.key_watch import KeyWatch
@@ -45,6 +46,8 @@ from waypost.store.lazy import LazyDatabase
 from waypost.telemetry.metrics.metrics import Metrics
 from waypost.telemetry.observers import NOBODY, Observers
 from waypost.telemetry.observing import Observing
+from waypost.telemetry.otlp.configured import Otlp
+from waypost.telemetry.tracing import Tracing
 
 logger = logging.getLogger("waypost.server")
 
@@ -70,6 +73,8 @@ class Application:
     jobs: KeptJobs | None = None
     observers: Observers = NOBODY
     metrics: Metrics | None = None
+    otlp: Otlp | None = None
+    tracing: Tracing | None = None
 
     async def close(self) -> None:
         """Let go of connections, child processes and, when all calls are over, the ledger."""
@@ -78,6 +83,8 @@ class Application:
         if self.ledger is not None:
             await self.ledger.close()
         self.database.close()
+        if self.otlp is not None:
+            await self.otlp.close()
 
     async def close_replaced(self, after: Application) -> None:
         """Close those providers that the application after it has not; one that fails does not keep others open."""
@@ -105,11 +112,12 @@ def build(settings: Settings, before: Application | None = None, company: Compan
         callers = before.callers if settings.keys == before.settings.keys else callers
     stores = stores_of(settings, before, database)
     service, jobs = RoutedAIService(gateway), _jobs(settings, stores, before)
-    told = Observing(before.observers, before.metrics) if before else Observing.of(settings.telemetry)
-    if told.metrics is not None:
-        gateway.name_models(told.metrics.models)
+    told = Observing(before.observers, before.metrics, before.otlp) if before else Observing.of(settings.telemetry)
+    if told.models is not None:
+        gateway.name_models(told.models)
+    tracing = told.otlp.tracing(whereabouts(settings)) if told.otlp else None
     kept = (callers, stores, database, ledger, providers, jobs)
-    return Application(settings, service, gateway, *kept, told.observers, told.metrics)
+    return Application(settings, service, gateway, *kept, told.observers, told.metrics, told.otlp, tracing)
 
 
 def _jobs(settings: Settings, stores: Stores, before: Application | None) -> KeptJobs | None:

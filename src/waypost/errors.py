@@ -740,6 +740,7 @@ class Attempt:
     The rest is for the request's story: `started_ms` counts from the request's start, `next` is what the attempt led
     to and `waited_ms` the wait before that, `key_label` which of the provider's keys went with it, and `way` how it
     went on with a stream that had broken. `line` is its place in the ledger's entry of the request; 0: it has none.
+    `span_id` is that of its span, if it is traced.
     """
 
     provider: str
@@ -753,6 +754,7 @@ class Attempt:
     key_label: str | None = None
     way: str | None = None
     line: int = 0
+    span_id: str = ""
 
 
 class AllTargetsFailed(WaypostError):

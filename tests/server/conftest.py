@@ -101,6 +101,8 @@ class Served:
     ledger: None = None
     jobs: None = None
     observers: Observers = NOBODY
+    otlp: None = None
+    tracing: None = None
     metrics: None = None
     closed: int = 0
 

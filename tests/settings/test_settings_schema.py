@@ -66,6 +66,7 @@ def _leaves(schema: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         "JobSettings": ("jobs",),
         "WebhookSettings": ("webhooks",),
         "TelemetrySettings": ("telemetry",),
+        "OtlpSettings": ("telemetry", "otlp"),
         "KeySettings": ("keys", "mine"),
         "VendorSettings": ("providers", "anthropic"),
         "OpenAISettings": ("providers", "openai"),

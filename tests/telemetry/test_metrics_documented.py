@@ -75,6 +75,7 @@ async def test_series_of_everything_but_jobs_and_budgets_are_there_after_a_few_r
         "waypost_job_queue_seconds",
         "waypost_job_seconds",
         "waypost_job_steps_total",
+        "waypost_telemetry_lost_total",
     }
 
 

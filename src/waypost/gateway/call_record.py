@@ -17,8 +17,10 @@ from waypost.errors import AllTargetsFailed, Attempt, ProviderError, WaypostErro
 from waypost.gateway.story import AttemptStory, Outcome, RequestStory, Telling, error_code, error_words
 from waypost.ledger.account import Account
 from waypost.ledger.books import Books, Entry, RequestOutcome
+from waypost.telemetry.tracing import Trace
 
 if TYPE_CHECKING:
+    from waypost.gateway.exchange import Exchange
     from waypost.gateway.facts import Over
 
 
@@ -87,6 +89,11 @@ class CallRecord:
     is_stream: bool = False
     """Does the caller want the answer piece by piece?"""
     trace_id: str = ""
+    """Of the trace that the request belongs to, also where nobody traces here."""
+    trace: Trace | None = None
+    """None: nobody traces."""
+    exchange: Exchange | None = None
+    """Where what is asked and answered is to be told in the request's span."""
     over: Over | None = None
     """How it ended for its caller; see `gateway.facts`."""
     tell: Callable[[], None] | None = None

@@ -95,6 +95,8 @@ def request_facts(record: CallRecord, over: Over) -> RequestFacts:
         end_user="" if entry is None or entry.end_user is None else entry.end_user,
         job_id=over.job_id,
         trace_id=record.trace_id,
+        span=None if record.trace is None else record.trace.span,
+        content=record.exchange,
     )
 
 
@@ -154,6 +156,7 @@ def _by_line(line: Line) -> AttemptFacts:
         cost_micro_usd=closed.cost_micro_usd,
         cost_is_estimate=closed.cost_basis == "estimated",
         way=closed.way or "",
+        span_id=line.span_id,
     )
 
 
@@ -178,6 +181,7 @@ def _by_itself(attempt: Attempt, record: CallRecord, over: Over) -> AttemptFacts
         cost_micro_usd=_cost_micro_usd(told, attempt, record) if told is not None and is_answer else _unserved(attempt),
         cost_is_estimate=bool(told is not None and is_answer and told.incomplete_usage),
         way=attempt.way or "",
+        span_id=attempt.span_id,
     )
 
 

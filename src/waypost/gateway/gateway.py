@@ -202,6 +202,8 @@ class Gateway:
     async def _admit(self, asked: Asked | Inquiry[Any]) -> None:
         """Enter the request in the books. Raises LimitExceeded."""
         record = current_record()
+        if record is not None and record.exchange is not None and isinstance(asked, Asked):
+            record.exchange.asked = asked
         if self._books is None or record is None:
             return
         entry = begin_entry(self._books, record, asked, keeps_bodies=asked.model in self._storing)
@@ -209,6 +211,7 @@ class Gateway:
             await self._books.admit(entry, longest_tokens(asked))
 
     async def _generated(self, schedule: Schedule[Provider], asked: Asked, candidate: Candidate[Provider]) -> Answer:
+        _begin_span(schedule, candidate)
         line = await self._write_down(schedule, candidate, asked)
         answer = await candidate.provider.generate(asked, candidate.model or "")
         if line is not None:
@@ -232,6 +235,7 @@ class Gateway:
     ) -> FirstStream[Provider, Batch]:
         def opening(candidate: Candidate[Provider]) -> StreamOpening:
             asked = asked_of(candidate)
+            _begin_span(schedule, candidate)
             if self._books is None:
                 return candidate.provider.stream(asked, candidate.model or "")
             return WrittenStream(
@@ -286,6 +290,7 @@ class Gateway:
         schedule = self._schedule(planned)
 
         async def ask(candidate: Candidate[Provider]) -> InquiryAnswer[ResultT]:
+            _begin_span(schedule, candidate)
             line = await self._write_down(schedule, candidate, inquiry, costs=costs)
             answer = await asking(candidate, inquiry)
             if line is not None:
@@ -458,3 +463,10 @@ DEFAULT_POLICY = Policy()
 
 def _has_token(batch: Batch) -> bool:
     return batch.token
+
+
+def _begin_span(schedule: Schedule[Provider], candidate: Candidate[Provider]) -> None:
+    """The running task asks this candidate next: what is sent says so, if the request is traced."""
+    record = current_record()
+    if record is not None and record.trace is not None:
+        schedule.note_span(candidate, record.trace.begin_call(candidate.name))

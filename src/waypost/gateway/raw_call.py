@@ -226,24 +226,29 @@ class RawCalls:
         record, books = current_record(), self._books
         if record is not None:
             record.is_stream = isinstance(question.asked, Asked) and question.asked.stream
+            if record.trace is not None:
+                record.trace.begin_call(name)
         if books is None or record is None or record.account is None:
             return None
         record.books, record.asked_model = books, f"{name}/{question.model or ''}"
         record.entry = _entry(record, record.account, question)
         await books.admit(record.entry, question.tokens)
         try:
-            return await books.open(record.entry, self._called(name, question))
+            line = await books.open(record.entry, self._called(name, question))
         except PriceUnknown as error:
             why = question.unknown_why()
             if not why:
                 raise
             raise PriceUnknown(f"{error.message} {why}", hint=NO_BUDGET) from error
+        line.span_id = _span_id(record)
+        return line
 
     def note_answer(self, name: str, question: RawQuestion, meter: Meter | None, duration_ms: int) -> None:
         """The provider answers, or has begun to."""
         record = current_record()
         lines = 0 if record is None or record.entry is None else record.entry.lines
-        attempts = (Attempt(name, question.model, None, duration_ms, line=lines),)
+        span_id = "" if record is None else _span_id(record)
+        attempts = (Attempt(name, question.model, None, duration_ms, line=lines, span_id=span_id),)
         if meter is None:
             note_answer(name, question.model or "", attempts)
         else:
@@ -276,6 +281,10 @@ def _entry(record: CallRecord, account: Account, question: RawQuestion) -> Entry
         asked_model=record.asked_model or "",
         stream=isinstance(asked, Asked) and asked.stream,
     )
+
+
+def _span_id(record: CallRecord) -> str:
+    return "" if record.trace is None else record.trace.last_call
 
 
 def note_end(meter: Meter) -> None:

@@ -279,7 +279,12 @@ class Schedule(Generic[ProviderT]):
 
     def write_down(self, candidate: Candidate[ProviderT], line: Line) -> None:
         """The call of this candidate, the first or the second under way, is in the books."""
-        self._call_of(candidate).line = line
+        call = self._call_of(candidate)
+        call.line, line.span_id = line, call.span_id
+
+    def note_span(self, candidate: Candidate[ProviderT], span_id: str) -> None:
+        """The call of this candidate, the first or the second under way, is traced."""
+        self._call_of(candidate).span_id = span_id
 
     def finished(self, candidate: Candidate[ProviderT]) -> Callable[[], None]:
         """To be called when the provider has finished this candidate's stream, before anybody sees that."""

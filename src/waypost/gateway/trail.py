@@ -36,6 +36,7 @@ class Call(Generic[ProviderT]):
     key_label: str | None = None
     line: Line | None = None
     """The call's line in the books, if it is written down."""
+    span_id: str = ""
 
 
 class Trail(Generic[ProviderT]):
@@ -129,6 +130,7 @@ class Trail(Generic[ProviderT]):
             call.key_label,
             call.candidate.way,
             0 if call.line is None else call.line.number,
+            call.span_id,
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 from waypost.errors import WaypostError
 from waypost.jobs.job import Cost, Job
 from waypost.telemetry.facts import JobFacts, JobOutcome, StepFacts, StepOutcome, Tokens
+from waypost.telemetry.tracing import Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +23,10 @@ class StepEnding:
     cost: Cost
     request_id: str
     is_interrupted: bool
+    span: Span | None = None
 
 
-def job_facts(job: Job) -> JobFacts:
+def job_facts(job: Job, span: Span | None = None) -> JobFacts:
     """Those of a job that has ended."""
     return JobFacts(
         job_id=job.id,
@@ -42,6 +44,8 @@ def job_facts(job: Job) -> JobFacts:
         model=job.model or "",
         tokens=_tokens(job.usage or {}),
         cost_micro_usd=job.cost_micro_usd,
+        trace_id="" if span is None else span.trace_id,
+        span=span,
     )
 
 
@@ -61,6 +65,8 @@ def step_facts(job: Job, name: str, ending: StepEnding) -> StepFacts:
         model=ending.cost.model or "",
         tokens=_tokens(ending.cost.usage),
         cost_micro_usd=ending.cost.micro_usd,
+        trace_id="" if ending.span is None else ending.span.trace_id,
+        span=ending.span,
     )
 
 

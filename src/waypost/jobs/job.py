@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
+from waypost.telemetry.trace_context import TRACEPARENT
+
 State: TypeAlias = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 STATES: Final[Sequence[State]] = ("queued", "running", "succeeded", "failed", "cancelled")
 ENDED: Final[frozenset[State]] = frozenset({"succeeded", "failed", "cancelled"})
@@ -46,6 +48,8 @@ class NewJob:
     batch_id: str | None = None
     batch_index: int | None = None
     not_before_ms: int | None = None
+    traceparent: str = ""
+    """Of the request that asks for it, if that is traced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,17 @@ class Job:
     started_at_ms: int | None
     ended_at_ms: int | None
     expires_at_ms: int | None
+
+    @property
+    def traceparent(self) -> str:
+        """Of the request that asked for it; empty if that was not traced."""
+        told = self.request.get(TRACEPARENT)
+        return told if isinstance(told, str) else ""
+
+    @property
+    def asked(self) -> Mapping[str, Any]:
+        """The request as it was asked for, without what was noted beside it."""
+        return {name: value for name, value in self.request.items() if name != TRACEPARENT}
 
     @property
     def has_ended(self) -> bool:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from waypost.errors import TooManyJobs
+from waypost.gateway.call_record import current_record
 from waypost.jobs.kept_batches import KeptBatches
 from waypost.jobs.told import Content, Step, WholeJob
 from waypost.jobs.watch import JobWatch
@@ -46,6 +47,14 @@ Whose: TypeAlias = str | Administrator
 """The id of the project whose job it is, or who may change any project's."""
 
 
+def _traced(new: NewJob) -> NewJob:
+    """The job, which says which request of a trace asks for it."""
+    record = current_record()
+    if record is None or record.trace is None:
+        return new
+    return replace(new, traceparent=record.trace.span.context.traceparent)
+
+
 class KeptJobs:
     """Those of all projects; `project_id` None is for administrators. `clock`: Unix seconds."""
 
@@ -75,6 +84,7 @@ class KeptJobs:
         Raises IdempotencyConflict, TooManyJobs, DatabaseUnavailable; then nothing is there of it.
         """
         now_ms = self.now_ms
+        new = _traced(new)
         is_full = await self._is_full(new.project_id)
 
         def create(connection: Connection, database: Database) -> Created:

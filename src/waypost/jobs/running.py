@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -22,12 +23,14 @@ from waypost.jobs.body import LONGEST_STEP_NAME, JobBody, StepDone, collect_lost
 from waypost.jobs.costs import total
 from waypost.jobs.facts import StepEnding, job_facts, step_facts
 from waypost.jobs.holding import Run, RunLost, job_of, put_back
-from waypost.jobs.job import Cost, Input, Job, JobEnd, JobError
+from waypost.jobs.job import Input, Job, JobEnd, JobError
 from waypost.jobs.patience import PatientDatabase
 from waypost.jobs.rows import input_of
 from waypost.ledger.books import now_ms
 from waypost.ledger.moments import DAY_MS
 from waypost.telemetry.observers import NOBODY, Observers
+from waypost.telemetry.trace_context import read_context
+from waypost.telemetry.tracing import Span, Tracing, span_below, working_within
 
 logger = logging.getLogger("waypost.jobs")
 STOP_AGAIN_S: Final = 1.5
@@ -49,9 +52,12 @@ class Execution:
         days: int,
         on_end: Sequence[progress.OnEnd],
         observers: Observers = NOBODY,
+        tracing: Tracing | None = None,
     ) -> None:
         self.run = run
         self._observers = observers
+        self._tracing = tracing
+        self._span: Span | None = None
         self._database = database
         self._days = days
         self._on_end = on_end
@@ -80,7 +86,10 @@ class Execution:
         """Do the job. Returns when its end is written down, or when it is not this worker's any more."""
         self.has_begun = True
         try:
-            self._job = await self._database.read(lambda connection: job_of(connection, self.run))
+            job = await self._database.read(lambda connection: job_of(connection, self.run))
+            if self._tracing is not None:
+                self._span = self._tracing.job(job.id, job.runs, read_context([job.traceparent]))
+            self._job = replace(job, request=job.asked)
             if self._job.cancel_requested_at_ms is not None:
                 self._is_cancelled = True
             await self.end(await self._end_of(bodies))
@@ -164,7 +173,7 @@ class Execution:
 
         job = await self._database.write(write)
         if self._observers.any:
-            self._observers.job_ended(job_facts(job))
+            self._observers.job_ended(job_facts(job, self._span))
 
     async def input(self) -> Input | None:
         """See JobContext."""
@@ -191,24 +200,23 @@ class Execution:
         before = await database.write(lambda connection: progress.begin_step(connection, run, name, now_ms()))
         if before is not None:
             return before.value
-        lost, began_ms = collect_lost(), now_ms()
+        lost, began_ms, span = collect_lost(), now_ms(), span_below(self._span)
         try:
-            done = await work()
+            with working_within(span):
+                done = await work()
         except BaseException as error:
             # One that the worker's own end interrupted stays begun: it may have cost something, and is done again.
             if not self.is_interrupted:
                 await self._leave(name, lost)
-            self._tell_step(name, began_ms, error, total(lost))
+            self._tell_step(name, StepEnding(began_ms, now_ms(), error, total(lost), "", self.is_interrupted, span))
             raise
         await database.write(lambda connection: progress.end_step(connection, run, name, done, now_ms(), lost))
-        self._tell_step(name, began_ms, None, total([*lost, done.cost]), done.request_id or "")
+        cost, request_id = total([*lost, done.cost]), done.request_id or ""
+        self._tell_step(name, StepEnding(began_ms, now_ms(), None, cost, request_id, self.is_interrupted, span))
         return done.result
 
-    def _tell_step(
-        self, name: str, began_ms: int, error: BaseException | None, cost: Cost, request_id: str = ""
-    ) -> None:
+    def _tell_step(self, name: str, ending: StepEnding) -> None:
         if self._observers.any:
-            ending = StepEnding(began_ms, now_ms(), error, cost, request_id, self.is_interrupted)
             self._observers.step_ended(step_facts(self.job, name, ending))
 
     async def _leave(self, name: str, lost: list[Any]) -> None:

@@ -83,7 +83,7 @@ def told_whole(whole: WholeJob) -> dict[str, Any]:
     content = whole.content
     return {
         **told_job(row),
-        "request": dict(job.request),
+        "request": job.asked,
         "content": None
         if content is None
         else {"name": content.name, "media_type": content.media_type, "size_bytes": content.size_bytes},

@@ -34,6 +34,7 @@ from waypost.store.database import Database
 from waypost.store.job_tables import jobs
 from waypost.store.lazy import LazyDatabase
 from waypost.telemetry.observers import NOBODY, Observers
+from waypost.telemetry.tracing import Tracing
 
 logger = logging.getLogger("waypost.jobs")
 LOOK_S: Final = 0.25
@@ -58,6 +59,7 @@ class Workplace:
     report: Mapping[str, object] = field(default_factory=dict)
     audits: Sequence[Audit] = ()
     observers: Observers = NOBODY
+    tracing: Tracing | None = None
 
 
 class JobWorker:
@@ -173,7 +175,7 @@ class JobWorker:
 
     def _execution(self, run: Run) -> Execution:
         place = self._place
-        return Execution(self._database, run, place.settings.days, place.on_end, place.observers)
+        return Execution(self._database, run, place.settings.days, place.on_end, place.observers, place.tracing)
 
     def _begin(self, run: Run) -> None:
         task = asyncio.create_task(self._hand_to_engine(run))

@@ -143,6 +143,7 @@ class Line:
         "number",
         "opened_at_ms",
         "source",
+        "span_id",
     )
 
     def __init__(self, books: Books, entry: Entry, called: Called, reservation: Reservation | None) -> None:
@@ -156,6 +157,8 @@ class Line:
         self.called = called
         self.number = entry.lines
         self.opened_at_ms = 0
+        self.span_id = ""
+        """Of the call's span, if it is traced."""
         self.closed: AttemptClosed | None = None
         """What was written down of its end."""
         self._reservation = reservation

@@ -29,6 +29,7 @@ from waypost.providers.inquiry import Inquiry, InquiryAnswer
 from waypost.providers.provider import ProviderState
 from waypost.providers.raw import RawCall, RawError, RawReply
 from waypost.providers.secrets import clean, clean_body
+from waypost.telemetry.tracing import outgoing_headers
 from waypost.transport import Deadlines, HttpClient, Reply
 
 _MAX_ERROR_BODY_BYTES = 64 * 1024
@@ -152,7 +153,7 @@ class HttpProvider:
         access = await self._options.access()
         url = place(access)
         authorized, key = await access.authorize("POST", url, body)
-        headers = {"content-type": "application/json", **headers, **authorized}
+        headers = {"content-type": "application/json", **headers, **outgoing_headers(), **authorized}
         reply = await self._client.open("POST", url, headers=headers, body=body, deadlines=self._options.deadlines)
         if reply.status < 300:
             access.report(key, None)
@@ -193,7 +194,7 @@ class HttpProvider:
             async with self._client.send(
                 call.method,
                 url,
-                headers={**call.headers, **authorized},
+                headers={**call.headers, **outgoing_headers(), **authorized},
                 body=call.body,
                 deadlines=self._options.deadlines,
             ) as reply:

@@ -152,6 +152,8 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        # Its own spans would tell of every request twice, with the texts of errors.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         lifespan=_lifespan(served, admission, runs, peers),
     )
     app.served = app.state.served = served
@@ -178,6 +180,8 @@ def _lifespan(
         served.callers.start()
         if served.ledger is not None:
             await served.ledger.start()
+        if served.otlp is not None:
+            served.otlp.pipeline.start()
         counted = served.metrics
         meter = LagMeter(admission, observe=None if counted is None else counted.lagged)
         meter.start()

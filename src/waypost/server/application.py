@@ -18,6 +18,8 @@ from waypost.settings import Settings
 from waypost.store.lazy import LazyDatabase
 from waypost.telemetry.metrics.metrics import Metrics
 from waypost.telemetry.observers import Observers
+from waypost.telemetry.otlp.configured import Otlp
+from waypost.telemetry.tracing import Tracing
 
 if TYPE_CHECKING:
     from waypost.server.serving import Serving
@@ -57,6 +59,14 @@ class ServedApplication(Protocol):
     @property
     def observers(self) -> Observers:
         """Who is told when a request is over, over reloads too."""
+
+    @property
+    def tracing(self) -> Tracing | None:
+        """How requests are traced; None: they are not."""
+
+    @property
+    def otlp(self) -> Otlp | None:
+        """What is sent to a collector, over reloads too; None: nothing is."""
 
     @property
     def metrics(self) -> Metrics | None:

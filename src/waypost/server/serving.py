@@ -28,6 +28,8 @@ from waypost.settings.server import exposure
 from waypost.store.lazy import LazyDatabase
 from waypost.telemetry.metrics.metrics import Metrics
 from waypost.telemetry.observers import Observers
+from waypost.telemetry.otlp.configured import Otlp
+from waypost.telemetry.tracing import Tracing
 
 logger = logging.getLogger("waypost.server")
 
@@ -158,6 +160,16 @@ class Serving:
     def observers(self) -> Observers:
         """Who is told when a request is over, over reloads too."""
         return (self._current or self.current).observers
+
+    @property
+    def tracing(self) -> Tracing | None:
+        """How requests are traced now; None: they are not."""
+        return (self._current or self.current).tracing
+
+    @property
+    def otlp(self) -> Otlp | None:
+        """What is sent to a collector, over reloads too."""
+        return (self._current or self.current).otlp
 
     @property
     def metrics(self) -> Metrics | None:

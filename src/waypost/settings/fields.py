@@ -53,6 +53,16 @@ def _base_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _headers(headers: dict[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        token = name.replace("-", "").replace("_", "")
+        if not (token.isascii() and token.isalnum()):
+            raise ValueError(f'holds the name "{name}", which is no header name')
+        if not value.isprintable():
+            raise ValueError(f'holds a line break or control character in the value of "{name}"')
+    return headers
+
+
 def _key(secret: SecretStr) -> SecretStr:
     text = secret.get_secret_value().strip()
     if not text:
@@ -75,6 +85,7 @@ Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeVa
 SizeBytes: TypeAlias = Annotated[int, Field(ge=0, le=1024 * GIBIBYTE), BeforeValidator(refuse_boolean)]
 BaseUrl: TypeAlias = Annotated[str, AfterValidator(_base_url)]
 AnchoredPath: TypeAlias = Annotated[Path, AfterValidator(anchored)]
+HttpHeaders: TypeAlias = Annotated[dict[str, str], AfterValidator(_headers)]
 Secret: TypeAlias = Annotated[SecretStr, AfterValidator(_key)]
 DatabaseUrl: TypeAlias = Annotated[SecretStr, AfterValidator(_database_url)]
 Name: TypeAlias = Annotated[str, Field(min_length=1)]

@@ -21,6 +21,7 @@ from waypost.settings.environment import (
 )
 from waypost.settings.kinds import kind_findings, read_schema
 from waypost.settings.models import Settings
+from waypost.settings.otlp import otlp_findings
 from waypost.settings.prices import price_findings
 from waypost.settings.problems import InvalidSettings, KeyPath, Place, Problem, key_text, listed, nearest
 from waypost.settings.providers import BUILT_IN_KINDS, kind_of
@@ -173,7 +174,14 @@ class _Draft:
 
     def settings(self) -> Settings:
         """Raises InvalidSettings with every problem."""
-        for path, text in [*self._unknown_kinds(), *self._references(), *self._prices(), *self._kinds()]:
+        findings = (
+            *self._unknown_kinds(),
+            *self._references(),
+            *self._prices(),
+            *self._kinds(),
+            *self._told_of_traces(),
+        )
+        for path, text in findings:
             self._problem(path, text)
         try:
             settings = Settings.model_validate(self._document.data)
@@ -215,6 +223,10 @@ class _Draft:
     def _kinds(self) -> list[Finding]:
         findings = kind_findings(self._mapping("kinds"), self._mapping("providers"))
         return [finding for finding in findings if not self._is_settled(finding[0])]
+
+    def _told_of_traces(self) -> list[Finding]:
+        told = self._at(("telemetry", "otlp", "propagate_to"))
+        return [*otlp_findings(told if isinstance(told, list) else (), self._mapping("providers"))]
 
     def _references(self) -> list[Finding]:
         routes: dict[str, list[str]] = {}

@@ -17,6 +17,7 @@ from waypost.settings.jobs import JobSettings
 from waypost.settings.keys import KeySettings, same_keys
 from waypost.settings.kinds import KindSettings, kind_findings
 from waypost.settings.ledger import LedgerSettings
+from waypost.settings.otlp import otlp_findings
 from waypost.settings.prices import PriceSettings, check_targets, price_findings
 from waypost.settings.providers import BUILT_IN_KINDS, LOCAL_KIND, LlamaCppSettings, ProviderSettings, kind_of
 from waypost.settings.references import DEFAULT_ROUTE, NAME, Names, Target
@@ -62,7 +63,7 @@ class Settings(Part):
     jobs: JobSettings = Field(default_factory=JobSettings)
     """What is done in the background, such as analyses and batches."""
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
-    """Who may read the metrics, and how the log is written."""
+    """Who may read the metrics, how the log is written, and where spans are sent."""
     webhooks: WebhookSettings = Field(default_factory=WebhookSettings)
     """Which servers may be told of jobs and budgets, and how such messages are signed."""
     providers: dict[str, ProviderSettings] = Field(default_factory=_only_local)
@@ -117,6 +118,7 @@ class Settings(Part):
             *self.names.findings(),
             *price_findings(self.prices, self.providers, kinds),
             *kind_findings(self.kinds, self.providers),
+            *otlp_findings(self.telemetry.otlp.propagate_to, self.providers),
         ]
         sentences = [text for _, text in findings]
         if sentences:

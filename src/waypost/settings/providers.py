@@ -25,6 +25,7 @@ from waypost.settings.fields import (
     HIDDEN,
     AnchoredPath,
     BaseUrl,
+    HttpHeaders,
     Name,
     Part,
     Seconds,
@@ -35,16 +36,6 @@ from waypost.settings.fields import (
 
 LOCAL_KIND = "llama_cpp"
 PLUGIN_TAG = "(plugin)"
-
-
-def _header(headers: dict[str, str]) -> dict[str, str]:
-    for name, value in headers.items():
-        token = name.replace("-", "").replace("_", "")
-        if not (token.isascii() and token.isalnum()):
-            raise ValueError(f'holds the name "{name}", which is no header name')
-        if not value.isprintable():
-            raise ValueError(f'holds a line break or control character in the value of "{name}"')
-    return headers
 
 
 def _word(text: str) -> str:
@@ -81,7 +72,7 @@ class HttpProviderSettings(Part):
     """Address of the interface, up to and without the endpoint's path; null is the vendor's own."""
     default_model: Name | None = None
     """Model for requests that name none; null is the one Waypost ships for the vendor."""
-    headers: Annotated[dict[str, str], AfterValidator(_header)] = Field(default_factory=dict, repr=False)
+    headers: HttpHeaders = Field(default_factory=dict, repr=False)
     """Headers to send with each call."""
     deadlines: Deadlines = Field(default_factory=Deadlines)
     """How long the phases of one call may take."""

@@ -15,6 +15,7 @@ from waypost.settings.keys import KeySettings
 from waypost.settings.kinds import KindSettings
 from waypost.settings.ledger import LedgerSettings
 from waypost.settings.models import REFERENCE_ERROR, Settings
+from waypost.settings.otlp import OtlpSettings
 from waypost.settings.prices import LongerPromptPrices, PriceSettings, TierPrices
 from waypost.settings.problems import KeyPath, key_text, listed, nearest
 from waypost.settings.providers import BUILT_IN_KINDS, PROVIDER_TAGS, Deadlines, HttpProviderSettings
@@ -43,6 +44,7 @@ PARTS: Mapping[KeyPath, type[Part]] = {
     ("jobs",): JobSettings,
     ("webhooks",): WebhookSettings,
     ("telemetry",): TelemetrySettings,
+    ("telemetry", "otlp"): OtlpSettings,
     ("keys", "*"): KeySettings,
     ("kinds", "*"): KindSettings,
     ("routes", "*"): RouteSettings,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from waypost.settings.fields import Name, Part, Secret, refuse_boolean
+from waypost.settings.otlp import OtlpSettings
 
 
 def _off(value: Any) -> Any:
@@ -28,3 +29,5 @@ class TelemetrySettings(Part):
     """Address for that; one that other machines reach takes metrics_token, or metrics: open."""
     logs: Literal["text", "json"] = "text"
     """Form of the log's lines: readable ones beside the access log's JSON, or JSON for all."""
+    otlp: OtlpSettings = Field(default_factory=OtlpSettings)
+    """Spans and metrics to an OpenTelemetry collector."""

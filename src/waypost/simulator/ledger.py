@@ -33,6 +33,8 @@ SHOWN_HEADERS = frozenset(
         "openai-beta",
         "openai-organization",
         "openai-project",
+        "traceparent",
+        "tracestate",
         "transfer-encoding",
         "user-agent",
         "x-request-id",

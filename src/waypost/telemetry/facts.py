@@ -1,14 +1,17 @@
 """What became of a request, a call of it, a job and a step, as plain values that are made when it is over.
 
-They hold names, times, counts and codes: never a prompt, an answer, a header, a key or anybody's error text. Times are
-Unix milliseconds, money is in micro-dollars, None is "not known" and an empty text "there is none".
+They hold names, times, counts and codes: never a header, a key or anybody's error text, and a prompt or an answer only
+where the settings ask for them (`Content`). Times are Unix milliseconds, money is in micro-dollars, None is "not known"
+and an empty text "there is none".
 """
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import msgspec
+
+from waypost.telemetry.tracing import Span
 
 Door: TypeAlias = Literal[
     "openai_chat",
@@ -44,6 +47,17 @@ class Tokens(msgspec.Struct, frozen=True, gc=False):
     output_reasoning: int | None = None
 
 
+class Content(Protocol):
+    """What was asked and answered, which is told only where the settings want it."""
+
+    @property
+    def size_bytes(self) -> int:
+        """How much memory it holds, about."""
+
+    def told(self) -> tuple[str, str]:
+        """Messages in and out as JSON, without secrets and with an end. Takes its time."""
+
+
 class AttemptFacts(msgspec.Struct, frozen=True, gc=False):
     """One call to a provider. `model` is the one that was asked for, `response_model` what the provider said it was.
 
@@ -71,6 +85,8 @@ class AttemptFacts(msgspec.Struct, frozen=True, gc=False):
     cost_is_estimate: bool = False
     way: str = ""
     """How it went on with a stream that had broken."""
+    span_id: str = ""
+    """Of its span, by which its provider may know it; empty: it has none, or nobody was told."""
 
 
 class RequestFacts(msgspec.Struct, frozen=True, gc=False):
@@ -106,6 +122,10 @@ class RequestFacts(msgspec.Struct, frozen=True, gc=False):
     job_id: str = ""
     """The job that asked, in a worker."""
     trace_id: str = ""
+    span: Span | None = None
+    """Its place in its trace; None: nobody traces."""
+    content: Content | None = None
+    """Only where the settings want prompts and answers in spans."""
 
 
 class StepFacts(msgspec.Struct, frozen=True, gc=False):
@@ -124,6 +144,8 @@ class StepFacts(msgspec.Struct, frozen=True, gc=False):
     tokens: Tokens = Tokens()
     cost_micro_usd: int | None = None
     trace_id: str = ""
+    span: Span | None = None
+    """Its place in its trace; None: nobody traces."""
 
 
 class JobFacts(msgspec.Struct, frozen=True, gc=False):
@@ -146,3 +168,5 @@ class JobFacts(msgspec.Struct, frozen=True, gc=False):
     tokens: Tokens = Tokens()
     cost_micro_usd: int | None = None
     trace_id: str = ""
+    span: Span | None = None
+    """Its place in its trace; None: nobody traces."""

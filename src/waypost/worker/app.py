@@ -18,11 +18,14 @@ from waypost.ledger.accounts import AccountBook
 from waypost.ledger.ledger import Company, Ledger
 from waypost.ledger.threads import DatabaseThreads
 from waypost.providers.registry import create_providers
+from waypost.providers.whereabouts import whereabouts
 from waypost.settings import Settings
 from waypost.store.lazy import LazyDatabase
 from waypost.telemetry.metrics.metrics import Metrics
 from waypost.telemetry.observers import NOBODY, Observers
 from waypost.telemetry.observing import Observing
+from waypost.telemetry.otlp.configured import Otlp
+from waypost.telemetry.tracing import Tracing
 from waypost.webhooks.courier import Courier, courier_of
 from waypost.worker.calls import JobCalls
 from waypost.worker.hooks import audits, hooks
@@ -45,13 +48,17 @@ class WorkerApplication:
     courier: Courier
     observers: Observers = NOBODY
     metrics: Metrics | None = None
+    otlp: Otlp | None = None
+    tracing: Tracing | None = None
 
     def worker(self, does: Mapping[str, JobBody]) -> JobWorker:
         """What will do its jobs, each type by its body."""
         settings = self.settings
         report = {"version": __version__, "engine": engine_version(), "concurrency": settings.jobs.concurrency}
         ends, looks = hooks(self), audits(self)
-        place = Workplace(self.database, settings.data_dir, settings.jobs, does, ends, report, looks, self.observers)
+        place = Workplace(
+            self.database, settings.data_dir, settings.jobs, does, ends, report, looks, self.observers, self.tracing
+        )
         return JobWorker(place)
 
     async def close(self) -> None:
@@ -62,6 +69,8 @@ class WorkerApplication:
             await self.ledger.close()
         self.threads.close()
         self.database.close()
+        if self.otlp is not None:
+            await self.otlp.close()
 
 
 def build_worker(settings: Settings) -> WorkerApplication:
@@ -70,13 +79,16 @@ def build_worker(settings: Settings) -> WorkerApplication:
     ledger = Ledger(settings, database, price_book(settings), COMPANY) if settings.ledger.enabled else None
     gateway = configured_gateway(settings, create_providers(settings, {}), None if ledger is None else ledger.books)
     told = Observing.of(settings.telemetry)
-    if told.metrics is not None:
-        gateway.name_models(told.metrics.models)
+    if told.models is not None:
+        gateway.name_models(told.models)
+    tracing = told.otlp.tracing(whereabouts(settings)) if told.otlp else None
     pace = pace_of(settings, database.open)
-    calls = JobCalls(gateway, AccountBook(settings.keys), database, pace, told.observers)
+    calls = JobCalls(gateway, AccountBook(settings.keys), database, pace, told.observers, tracing)
     threads = DatabaseThreads(database.open)
-    courier = courier_of(settings, threads)
-    return WorkerApplication(settings, database, ledger, gateway, calls, threads, courier, told.observers, told.metrics)
+    kept = (calls, threads, courier_of(settings, threads))
+    return WorkerApplication(
+        settings, database, ledger, gateway, *kept, told.observers, told.metrics, told.otlp, tracing
+    )
 
 
 def engine_version() -> str | None:

@@ -31,6 +31,7 @@ from waypost.providers.asked import Asked
 from waypost.providers.gate import through
 from waypost.store.lazy import LazyDatabase
 from waypost.telemetry.observers import NOBODY, Observers
+from waypost.telemetry.tracing import Tracing, span_around
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,9 @@ class JobCalls:
         database: LazyDatabase,
         pace: Pace | None = None,
         observers: Observers = NOBODY,
+        tracing: Tracing | None = None,
     ) -> None:
+        self._tracing = tracing
         self._observers = observers
         self._gateway = gateway
         self._accounts = accounts
@@ -130,6 +133,9 @@ class JobCalls:
         began = time.monotonic()
         record.request_id, record.path = f"{job.id}.{step}", f"/jobs/{job.type}"
         record.account = account
+        step_span = span_around()
+        if self._tracing is not None and step_span is not None:
+            record.trace, record.trace_id = self._tracing.within(step_span), step_span.trace_id
         record.tags = {**account.tags, **(job.tags or {})} or None
         outcome: Outcome = "caller_left"
         try:

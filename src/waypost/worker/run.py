@@ -62,6 +62,8 @@ async def _work(application: WorkerApplication, on_started: Callable[[str], None
     worker = application.worker(does(application))
     sending: asyncio.Task[None] | None = None
     try:
+        if application.otlp is not None:
+            application.otlp.pipeline.start()
         if application.ledger is not None:
             await application.ledger.start()
         starting = asyncio.ensure_future(worker.start())

@@ -89,8 +89,8 @@ class Reply:
                 self.kept += message.get("body", b"")
         elif message["type"] == "http.response.start":
             self.status = message["status"]
-            entry = self._record.entry
-            if entry is not None and entry.request_body is not None:
+            entry, exchange = self._record.entry, self._record.exchange
+            if (entry is not None and entry.request_body is not None) or (exchange is not None and exchange.asked):
                 self.kept = bytearray()
             headers = self._completed([*message.get("headers", ()), self._id_header])
             message = {**message, "headers": headers}
@@ -119,6 +119,8 @@ class AccessLog:
         if observers.any:
             status = None if reply.status == NO_REPLY else reply.status
             outcome = OUTCOMES[_outcome(reply, record)]
+            if record.exchange is not None:
+                record.exchange.reply, record.exchange.door = bytes(reply.kept or b""), door_name(scope)
             over = Over(door_name(scope), scope["method"], outcome, status, duration_s)
             tell_when_over(record, over, observers)
 
@@ -128,8 +130,9 @@ class AccessLog:
         status = None if reply.status == NO_REPLY else reply.status
         end = RequestEnd(request_id, OUTCOMES[_outcome(reply, record)], status, duration_ms)
         record.write_end(end)
-        if reply.kept is not None and record.entry is not None and record.books is not None:
-            record.books.keep(record.entry, bytes(reply.kept))
+        entry = record.entry
+        if reply.kept is not None and record.books is not None and entry is not None and entry.request_body is not None:
+            record.books.keep(entry, bytes(reply.kept))
         self._served.stores.stories.add(request_id, caller_of(scope).name, record.settled(end))
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from waypost.errors import WaypostError
 from waypost.gateway.call_record import CallRecord, begin_record, current_record, end_record, note_failure
+from waypost.gateway.exchange import Exchange
 from waypost.gateway.overload import Admission
 from waypost.server.callers import UnknownKey, caller_of
 from waypost.server.doors.limits import Headers, no_limit_headers, with_limits
@@ -27,12 +28,15 @@ from waypost.server.middleware.boundary import Boundary, told
 from waypost.server.middleware.cors import Cors
 from waypost.server.middleware.dialect import note_dialect
 from waypost.server.middleware.draining import Draining, ShuttingDown
-from waypost.server.middleware.headers import header_value
+from waypost.server.middleware.headers import header_value, header_values
 from waypost.server.middleware.json_only import form_refusal
 from waypost.server.middleware.request_id import current_request_id, give_id
 from waypost.server.middleware.tags import TAGS, tags_in
 from waypost.server.serving import Serving
+from waypost.telemetry.trace_context import TRACEPARENT, TRACESTATE, read_context
 
+TRACEPARENT_HEADER: Final = TRACEPARENT.encode()
+TRACESTATE_HEADER: Final = TRACESTATE.encode()
 Rule: TypeAlias = Callable[[Scope], WaypostError | None]
 """Why a request may not come in; None: it may."""
 
@@ -73,6 +77,7 @@ class Front:
         record, token = begin_record()
         reply = Reply(send, request_id, record, lambda headers: self._with_limits(headers, scope, record))
         record.request_id, record.path = request_id, scope["path"]
+        self._begin_trace(scope, record)
         id_token = current_request_id.set(request_id)
         try:
             await self._answer(scope, receive, reply)
@@ -136,6 +141,23 @@ class Front:
             return headers
         door = door_at(scope)
         return with_limits(headers, limits, no_limit_headers if door is None else door.limit_headers)
+
+    def _begin_trace(self, scope: Scope, record: CallRecord) -> None:
+        """The caller's trace goes on here; log lines name it also where nobody traces."""
+        parent = header_value(scope, TRACEPARENT_HEADER)
+        tracing = self._served.tracing
+        if parent is None and tracing is None:
+            return
+        context = None
+        if parent is not None:
+            context = read_context(header_values(scope, TRACEPARENT_HEADER), header_values(scope, TRACESTATE_HEADER))
+        if tracing is not None:
+            record.trace = tracing.begin(context)
+            record.trace_id = record.trace.span.trace_id
+            if tracing.content and record.trace.span.is_sampled:
+                record.exchange = Exchange()
+        elif context is not None:
+            record.trace_id = context.trace_id
 
     def _note_caller(self, scope: Scope) -> None:
         """For the ledger: whose request this is, and what he calls it."""

@@ -88,6 +88,12 @@ LAG_SECONDS: Final = Family(
     "How late a timer of the event loop was, ten times a second.",
     buckets=LAG_S,
 )
+TELEMETRY_LOST: Final = Family(
+    "waypost_telemetry_lost_total",
+    "counter",
+    "Requests, jobs and steps that the OpenTelemetry collector was not told of.",
+    labels=("reason",),
+)
 COUNTED: Final = (
     REQUESTS,
     REQUEST_SECONDS,
@@ -132,6 +138,7 @@ GAUGES: Final = (
     Family("waypost_jobs_oldest_queued_seconds", "gauge", "How long the oldest due job has waited.", across="shared"),
     Family("waypost_dead_letters", "gauge", "Jobs given up as they killed their worker.", across="shared"),
     Family("waypost_job_workers", "gauge", "Worker processes that are alive.", across="shared"),
+    TELEMETRY_LOST,
 )
 """What is looked at when it is asked for."""
 PROCESS: Final = (

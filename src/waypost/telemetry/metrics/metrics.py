@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from waypost import __version__, errors
@@ -49,6 +49,8 @@ class Metrics:
         self.numbers = Numbers()
         self.models = ModelNames()
         self.started_at = time.time()
+        self.also: Callable[[], Mapping[str, Rows]] | None = None
+        """Gives what somebody else counts, by families."""
 
     def snapshot(self, gauges: Mapping[str, Rows]) -> Snapshot:
         """What was counted, and how the process stands."""
@@ -57,8 +59,8 @@ class Metrics:
             "waypost_start_time_seconds": [((), self.started_at)],
             "waypost_processes": [((), 1.0)],
         }
-        counted = self.numbers.snapshot()
-        return Snapshot({**own, **gauges, **counted.values}, counted.bins)
+        counted, others = self.numbers.snapshot(), {} if self.also is None else self.also()
+        return Snapshot({**own, **gauges, **others, **counted.values}, counted.bins)
 
     def request_ended(self, facts: RequestFacts) -> None:
         """See Observer. What a job asks is a request too."""
