@@ -118,6 +118,8 @@ class Exchange:
         """
         request = self.request
         if max_bytes is not None and isinstance(request, web.Request):
+            if (request.content_length or 0) > max_bytes:
+                raise Refused(error_for(self.dialect, name="too_large"))
             request = request.clone(client_max_size=max_bytes)
         try:
             body = await request.read()

@@ -103,6 +103,7 @@ class _Reader:
             "expires_s": self._seconds,
             "takes_polls": self._count,
             "answers": self._count,
+            "cancel_polls": self._count,
             "times": self._times,
         }
         return BatchRule(**{key: readers[key](value, f"{where}{key}") for key, value in given.items()})

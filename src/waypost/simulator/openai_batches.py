@@ -76,11 +76,11 @@ async def listed(exchange: Exchange, _: bytes) -> Json:
 
 
 async def cancel(exchange: Exchange, _: bytes) -> Json:
-    """`POST /v1/batches/{id}/cancel`."""
+    """`POST /v1/batches/{id}/cancel`: again too, but not of a batch that has ended otherwise."""
     batch = _found(exchange)
-    if batch.ended_s is not None:
+    if batch.ended_s is not None and batch.ending != "cancelled":
         message = f"Cannot cancel a batch with status '{_status(batch)}'."
-        raise Refused(error_for(exchange.dialect, status=409, name="conflict", message=message))
+        raise Refused(error_for(exchange.dialect, name="conflict", message=message))
     batch.cancel()
     return _told(batch)
 
