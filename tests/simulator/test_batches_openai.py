@@ -192,6 +192,15 @@ async def test_a_batch_with_a_wrong_line_fails_and_nothing_is_asked(
     assert {seen.batch_id for seen in simulator.requests} == {None}
 
 
+async def test_a_good_batch_may_not_be_taken_on(client: AsyncOpenAI, simulator: Simulator) -> None:
+    simulator.use({"batches": [{"fails": "token_limit_exceeded", "times": 1}]})
+    over = await ended(client, await made(client, lines("one")))
+    assert (over.status, over.request_counts and over.request_counts.total) == ("failed", 0)
+    assert over.errors is not None
+    assert [(each.code, each.line) for each in over.errors.data or []] == [("token_limit_exceeded", None)]
+    assert (await ended(client, await made(client, lines("one")))).status == "completed"
+
+
 async def test_embeddings_are_counted_over_all_requests_of_a_batch(client: AsyncOpenAI) -> None:
     bodies = [
         {"model": "m", "input": ["x"] * 25_000},

@@ -33,6 +33,9 @@ async def create(exchange: Exchange, body: bytes) -> Json:
     content = content if isinstance(content, dict) else {}
     file = _checked(exchange, content)
     found = read_input(file.content, content["endpoint"])
+    rule = rule_for(exchange, tuple(found.items))
+    if rule.fails is not None and not found.errors:
+        found.refuse((rule.fails, f"The batch was not taken on: {rule.fails}.", None))
     items = () if found.errors else tuple(found.items)
     details: dict[str, Json] = {
         "endpoint": content["endpoint"],
@@ -42,7 +45,7 @@ async def create(exchange: Exchange, body: bytes) -> Json:
         "errors": {"object": "list", "data": found.errors} if found.errors else None,
         "life_s": _life_s(content),
     }
-    batch = Batch(exchange.ids.hexadecimal("batch_", 32), items, rule_for(exchange, items), details)
+    batch = Batch(exchange.ids.hexadecimal("batch_", 32), items, rule, details)
     batch.ending = "failed" if found.errors else None
     told = _told(batch)
     ids, files = exchange.ids, exchange.house.files
