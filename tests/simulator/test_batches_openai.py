@@ -263,7 +263,7 @@ async def test_a_batch_that_is_not_there_is_not_found(client: AsyncOpenAI) -> No
 async def test_files_are_told_listed_read_and_deleted(client: AsyncOpenAI) -> None:
     content = bytes(range(256)) + b"\r\nlast"
     first = await client.files.create(
-        file=("a.bin", content), purpose="batch", expires_after={"anchor": "created_at", "seconds": 3_600}
+        file=("a.jsonl", content), purpose="batch", expires_after={"anchor": "created_at", "seconds": 3_600}
     )
     second = await client.files.create(file=("b.txt", b"b"), purpose="vision")
     assert first.expires_at == first.created_at + 3_600
@@ -280,13 +280,15 @@ async def test_files_are_told_listed_read_and_deleted(client: AsyncOpenAI) -> No
             await ask(first.id)
 
 
-async def test_an_upload_without_a_known_purpose_is_refused(client: AsyncOpenAI) -> None:
+async def test_an_upload_of_a_wrong_purpose_format_or_life_is_refused(client: AsyncOpenAI) -> None:
     unknown: Any = "fun"
     with pytest.raises(BadRequestError, match="'fun' is not one of"):
         await client.files.create(file=("a", b"a"), purpose=unknown)
+    with pytest.raises(BadRequestError, match=r"Must be \.jsonl"):
+        await client.files.create(file=("a.json", b"a"), purpose="batch")
     with pytest.raises(BadRequestError, match="expires_after"):
         await client.files.create(
-            file=("a", b"a"), purpose="batch", expires_after={"anchor": "created_at", "seconds": 60}
+            file=("a.jsonl", b"a"), purpose="batch", expires_after={"anchor": "created_at", "seconds": 60}
         )
 
 
