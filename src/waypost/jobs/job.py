@@ -12,8 +12,11 @@ from typing import Any, Final, Literal, TypeAlias
 
 from waypost.telemetry.trace_context import TRACEPARENT
 
-State: TypeAlias = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+State: TypeAlias = Literal["queued", "running", "waiting", "succeeded", "failed", "cancelled"]
+WAITING: Final[State] = "waiting"
+"""No worker has it: a provider does its part in its own time. Told as running."""
 STATES: Final[Sequence[State]] = ("queued", "running", "succeeded", "failed", "cancelled")
+"""Those that are told."""
 ENDED: Final[frozenset[State]] = frozenset({"succeeded", "failed", "cancelled"})
 FIRST, NORMAL, LAST = 0, 5, 9
 """Priorities: batches are 7 if they do not say otherwise."""
@@ -134,9 +137,19 @@ class Job:
         return {name: value for name, value in self.request.items() if name != TRACEPARENT}
 
     @property
+    def told_state(self) -> State:
+        """The state, for people and programs."""
+        return told_state(self.state)
+
+    @property
     def has_ended(self) -> bool:
         """Will nothing more become of it by itself?"""
         return self.state in ENDED
+
+
+def told_state(state: State) -> State:
+    """A state as it is told."""
+    return "running" if state == WAITING else state
 
 
 @dataclass(frozen=True, slots=True)

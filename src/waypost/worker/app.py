@@ -27,10 +27,15 @@ from waypost.telemetry.observing import Observing
 from waypost.telemetry.otlp.configured import Otlp
 from waypost.telemetry.tracing import Tracing
 from waypost.webhooks.courier import Courier, courier_of
+from waypost.worker.batch_place import BatchPlace
 from waypost.worker.calls import JobCalls
 from waypost.worker.hooks import audits, hooks
+from waypost.worker.lower_price import LowerPrice
+from waypost.worker.provider_batches import ProviderBatches
 
 COMPANY: Final = Company(others_spend=True, is_worker=True)
+FILES: Final = "batches"
+"""In the data folder: what is about to be sent to providers."""
 IDLE_S: Final = 2.0
 """A worker that stands still within a transaction must not hold its jobs for longer."""
 
@@ -61,6 +66,23 @@ class WorkerApplication:
         )
         return JobWorker(place)
 
+    def provider_batches(self, worker: JobWorker) -> ProviderBatches:
+        """What sees to batches at providers, beside that worker."""
+        lower_price = self.calls.lower_price
+        place = BatchPlace(
+            self.gateway,
+            self.calls.database,
+            self.database,
+            self.calls,
+            self.settings.data_dir / FILES,
+            worker.lease.executor_id,
+            worker.wake,
+        )
+        batches = ProviderBatches(place)
+        if lower_price is not None:
+            lower_price.on_registered = batches.wake
+        return batches
+
     async def close(self) -> None:
         """Let go of connections, and of the ledger when all calls are over."""
         await self.calls.close()
@@ -84,6 +106,7 @@ def build_worker(settings: Settings) -> WorkerApplication:
     tracing = told.otlp.tracing(whereabouts(settings)) if told.otlp else None
     pace = pace_of(settings, database.open)
     calls = JobCalls(gateway, AccountBook(settings.keys), database, pace, told.observers, tracing)
+    calls.lower_price = LowerPrice(gateway, ledger, database, calls.database)
     threads = DatabaseThreads(database.open)
     kept = (calls, threads, courier_of(settings, threads))
     return WorkerApplication(
