@@ -35,6 +35,7 @@ check: .venv/dev.done  ## Lint, types, layers, generated files
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	tools/check_ops
 	.venv/bin/python -m tools.generate --check
 
 fix: .venv/dev.done  ## Format, mend what can be mended, write the generated files anew
