@@ -15,7 +15,7 @@ export UV_NO_PROGRESS := 1
 export VIRTUAL_ENV :=
 
 .PHONY: help serve test test-quick test-slow test-ops coverage check fix audit validate-models answer-quality bench lock
-.PHONY: build sbom deploy rollback smoke clean
+.PHONY: build sbom publish deploy rollback smoke clean
 
 help:  ## Show these commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 28
@@ -78,6 +78,9 @@ build: .venv/dev.done  ## Build the wheel and the source archive into dist/
 
 sbom: .venv/ops.done  ## Write the software bills of materials into dist/
 	@UV=$(UV) tools/sbom
+
+publish: $(UV)  ## Publish what is in dist/ to PyPI, which trusts the pipeline that runs this
+	@$(UV) publish --trusted-publishing always dist/*.whl dist/*.tar.gz
 
 deploy: .venv/serve.done  ## Put VERSION (default: the wheel in dist/) where ENVIRONMENT serves
 	@tools/deploy run $(ENVIRONMENT) $(or $(VERSION),$(wildcard dist/waypost-*.whl))
