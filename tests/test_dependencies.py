@@ -26,17 +26,17 @@ def section(title: str) -> set[str]:
 
 
 GROUPS = PROJECT["dependency-groups"]
+EXTRAS = names([each for extra in PROJECT["project"]["optional-dependencies"].values() for each in extra])
 
 
 @pytest.mark.parametrize(
     ("title", "wanted"),
     [
         ("The package", names(PROJECT["project"]["dependencies"])),
-        ("Extras", names(sum(PROJECT["project"]["optional-dependencies"].values(), []))),
+        ("Extras", EXTRAS),
         (
             "Building and development",
-            names(GROUPS["build"] + GROUPS["dev"])
-            - names(sum(PROJECT["project"]["optional-dependencies"].values(), [])),
+            names(GROUPS["build"] + GROUPS["dev"]) - EXTRAS,
         ),
         ("Operations", names(GROUPS["ops"])),
     ],

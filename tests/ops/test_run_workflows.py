@@ -87,7 +87,7 @@ def test_the_security_scan_keeps_its_reports(project: Path) -> None:
     rows = {"AUDIT": "code workflows"}
     ran = run(project, "push", payload=PUSH, file="ci.yml", job="security", environment=here(project), variables=rows)
     assert ran.jobs == {"plan": "success", "security": "success"}, ran.told
-    assert (project.parent / "waypost-store" / "security" / "reports" / "bandit.json").is_file()
+    assert (project.parent / "waypost-store" / "security" / "bandit.json").is_file()
 
 
 MAKEFILE = """\
