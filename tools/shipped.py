@@ -15,8 +15,8 @@ def shipped(folders: Sequence[Path] | None = None, root: str = "waypost") -> fro
 
     A requirement that is not installed here, because it is for another system, is passed over.
     """
-    places = {} if folders is None else {"path": [str(folder) for folder in folders]}
-    here = {canonicalize_name(found.metadata["Name"]): found for found in distributions(**places)}
+    every = distributions() if folders is None else distributions(path=[str(folder) for folder in folders])
+    here: dict[str, Distribution] = {canonicalize_name(found.metadata["Name"]): found for found in every}
     if root not in here:
         raise SystemExit(f"{root} is not installed there.")
     seen: set[tuple[str, str]] = set()
@@ -31,10 +31,10 @@ def shipped(folders: Sequence[Path] | None = None, root: str = "waypost") -> fro
 
 def _required(found: Distribution, extra: str) -> list[tuple[str, str]]:
     environment: Mapping[str, str] = {"extra": extra}
-    required = []
+    required: list[tuple[str, str]] = []
     for text in found.requires or ():
         requirement = Requirement(text)
         if requirement.marker is None or requirement.marker.evaluate(dict(environment)):
-            name = canonicalize_name(requirement.name)
+            name: str = canonicalize_name(requirement.name)
             required.extend((name, wanted) for wanted in ("", *requirement.extras))
     return required
