@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.journeys.conftest import copy_project
-from tests.ops.workflows import repository
+from tests.ops.workflows import lend_programs, repository
 
 pytestmark = [pytest.mark.ops, pytest.mark.timeout(240)]
 ROOT = Path(__file__).parents[2]
@@ -23,7 +23,7 @@ def build(folder: Path, umask: int, clock: str) -> dict[str, str]:
     """Copy the project there, build it, and give the hashes by file name."""
     folder.mkdir(parents=True)
     copy_project(folder)
-    (folder / ".venv").symlink_to(ROOT / ".venv")
+    lend_programs(folder)
     environment = {**os.environ, "UV": UV, "TZ": clock, "SOURCE_DATE_EPOCH": "1790000000"}
     command = ["sh", "-c", f"umask {umask:03o} && tools/build"]
     told = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
@@ -54,7 +54,7 @@ def test_the_time_in_the_packages_is_the_commits(tmp_path: Path) -> None:
     for name in ("README.md", "LICENSE", "src/waypost/__init__.py", ".gitignore"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
-    (folder / ".venv").symlink_to(ROOT / ".venv")
+    lend_programs(folder)
     hashes = []
     for moment in ("2026-01-02T00:00:00Z", "2026-01-02T00:00:00Z", "2026-02-02T00:00:00Z"):
         shutil.rmtree(folder / ".git", ignore_errors=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.journeys.conftest import copy_project
-from tests.ops.workflows import ROOT, Ran, copy_workflows, repository, run
+from tests.ops.workflows import ROOT, Ran, copy_workflows, lend_programs, repository, run
 
 pytestmark = [pytest.mark.ops, pytest.mark.timeout(150)]
 FORK = {
@@ -36,18 +36,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / ".gitignore").write_text(ignored.replace(".venv/\n", ""))
     with (folder / "Makefile").open("a") as makefile:
         makefile.write(MADE)
-    lend_programs(folder / ".venv" / "bin")
+    lend_programs(folder)
     repository(folder)
     return folder
-
-
-def lend_programs(folder: Path) -> None:
-    """Scripts, not links: whoever removes or replaces one has removed a script."""
-    folder.mkdir(parents=True)
-    for program in (ROOT / ".venv" / "bin").iterdir():
-        if os.access(program, os.X_OK) and not program.name.startswith("activate"):
-            (folder / program.name).write_text(f'#!/bin/sh\nexec "{program}" "$@"\n')
-            (folder / program.name).chmod(0o755)
 
 
 def here(folder: Path) -> dict[str, str]:

@@ -168,3 +168,16 @@ def copy_workflows(folder: Path, commit: str | None = None) -> None:
         if commit:
             text = re.sub(r"uses: \$/(\S+)", rf"uses: waypost-ai/waypost/\1@{commit}", text)
         file.write_text(text.replace("uses: $/", "uses: ./"))
+
+
+def lend_programs(folder: Path) -> None:
+    """A virtual environment of scripts that call the real one's programs.
+
+    Not of links: whoever removes or replaces one of these has removed a script.
+    """
+    lent = folder / ".venv" / "bin"
+    lent.mkdir(parents=True)
+    for program in (ROOT / ".venv" / "bin").iterdir():
+        if os.access(program, os.X_OK) and not program.name.startswith("activate"):
+            (lent / program.name).write_text(f'#!/bin/sh\nexec "{program}" "$@"\n')
+            (lent / program.name).chmod(0o755)
