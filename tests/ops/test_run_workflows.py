@@ -10,7 +10,7 @@ import pytest
 from tests.journeys.conftest import copy_project
 from tests.ops.workflows import ROOT, Ran, copy_workflows, lend_programs, repository, run
 
-pytestmark = [pytest.mark.ops, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.ops, pytest.mark.timeout(300)]
 FORK = {
     "pull_request": {"number": 1, "head": {"ref": "a", "repo": {"fork": True}}, "base": {"ref": "main"}},
 }

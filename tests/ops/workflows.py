@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -85,7 +86,7 @@ def run(
     secrets: Mapping[str, str] | None = None,
     variables: Mapping[str, str] | None = None,
     others: Mapping[str, Path] | None = None,
-    timeout_s: float = 120,
+    timeout_s: float = 240,
 ) -> Ran:
     """Run an event's workflows, or one job and what it needs, in that repository.
 
@@ -102,17 +103,27 @@ def run(
     options += ["--job", job] if job else []
     options += ["--workflows", f".github/workflows/{file}"] if file else []
     command = ["act", event, "--json", "--pull=false", "-P", "ubuntu-24.04=-self-hosted", "--eventpath"]
-    ran = subprocess.run(
-        [*command, str(store / "event.json"), "--no-cache-server", *options],
+    output = _all_of_it([*command, str(store / "event.json"), "--no-cache-server", *options], folder, store, timeout_s)
+    actions = (store / "actions").read_text().splitlines() if (store / "actions").exists() else []
+    return Ran(output, _outcomes(output), actions)
+
+
+def _all_of_it(command: Sequence[str], folder: Path, store: Path, timeout_s: float) -> str:
+    """What the command says. If it takes too long it is ended with all that it started."""
+    with subprocess.Popen(
+        command,
         cwd=folder,
         env=_clean_environment(store),
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        timeout=timeout_s,
-        check=False,
-    )
-    actions = (store / "actions").read_text().splitlines() if (store / "actions").exists() else []
-    return Ran(ran.stdout + ran.stderr, _outcomes(ran.stdout), actions)
+        start_new_session=True,
+    ) as process:
+        try:
+            return process.communicate(timeout=timeout_s)[0]
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
 
 
 def _clean_environment(store: Path) -> dict[str, str]:
