@@ -1,4 +1,4 @@
-# serve, test, test-ops, check, fix, bench, lock, build, clean: the only commands one has to know.
+# serve, test, check, fix, bench, build, clean: the only commands one has to know. The others are for pipelines.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -6,14 +6,19 @@ SHELL := /bin/bash
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 export UV_PYTHON_DOWNLOADS := never
+# What `make validate-models` asks; of the example no server of one's own is here.
+CONFIG ?= waypost.example.yaml
+SIMULATE ?= $(if $(filter waypost.example.yaml,$(CONFIG)),--simulate vllm)
+ENVIRONMENT ?= staging
 export UV_COMPILE_BYTECODE := 1
 export UV_NO_PROGRESS := 1
 export VIRTUAL_ENV :=
 
-.PHONY: help serve test test-quick test-ops check fix bench lock build clean
+.PHONY: help serve test test-quick test-slow test-ops coverage check fix audit validate-models answer-quality bench lock
+.PHONY: build sbom publish deploy rollback smoke clean
 
 help:  ## Show these commands
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 28
 
 serve: .venv/serve.done  ## Set up everything, then serve on http://127.0.0.1:8000
 	@.venv/bin/waypost models pull --if-missing || true
@@ -26,21 +31,40 @@ test: .venv/dev.done  ## Run every test, on each of Python 3.11-3.13 that is pre
 test-quick: .venv/dev.done  ## Run the tests without the journeys, on one Python
 	@.venv/bin/pytest -q -n 2 -m 'not journey and not ops'
 
+test-slow: .venv/dev.done  ## Run the journeys and faults: whole paths of users, and processes that are killed
+	@.venv/bin/waypost models pull --if-missing
+	@.venv/bin/pytest -q -m '(journey or fault) and not ops'
+
 test-ops: .venv/ops.done  ## Try what packs, deploys and watches: images, charts, rules, workflows, a deploy
 	@tools/setup-ops
 	@.venv/bin/pytest -q -m ops
+
+coverage: .venv/dev.done  ## Run the tests and say what they reach: reports/coverage.xml, reports/coverage/
+	@tools/coverage $(TESTS)
 
 check: .venv/dev.done  ## Lint, types, layers, generated files
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	tools/check_ops
 	.venv/bin/python -m tools.generate --check
 
 fix: .venv/dev.done  ## Format, mend what can be mended, write the generated files anew
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 	.venv/bin/python -m tools.generate
+
+audit: .venv/ops.done  ## Look for weaknesses, secrets, licences that may not be, requirements with advisories
+	@.venv/bin/python -m tools.audit $(AUDIT)
+
+validate-models: .venv/dev.done  ## Ask every model of CONFIG; the simulator plays those whose key is not here
+	@mkdir -p reports
+	@.venv/bin/waypost probe --config $(CONFIG) --simulate-missing $(SIMULATE) --junit reports/models.xml
+
+answer-quality: .venv/dev.done  ## Hold the built-in analyses to their thresholds (MODEL=offline: only that one)
+	@$(if $(MODEL),true,.venv/bin/waypost models pull --if-missing || true)
+	@.venv/bin/python -m tools.answer_quality $(if $(MODEL),--model $(MODEL)) --report reports/answers.json
 
 bench: .venv/serve.done  ## Measure Waypost beside its peers (QUICK=1: in under three minutes)
 	@UV=$(UV) benchmarks/setup
@@ -50,10 +74,26 @@ lock: $(UV)  ## Resolve the requirements anew: hashes only, no addresses
 	UV=$(UV) tools/lock $(UPGRADE)
 
 build: .venv/dev.done  ## Build the wheel and the source archive into dist/
-	$(UV) build --no-build-isolation --python .venv/bin/python -q -o dist
+	@UV=$(UV) tools/build
+
+sbom: .venv/ops.done  ## Write the software bills of materials into dist/
+	@UV=$(UV) tools/sbom
+
+publish: $(UV)  ## Publish what is in dist/ to PyPI, which trusts the pipeline that runs this
+	@$(UV) publish --trusted-publishing always dist/*.whl dist/*.tar.gz
+
+deploy: .venv/serve.done  ## Put VERSION (default: the wheel in dist/) where ENVIRONMENT serves
+	@tools/deploy run $(ENVIRONMENT) $(or $(VERSION),$(wildcard dist/waypost-*.whl))
+
+rollback: .venv/serve.done  ## Take ENVIRONMENT back to the version before
+	@tools/deploy rollback $(ENVIRONMENT)
+
+smoke: .venv/serve.done  ## Try what callers need at the running server URL
+	@mkdir -p reports
+	@.venv/bin/waypost smoke $(URL) --junit reports/smoke.xml
 
 clean:  ## Remove what the other commands made (not the data folder)
-	rm -rf .venv .venv-* .tools .bench dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-* .tools .bench dist reports .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .tools/bin/uv: requirements/uv.txt
 	@$(PYTHON) -m venv .tools || { echo "python3 -m venv does not work here; on Debian: apt-get install python3-venv" >&2; exit 1; }

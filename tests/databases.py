@@ -1,7 +1,9 @@
 """Real databases for tests: the fixture `database` is a fresh one of each kind, `postgres` a server to be stopped.
 
 A PostgreSQL server is started once in each test process, when a test first wants one, on a Unix socket in a folder of
-its own. Its binaries are the system's, else those of the development dependency; a test never passes without one.
+its own. Its binaries are the system's, else those of the development dependency; a test never passes without one. Where
+TEST_POSTGRES_URL is the address of a server that is there already, as in a pipeline, fresh databases are made in
+that one; tests that stop or kill a server have their own in any case.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from typing import Any, Final
 import psutil
 import psycopg
 import pytest
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, make_url
 
 from waypost.store.database import Database
 from waypost.store.migrate import upgrade
@@ -40,6 +42,30 @@ _OPTIONS: Final = {
     "max_connections": "200",
     "shared_buffers": "64MB",
 }
+
+
+class PostgresService:
+    """A PostgreSQL server that somebody else runs. Other test processes make their databases there, too."""
+
+    def __init__(self, url: URL) -> None:
+        self.url = url
+        self._numbers = itertools.count(1)
+
+    def create(self, template: str | None = None) -> URL:
+        """A new database, empty or a copy of another that nobody is connected to."""
+        name = f"test_{os.getpid()}_{next(self._numbers)}"
+        self.execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else ""))
+        return self.url.set(database=name)
+
+    def drop(self, url: URL) -> None:
+        """Remove a database, whoever is connected to it."""
+        self.execute(f"DROP DATABASE {url.database} WITH (FORCE)")
+
+    def execute(self, statement: str) -> None:
+        """Run a statement of an administrator's."""
+        address = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(address, autocommit=True, connect_timeout=10) as connection:
+            connection.execute(statement.encode())
 
 
 class PostgresServer:
@@ -256,11 +282,23 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def _postgres_template(shared_postgres: PostgresServer) -> str:
-    url = shared_postgres.create()
+def _fresh_databases(request: pytest.FixtureRequest) -> PostgresServer | PostgresService:
+    """Where databases are made for single tests."""
+    address = os.environ.get("TEST_POSTGRES_URL")
+    if address:
+        return PostgresService(make_url(address).set(drivername="postgresql+psycopg"))
+    server: PostgresServer = request.getfixturevalue("shared_postgres")
+    return server
+
+
+@pytest.fixture(scope="session")
+def _postgres_template(_fresh_databases: PostgresServer | PostgresService) -> Iterator[str]:
+    url = _fresh_databases.create()
     _migrate(url)
     assert url.database is not None
-    return url.database
+    yield url.database
+    if isinstance(_fresh_databases, PostgresService):
+        _fresh_databases.drop(url)
 
 
 @pytest.fixture(scope="session")
@@ -278,7 +316,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
         yield from _opened(_sqlite_url(tmp_path / "waypost.db"))
         return
     template = request.getfixturevalue("_postgres_template")
-    yield from _created(request.getfixturevalue("shared_postgres"), template)
+    yield from _created(request.getfixturevalue("_fresh_databases"), template)
 
 
 @pytest.fixture(params=KINDS)
@@ -287,10 +325,10 @@ def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[D
     if request.param == "sqlite":
         yield from _opened(_sqlite_url(tmp_path / "waypost.db"))
     else:
-        yield from _created(request.getfixturevalue("shared_postgres"))
+        yield from _created(request.getfixturevalue("_fresh_databases"))
 
 
-def _created(server: PostgresServer, template: str | None = None) -> Iterator[Database]:
+def _created(server: PostgresServer | PostgresService, template: str | None = None) -> Iterator[Database]:
     url = server.create(template)
     yield from _opened(url)
     server.drop(url)

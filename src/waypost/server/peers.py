@@ -46,7 +46,7 @@ def private_folder() -> Path:
     """A new folder that only this account may enter, with a name short enough for Unix sockets in it."""
     usual = Path(tempfile.gettempdir())
     # Source: unix(7): sun_path has 108 bytes, 104 on macOS; mkdtemp adds a name of 16, a socket one of 8.
-    within = usual if len(os.fsencode(usual)) <= LONGEST_FOLDER_BYTES else Path("/tmp")  # noqa: S108 - mkdtemp is safe
+    within = usual if len(os.fsencode(usual)) <= LONGEST_FOLDER_BYTES else Path("/tmp")  # noqa: S108  # nosec B108
     return Path(tempfile.mkdtemp(prefix="waypost-", dir=within))
 
 
