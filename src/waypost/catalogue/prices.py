@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Final, TypeAlias
 
 from waypost.catalogue import rates as arithmetic
+from waypost.catalogue.batch_share import with_batch
 from waypost.catalogue.capabilities import capabilities_of
 from waypost.catalogue.price_list import PriceList, packaged_prices
 from waypost.catalogue.rates import FREE, Rates
@@ -177,11 +178,11 @@ class PriceBook:
     def _look_up(self, provider: str, kind: str, model: str, asked: str | None) -> Price:
         rule = self._rule(provider, kind, (model,) if asked is None else (model, asked))
         if rule is not None:
-            return Price(rule.rates, CONFIGURED)
+            return Price(with_batch(kind, rule.rates), CONFIGURED)
         if kind in FREE_KINDS:
             return Price(FREE, LOCAL)
         rates = self.published(provider, kind, model, asked)
-        return UNPRICED if rates is None else Price(rates, str(self.price_list.source))
+        return UNPRICED if rates is None else Price(with_batch(kind, rates), str(self.price_list.source))
 
     def _rule(self, provider: str, kind: str, models: Sequence[str]) -> PriceRule | None:
         """The one that fits most closely; of two alike the first."""

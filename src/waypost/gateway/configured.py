@@ -25,6 +25,7 @@ def configured_gateway(settings: Settings, providers: Mapping[str, Provider], bo
         prices=price_book(settings),
         books=books,
         storing=names_of(settings, lambda route: route.store_bodies),
+        batching=names_of(settings, lambda route: route.provider_batches),
     )
 
 

@@ -12,10 +12,12 @@ from itertools import takewhile
 from typing import Any, Final, TypeAlias, cast, get_args
 
 from waypost.catalogue import PUBLISHED, PriceBook, capabilities_of
+from waypost.catalogue.batch_share import BATCH
 from waypost.chat import EmbeddingRequest, EmbeddingResponse, Request
 from waypost.errors import AllTargetsFailed, Attempt, UnknownModel
 from waypost.gateway.balance import LatencyBoard, order
 from waypost.gateway.breaker import HealthBoard
+from waypost.gateway.batching import BatchCall, BatchTarget, no_batch_api, no_batches_allowed
 from waypost.gateway.call_record import current_record, note_served
 from waypost.gateway.candidate import Candidate
 from waypost.gateway.fallback import FirstStream, first_answer, first_stream
@@ -45,6 +47,7 @@ from waypost.ledger.allowances import RateLimits
 from waypost.ledger.books import Books, Line
 from waypost.providers.answers import Answer, AnswerStream, Batch, StreamOpening
 from waypost.providers.asked import Asked
+from waypost.providers.batch_api import BatchingProvider, batch_api_of
 from waypost.providers.inquiry import Inquiry, InquiryAnswer, QuestionT
 from waypost.providers.provider import Provider, ProviderState
 from waypost.settings.references import Target
@@ -96,6 +99,7 @@ class Gateway:
         prices: PriceBook = PUBLISHED,
         books: Books | None = None,
         storing: frozenset[str] = frozenset(),
+        batching: frozenset[str] = frozenset(),
     ) -> None:
         self._providers = providers
         self._kinds = kinds
@@ -113,6 +117,8 @@ class Gateway:
         """Calls that are passed through as they are."""
         self._storing = storing
         """Names that lead to routes whose bodies are kept."""
+        self._batching = batching
+        """Names that lead to routes whose calls may go into providers' batches."""
         self._effects = Effects()
         self._candidates: dict[tuple[Target, bool], Candidate[Provider]] = {}
         self._traits: dict[tuple[str, str | None], Traits] = {}
@@ -319,6 +325,41 @@ class Gateway:
         """Close every provider."""
         for provider in self._providers.values():
             await provider.close()
+
+    def keeps_bodies(self, model: str) -> bool:
+        """Does the route want what is asked and answered kept?"""
+        return model in self._storing
+
+    def batch_target(self, model: str | None) -> BatchTarget:
+        """The first target of a route that a provider's batch can be asked of. Raises UnknownModel, UnsupportedFeature."""
+        plan = self.router.plan(model)
+        if plan.route not in self._batching:
+            raise no_batches_allowed(model or plan.route or "")
+        candidates = [self._candidate(target, slow=False) for target in plan.targets]
+        able = next((each for each in candidates if batch_api_of(each.provider) is not None), None)
+        if able is None or able.model is None:
+            raise no_batch_api(plan.route or "")
+        return BatchTarget(able.name, self._kinds[able.name], able.model, plan.route)
+
+    def batch_call(self, asked: Asked) -> BatchCall:
+        """The request as that target is asked it. Raises as `batch_target`, and what the target cannot do."""
+        target = self.batch_target(asked.model)
+        policy = self._policies.get(target.route or "", DEFAULT_POLICY)
+        candidate = self._candidate(Target(target.provider, target.model), slow=False)
+        fitted = fit(asked, [candidate], self._traits_of, policy.unsupported)
+        best = fitted.candidates[0]
+        provider = cast("BatchingProvider", best.provider)
+        wanted = fitted.requests.get(best.target, asked)
+        body, notes = provider.batched(wanted, target.model)
+        worst = worst_cost_micro_usd(
+            self.prices, target.provider, target.kind, target.model, wanted, service_tier=BATCH
+        )
+        return BatchCall(target, body, (*((best.note,) if best.note else ()), *notes), worst)
+
+    def batching_provider(self, name: str) -> BatchingProvider | None:
+        """The provider of that name, if it has a batch API."""
+        provider = self._providers.get(name)
+        return cast("BatchingProvider", provider) if batch_api_of(provider) is not None else None
 
     def demand_able(self, asked: Asked) -> None:
         """Is there anybody to ask? Asks nobody. Raises UnknownModel, and UnsupportedFeature if nobody can do it."""

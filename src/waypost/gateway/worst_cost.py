@@ -7,7 +7,9 @@ from waypost.errors import RequestError
 from waypost.providers.asked import Asked
 
 
-def worst_cost_micro_usd(prices: PriceBook, provider: str, kind: str, model: str | None, asked: Asked) -> int | None:
+def worst_cost_micro_usd(
+    prices: PriceBook, provider: str, kind: str, model: str | None, asked: Asked, service_tier: str | None = None
+) -> int | None:
     """In millionths of a dollar; None: it is not known, as for a request that cannot be read here."""
     try:
         request = asked.request
@@ -17,5 +19,7 @@ def worst_cost_micro_usd(prices: PriceBook, provider: str, kind: str, model: str
     size = size_of(request)
     if model is None or not size.whole:
         return None
-    worst = prices.worst_case_micro_usd(provider, kind, model, size.tokens, request.sampling.max_tokens)
+    worst = prices.worst_case_micro_usd(
+        provider, kind, model, size.tokens, request.sampling.max_tokens, service_tier=service_tier
+    )
     return None if worst is None else worst * (request.sampling.choices or 1)

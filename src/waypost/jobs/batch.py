@@ -18,6 +18,8 @@ BATCH_STATES: Final[tuple[BatchState, ...]] = ("open", "running", "finished", "c
 BATCH_ENDED: Final[frozenset[BatchState]] = frozenset({"finished", "cancelled"})
 UNUSABLE_ITEM: Final = "unusable_item"
 """The error code of an item that could not be made a job. It is not done again by a retry."""
+LOWER_PRICE: Final = "lower_price"
+"""In a request: do its calls go by the provider's batches, as far as they can?"""
 MOST_ITEMS: Final = 2**32
 _TIME_DIGITS: Final = 12
 
@@ -106,6 +108,8 @@ class Counts:
 
     queued: int = 0
     running: int = 0
+    waiting: int = 0
+    """At a provider, in its batches."""
     succeeded: int = 0
     failed: int = 0
     cancelled: int = 0
@@ -121,7 +125,7 @@ class Counts:
     @property
     def unfinished(self) -> int:
         """Items that are still to be done."""
-        return self.queued + self.running
+        return self.queued + self.running + self.waiting
 
     @property
     def all(self) -> int:

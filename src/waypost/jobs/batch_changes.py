@@ -15,15 +15,18 @@ from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, 
 from waypost.errors import JobHasEnded, JobNotEnded
 from waypost.jobs.batch import BATCH_ENDED, UNUSABLE_ITEM, Batch, BatchState
 from waypost.jobs.batches import counts, find
+from waypost.jobs.job import WAITING
 from waypost.jobs.messages import tell_batch_end
-from waypost.jobs.rows import remove_parts
+from waypost.jobs.rows import forget_failed_calls, remove_parts
 from waypost.ledger.moments import DAY_MS
 from waypost.store.database import Database
-from waypost.store.job_tables import batches, job_events, jobs
+from waypost.store.job_tables import batches, job_events, jobs, provider_batches
 
+LET_GO: Final = ("over", "refused")
+"""States of batches at providers of which nothing more comes."""
 SLICE: Final = 500
 """Rows a transaction."""
-UNFINISHED: Final = ("queued", "running")
+UNFINISHED: Final = ("queued", "running", WAITING)
 
 
 def close(connection: Connection, project_id: str | None, batch_id: str, now_ms: int, days: int) -> Batch:
@@ -114,10 +117,11 @@ def ask_for_end(connection: Connection, project_id: str | None, batch_id: str, n
 def cancel_some(connection: Connection, batch_id: str, now_ms: int, days: int) -> bool:
     """End a slice of the items that wait; once there is none, ask those that run. False: nothing is left to do."""
     values = {"state": "cancelled", "ended_at_ms": now_ms, "expires_at_ms": now_ms + days * DAY_MS}
-    found = _some(connection, jobs.c.batch_id == batch_id, jobs.c.state == "queued")
-    _change(connection, found, "queued", values, "cancelled", now_ms)
-    if found:
-        return True
+    for state in ("queued", WAITING):
+        found = _some(connection, jobs.c.batch_id == batch_id, jobs.c.state == state)
+        _change(connection, found, state, values, "cancelled", now_ms)
+        if found:
+            return True
     asked = update(jobs).where(jobs.c.batch_id == batch_id, jobs.c.state == "running")
     connection.execute(asked.where(jobs.c.cancel_requested_at_ms.is_(None)).values(cancel_requested_at_ms=now_ms))
     return False
@@ -165,6 +169,7 @@ def retry_some(connection: Connection, batch_id: str, now_ms: int) -> tuple[int,
         if found:
             # Together with its items: a batch that runs and has none to do would be ended by whoever looks.
             _run_again(connection, batch_id)
+            forget_failed_calls(connection, found)
             return len(found), _change(connection, found, state, again, "queued", now_ms)
     return 0, 0
 
@@ -214,10 +219,13 @@ def remove(database: Database, project_id: str | None, batch_id: str) -> None:
 
 
 def demand_ended(connection: Connection, project_id: str | None, batch_id: str) -> None:
-    """Raises UnknownBatch, and JobNotEnded for one that has not."""
+    """Raises UnknownBatch, and JobNotEnded for one that has not, or of which a provider still has something."""
     batch = find(connection, project_id, batch_id)
     if not batch.has_ended:
         raise JobNotEnded(f"The batch is {batch.state}.")
+    left = (provider_batches.c.batch_id == batch_id, provider_batches.c.state.not_in(LET_GO))
+    if connection.execute(select(provider_batches.c.id).where(*left).limit(1)).first() is not None:
+        raise JobNotEnded("A provider has not ended its part of the batch yet, and what that cost is not known.")
 
 
 def remove_some(connection: Connection, batch_id: str) -> bool:
@@ -227,5 +235,6 @@ def remove_some(connection: Connection, batch_id: str) -> bool:
         remove_parts(connection, ids)
         connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
         return True
+    connection.execute(delete(provider_batches).where(provider_batches.c.batch_id == batch_id))
     connection.execute(delete(batches).where(batches.c.id == batch_id))
     return False

@@ -28,7 +28,7 @@ def told_batch(batch: Batch, counts: Counts) -> dict[str, Any]:
         "counts": {
             "added": counts.all,
             "queued": counts.queued,
-            "running": counts.running,
+            "running": counts.running + counts.waiting,
             "succeeded": counts.succeeded,
             "failed": counts.failed,
             "cancelled": counts.cancelled,

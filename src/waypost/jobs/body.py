@@ -52,6 +52,13 @@ class JobContext(Protocol):
         """Something happened that whoever watches should know, at once. `data` is JSON data."""
 
 
+class Parked(BaseException):
+    """The job waits for what no worker does, such as a provider's batch: its run is over, and another one follows.
+
+    Raised by a step. No Exception, so that nobody on the way takes it for something that went wrong.
+    """
+
+
 class JobBody(Protocol):
     """How jobs of one type are done. One object serves all of them."""
 
@@ -59,7 +66,7 @@ class JobBody(Protocol):
         """Do the job. Cancelled when its caller cancels it, or its worker has to end.
 
         Then it may give a JobEnd("cancelled") with what there is; where the worker ends, nobody heeds that.
-        An error of ours that is raised ends the job as failed, with that error.
+        An error of ours that is raised ends the job as failed, with that error; Parked lets the job wait.
         """
 
 

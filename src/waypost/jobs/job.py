@@ -10,8 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
-State: TypeAlias = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+State: TypeAlias = Literal["queued", "running", "waiting", "succeeded", "failed", "cancelled"]
+WAITING: Final[State] = "waiting"
+"""No worker has it: a provider does its part in its own time. Told as running."""
 STATES: Final[Sequence[State]] = ("queued", "running", "succeeded", "failed", "cancelled")
+"""Those that are told."""
 ENDED: Final[frozenset[State]] = frozenset({"succeeded", "failed", "cancelled"})
 FIRST, NORMAL, LAST = 0, 5, 9
 """Priorities: batches are 7 if they do not say otherwise."""
@@ -119,9 +122,19 @@ class Job:
     expires_at_ms: int | None
 
     @property
+    def told_state(self) -> State:
+        """The state, for people and programs."""
+        return told_state(self.state)
+
+    @property
     def has_ended(self) -> bool:
         """Will nothing more become of it by itself?"""
         return self.state in ENDED
+
+
+def told_state(state: State) -> State:
+    """A state as it is told."""
+    return "running" if state == WAITING else state
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from sqlalchemy import Column, ColumnElement, Connection, and_, or_, select
 
-from waypost.jobs.job import CRASHED, State
+from waypost.jobs.job import CRASHED, WAITING, State
 from waypost.ledger.definitions import UnusableField
 from waypost.store.job_tables import jobs
 
@@ -161,7 +161,10 @@ def _others(filters: JobFilters, walk: Walk) -> list[ColumnElement[bool]]:
         "type": filters.type,
         "batch_id": filters.batch_id,
     }
-    found = [jobs.c[name] == value for name, value in wanted.items() if value is not None and name not in walk.covers]
+    # Those that a provider has are told as running.
+    alike: Mapping[str, Sequence[str]] = {"running": ("running", WAITING)}
+    left = {name: value for name, value in wanted.items() if value is not None and name not in walk.covers}
+    found: list[ColumnElement[bool]] = [jobs.c[name].in_(alike.get(value, (value,))) for name, value in left.items()]
     found += [jobs.c.tags[name].as_string() == value for name, value in filters.tags.items()]
     if filters.dead:
         found.append(jobs.c.error["code"].as_string() == CRASHED)

@@ -16,15 +16,15 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from waypost.errors import IdempotencyConflict, JobHasEnded, JobNotEnded, UnknownJob
 from waypost.jobs.events import append_event
-from waypost.jobs.job import ENDED, Input, Job, NewJob
+from waypost.jobs.job import ENDED, WAITING, Input, Job, NewJob
 from waypost.jobs.messages import tell_end
 from waypost.ledger.books import new_entry_id
 from waypost.store.database import Database
-from waypost.store.job_tables import job_events, job_inputs, job_steps, jobs
+from waypost.store.job_tables import batched_calls, job_events, job_inputs, job_steps, jobs
 from waypost.store.types import to_json
 
 COLUMNS: Final = [jobs.c[name] for name in Job.__dataclass_fields__]
-PARTS: Final = (job_inputs, job_steps, job_events)
+PARTS: Final = (job_inputs, job_steps, job_events, batched_calls)
 """Tables whose rows go with their job."""
 
 
@@ -134,6 +134,8 @@ def cancel(
 ) -> Job:
     """Ask for its end. A queued job ends at once, a running one when its worker sees it, within two seconds.
 
+    One that waits for a provider ends at once as well; what it is paid for comes to its cost when that is known.
+
     `expires_at_ms` is until when a job is kept that ends now.
     Raises UnknownJob, and JobHasEnded unless it was cancelled already.
     """
@@ -142,7 +144,7 @@ def cancel(
         return job
     asked = update(jobs).where(jobs.c.id == job_id).values(cancel_requested_at_ms=now_ms)
     ending = {"state": "cancelled", "ended_at_ms": now_ms, "expires_at_ms": expires_at_ms}
-    ended = connection.execute(asked.where(jobs.c.state == "queued").values(ending))
+    ended = connection.execute(asked.where(jobs.c.state.in_(("queued", WAITING))).values(ending))
     if ended.rowcount == 1:
         append_event(connection, job_id, "cancelled", {}, now_ms)
         tell_end(connection, find(connection, project_id, job_id))
@@ -164,8 +166,15 @@ def retry(connection: Connection, project_id: str | None, job_id: str, now_ms: i
     values["expires_at_ms"] = None
     if connection.execute(again.values(executor_id=None, **values)).rowcount != 1:
         raise JobHasEnded("The job has succeeded: there is nothing to do again.")
+    forget_failed_calls(connection, [job_id])
     append_event(connection, job_id, "queued", {"again": True}, now_ms)
     return find(connection, project_id, job_id)
+
+
+def forget_failed_calls(connection: Connection, job_ids: Sequence[str]) -> None:
+    """What a provider's batch did not give is asked for anew."""
+    own = (batched_calls.c.job_id.in_(job_ids), batched_calls.c.state == "failed")
+    connection.execute(delete(batched_calls).where(*own))
 
 
 def remove(connection: Connection, project_id: str | None, job_id: str) -> None:

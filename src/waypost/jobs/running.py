@@ -18,11 +18,12 @@ from sqlalchemy import Connection
 
 from waypost.errors import WaypostError
 from waypost.jobs import progress
-from waypost.jobs.body import LONGEST_STEP_NAME, JobBody, StepDone, collect_lost
+from waypost.jobs.body import LONGEST_STEP_NAME, JobBody, Parked, StepDone, collect_lost
 from waypost.jobs.holding import Run, RunLost, job_of, put_back
 from waypost.jobs.job import Input, Job, JobEnd, JobError
 from waypost.jobs.patience import PatientDatabase
 from waypost.jobs.rows import input_of
+from waypost.jobs.waiting import park
 from waypost.ledger.books import now_ms
 from waypost.ledger.moments import DAY_MS
 
@@ -73,6 +74,8 @@ class Execution:
             if self._job.cancel_requested_at_ms is not None:
                 self._is_cancelled = True
             await self.end(await self._end_of(bodies))
+        except Parked:
+            await self._park()
         except RunLost:
             logger.warning("job %s is not this worker's any more", self.run.job_id)
         except Exception:
@@ -82,6 +85,10 @@ class Execution:
         finally:
             if self._teller is not None:
                 self._teller.cancel()
+
+    async def _park(self) -> None:
+        with suppress(RunLost):
+            await self._database.write(lambda connection: park(connection, self.run, now_ms()))
 
     def cancel(self) -> None:
         """Its caller wants it to end: calls under way stop at once."""
@@ -133,7 +140,7 @@ class Execution:
         error = body.exception()
         if error is None:
             return body.result()
-        if isinstance(error, RunLost):
+        if isinstance(error, RunLost | Parked):
             raise error
         if isinstance(error, WaypostError):
             return JobEnd("failed", error=JobError(error.code, error.message, error.hint))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from waypost.jobs.job import told_state
 from waypost.ledger.definitions import told_time, usd
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def told_job(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": row["id"],
         "type": row["type"],
-        "state": row["state"],
+        "state": told_state(row["state"]),
         "error": row["error"],
         "progress": {"done": row["progress_done"], "total": row["progress_total"]},
         "created_at": told_time(row["created_at_ms"]),

@@ -29,6 +29,9 @@ class ProviderAccess(Protocol):
     async def authorize(self, method: str, url: str, body: bytes) -> tuple[Mapping[str, str], Key | None]:
         """The headers for exactly this request, and the key that went in. Raises ProviderError. Not to be changed."""
 
+    def next_key(self) -> str | None:
+        """The label of the key whose turn it is, which goes on to be the next one. None: there are no keys in turn."""
+
     def report(self, key: Key | None, error: ProviderError | None) -> bool:
         """How the request with that key ended; None: the provider let it in.
 
@@ -105,6 +108,10 @@ class KeyedAccess:
             await gate.enter(self._name, key.label, len(body))
         return self._headers[key.label], key
 
+    def next_key(self) -> str | None:
+        """See `ProviderAccess`."""
+        return self._ring.next().key.label
+
     def report(self, key: Key | None, error: ProviderError | None) -> bool:
         """A key that is refused, without credit or at its limit rests. Anything else says nothing about it."""
         match error:
@@ -153,6 +160,10 @@ class SignedAccess:
         if (gate := current_gate()) is not None:
             await gate.enter(self._name, "", len(body))
         return {**await self._authorization.headers(method, url, body), **self._fixed}, None
+
+    def next_key(self) -> str | None:
+        """See `ProviderAccess`."""
+        return None
 
     def report(self, _key: Key | None, error: ProviderError | None) -> bool:
         """What the authorization makes of it."""

@@ -25,6 +25,23 @@ class Gate(Protocol):
         """The provider refused a request as one too many. None: it does not say for how long."""
 
 
+class PreferredKey:
+    """Implements Gate: nobody waits, and one key is wanted, as for what only its account knows."""
+
+    def __init__(self, key: str | None) -> None:
+        self._key = key
+
+    def preferred_key(self, provider: str) -> str | None:  # noqa: ARG002 - it is made for one
+        """See Gate."""
+        return self._key
+
+    async def enter(self, provider: str, key: str, size_bytes: int) -> None:
+        """See Gate."""
+
+    def limited(self, provider: str, key: str, retry_after_s: float | None) -> None:
+        """See Gate. Its limits are others than those of calls."""
+
+
 _GATE: Final[ContextVar[Gate | None]] = ContextVar("waypost_gate", default=None)
 
 

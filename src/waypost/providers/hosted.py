@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from waypost.codecs.codec import Codec
 from waypost.errors import ConfigurationError
 from waypost.providers.access import Addresses, KeyedAccess, ProviderAccess, SignedAccess
 from waypost.providers.authorization import Authorization, FixedHeaders
+from waypost.providers.batch_api import BatchApi, Sender
 from waypost.providers.http_inquiry import NO_PLACES, Places
 from waypost.providers.http_provider import HttpProvider, HttpProviderOptions
 from waypost.providers.key_ring import KeyRing
@@ -50,8 +51,10 @@ def build(
     authorization: Authorization | None = None,
     *,
     places: Places = NO_PLACES,
+    batches: Callable[[Sender], BatchApi] | None = None,
 ) -> HttpProvider:
-    """The provider. `authorization` takes the place of API keys; `places` are for embeddings and counts.
+    """The provider. `authorization` takes the place of API keys; `places` are for embeddings and counts, and `batches`
+    makes the client of its batch API.
 
     Raises ConfigurationError if no address is known.
     """
@@ -67,6 +70,7 @@ def build(
             state=partial(_state, name, vendor, has_key=bool(options.keys)),
             secrets=tuple(secret for secret in (*options.keys, *options.headers.values()) if secret),
             places=places,
+            batches=batches,
         ),
         HttpClient(proxy=options.proxy, ca_file=options.ca_file),
     )

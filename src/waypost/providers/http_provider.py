@@ -18,14 +18,17 @@ import msgspec
 from waypost.chat import EmbeddingRequest, EmbeddingResponse, Request
 from waypost.codecs.codec import Codec
 from waypost.codecs.custom_tools import CustomCalls, custom_calls
-from waypost.errors import MalformedResponse, ProviderError
+from waypost.errors import MalformedResponse, ProviderError, ProviderRateLimited
 from waypost.providers import http_inquiry
 from waypost.providers.access import ProviderAccess
 from waypost.providers.answers import Answer, AnswerStream, StreamOpening
 from waypost.providers.asked import Asked
+from waypost.providers.batch_api import ApiCall, BatchApi, Sender
+from waypost.providers.gate import PreferredKey, through
 from waypost.providers.http_inquiry import NO_PLACES, Places
 from waypost.providers.http_stream import DecodedStream, PassedStream, StreamFacts, WireStream
 from waypost.providers.inquiry import Inquiry, InquiryAnswer
+from waypost.providers.key_ring import Key
 from waypost.providers.provider import ProviderState
 from waypost.providers.raw import RawCall, RawError, RawReply
 from waypost.providers.secrets import clean, clean_body
@@ -33,6 +36,8 @@ from waypost.transport import Deadlines, HttpClient, Reply
 
 _MAX_ERROR_BODY_BYTES = 64 * 1024
 _MAX_RAW_ERROR_BYTES = 1024 * 1024
+BATCH_TOTAL_S: Final = 3600.0
+"""How long one call of a batch API may take: its files are of hundreds of megabytes."""
 
 
 AccessSource: TypeAlias = Callable[[], Awaitable[ProviderAccess]]
@@ -54,6 +59,8 @@ class HttpProviderOptions:
     secrets: tuple[str, ...] = field(default=(), repr=False)
     places: Places = NO_PLACES
     """Where embeddings and counts are answered."""
+    batches: Callable[[Sender], BatchApi] | None = None
+    """Makes the client of its batch API."""
 
 
 class HttpProvider:
@@ -71,6 +78,7 @@ class HttpProvider:
         self._codec = options.codec
         self._client = client
         self._named_errors = _NamedErrors(options.name, options.secrets)
+        self._batches: BatchApi | None = None
 
     def serves(self, model: str) -> bool | None:
         """Does this vendor have such a model? None: it cannot be told from the name."""
@@ -154,9 +162,13 @@ class HttpProvider:
         authorized, key = await access.authorize("POST", url, body)
         headers = {"content-type": "application/json", **headers, **authorized}
         reply = await self._client.open("POST", url, headers=headers, body=body, deadlines=self._options.deadlines)
+        return await self._taken(reply, access, key), key.told_label if key else None
+
+    async def _taken(self, reply: Reply, access: ProviderAccess, key: Key | None) -> Reply:
+        """The reply of a call that was taken. Raises ProviderError for any other."""
         if reply.status < 300:
             access.report(key, None)
-            return reply, key.told_label if key else None
+            return reply
         try:
             if reply.status < 400:
                 raise _redirected(reply)
@@ -205,6 +217,46 @@ class HttpProvider:
                 body = await reply.read(_MAX_RAW_ERROR_BYTES)
                 access.report(key, self._codec.decode_error(reply.status, reply.headers, body))
                 yield RawError(reply.status, reply.headers, clean_body(body, self._options.secrets))
+
+    @property
+    def codec(self) -> Codec:
+        """See `batch_api.Sender`."""
+        return self._codec
+
+    @property
+    def batches(self) -> BatchApi | None:
+        """See `batch_api.BatchingProvider`."""
+        if self._batches is None and self._options.batches is not None:
+            self._batches = self._options.batches(self)
+        return self._batches
+
+    async def batch_key(self) -> str | None:
+        """See `batch_api.BatchingProvider`."""
+        return (await self._options.access()).next_key()
+
+    def batched(self, asked: Asked, model: str) -> tuple[bytes, tuple[str, ...]]:
+        """See `batch_api.BatchingProvider`."""
+        sending = self._sending(asked, model, stream=False)
+        return sending.body, sending.notes
+
+    async def send(self, call: ApiCall) -> Reply:
+        """See `batch_api.Sender`. It may take as long as a large file takes."""
+        access = await self._options.access()
+        deadlines = replace(self._options.deadlines, total_s=BATCH_TOTAL_S)
+        with self._named_errors:
+            url = access.url_at(call.path, "")
+            with through(PreferredKey(call.key)):
+                authorized, key = await access.authorize(call.method, url, b"")
+            if call.key is not None and (key is None or key.label != call.key):
+                raise ProviderRateLimited(f"The key {call.key} of the provider rests.", status=429)
+            headers = {**call.headers, **authorized}
+            reply = await self._client.open(call.method, url, headers=headers, body=call.body, deadlines=deadlines)
+            return await self._taken(reply, access, key)
+
+    def named(self, error: ProviderError) -> ProviderError:
+        """See `batch_api.Sender`."""
+        self._named_errors.name(error)
+        return error
 
     async def _post(
         self, path: str, model: str, body: bytes, headers: Mapping[str, str]

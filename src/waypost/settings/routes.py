@@ -99,6 +99,8 @@ class RouteSettings(Part):
     """Whether requests and answers are stored for the request log, without secrets and media; projects may ask too."""
     provider_storage: bool = False
     """Whether OpenAI, too, may store the answers of /v1/responses that Waypost stores."""
+    provider_batches: bool = False
+    """Whether batches that ask for the lower price may go through the provider's batch API, which may take a day."""
 
     @model_validator(mode="after")
     def _somebody_is_asked(self) -> RouteSettings:

@@ -66,8 +66,8 @@ jobs: Final = Table(
     Index("ix_jobs_batch_id_state", "batch_id", "state", "cost_micro_usd", "cost_is_estimate"),
     Index("ix_jobs_expires_at_ms", "expires_at_ms"),
 )
-"""One row a job. `type` says which code does it: analyze, response or generate. `state` is queued, running, succeeded,
-failed or cancelled. `priority` is 0 (first) to 9; of equal ones the older id goes first, ids sort by time. `request` is
+"""One row a job. `type` says which code does it: analyze, response or generate. `state` is queued, running, waiting
+(for what a provider does with it: no worker has it), succeeded, failed or cancelled. `priority` is 0 (first) to 9; of equal ones the older id goes first, ids sort by time. `request` is
 what was asked but its content. `runs` counts how often it was begun anew (by a retry, not by a recovery), and
 `executor_id` is who runs it. `possibly_paid_twice` counts calls to providers that were in flight when their process
 died. `last_event` is the number of its newest event. Cost NULL: of a call no price is known."""
@@ -133,6 +133,64 @@ batches: Final = Table(
 )
 """Many jobs that were handed in together. `state` is open (items are still added), running, finished or cancelled;
 `total` is known once it is not open any more. How its items stand is counted in `jobs`."""
+
+provider_batches: Final = Table(
+    "provider_batches",
+    metadata,
+    id_column(),
+    text_column("batch_id", 64, needed=True, index=True),
+    text_column("provider", needed=True),
+    text_column("kind", 64, needed=True),
+    text_column("model", needed=True),
+    text_column("provider_key", 64),
+    text_column("state", 16, needed=True),
+    text_column("vendor_id"),
+    text_column("vendor_state", 64),
+    counter_column("requests"),
+    number_column("size_bytes", needed=True),
+    text_column("executor_id", 128),
+    number_column("sent_at_ms"),
+    number_column("unsure_at_ms"),
+    number_column("next_look_at_ms", needed=True),
+    counter_column("troubles"),
+    Column("trouble", AnyText()),
+    number_column("cancelled_at_ms"),
+    number_column("created_at_ms", needed=True),
+    number_column("ended_at_ms"),
+    Index("ix_provider_batches_state_next_look_at_ms", "state", "next_look_at_ms"),
+)
+"""Items of a batch that go to a provider together, by its own batch API. `state` is filling (calls are chosen), sending
+(from here on the provider may have it), unsure (who sent it died, or got no answer), running, refused or over.
+`vendor_id` is the provider's name for it, known from `running` on. `troubles` counts what went wrong in a row."""
+
+batched_calls: Final = Table(
+    "batched_calls",
+    metadata,
+    id_column("job_id"),
+    id_column("name", 128),
+    text_column("batch_id", 64, needed=True),
+    text_column("provider", needed=True),
+    text_column("kind", 64, needed=True),
+    text_column("model", needed=True),
+    text_column("state", 16, needed=True),
+    text_column("provider_batch_id", 64),
+    counter_column("tries"),
+    Column("body", LargeBinary, nullable=False),
+    number_column("size_bytes", needed=True),
+    Column("notes", Document),
+    Column("record", LargeBinary, nullable=False),
+    Column("keeps_body", Boolean, nullable=False),
+    Column("answer", AnyText()),
+    Column("error", Document),
+    number_column("cost_micro_usd"),
+    Column("cost_is_estimate", Boolean, nullable=False),
+    number_column("registered_at_ms", needed=True),
+    Index("ix_batched_calls_state_batch_id", "state", "batch_id", "provider", "model", "job_id"),
+    Index("ix_batched_calls_provider_batch_id_state", "provider_batch_id", "state", "job_id"),
+)
+"""Calls of jobs that are made by a provider's batch API. `state` is ready (to be sent), sent, answered or failed. `body`
+is the request in the provider's format until it is answered, `answer` what came; `record` is the ledger's, of its
+newest attempt; `tries` counts the provider's batches that it was in."""
 
 executors: Final = Table(
     "executors",

@@ -19,6 +19,7 @@ from waypost.analysis.plan import MOST_CONTENT_BYTES, Part, parts_of
 from waypost.analysis.results import PartResult
 from waypost.errors import EmptyDocument, UnknownModel
 from waypost.gateway.gateway import Gateway
+from waypost.jobs.batch import LOWER_PRICE
 from waypost.jobs.body import JobContext, StepDone
 from waypost.jobs.job import Input, JobEnd, JobError
 from waypost.settings import Settings
@@ -57,7 +58,10 @@ class AnalyzeBody:
         kinds = chosen_kinds(kinds_of(self._settings), request.get("kinds"))
         document = await self._document(context)
         parts = await self._planned(context, document.text, kinds, allow_offline=allow_offline)
-        asking = _Asking(context, self._calls, self._gateway, kinds, Patience.of(allow_offline=allow_offline))
+        patience = Patience.of(allow_offline=allow_offline)
+        # What is asked in several rounds would take as many days.
+        cheap = bool(request.get(LOWER_PRICE)) and len(parts) == 1
+        asking = _Asking(context, self._calls, self._gateway, kinds, patience, at_lower_price=cheap)
         results = await asking.all_of(parts)
         # In a thread: the offline analyzer takes its time over a long text.
         result = await asyncio.to_thread(combine, kinds, results, document.text, allow_offline=allow_offline)
@@ -110,8 +114,16 @@ class _Asking:
     """The parts of one job, some beside each other. Each waits for those that it joins."""
 
     def __init__(
-        self, context: JobContext, calls: JobCalls, gateway: Gateway, kinds: Sequence[Kind], patience: Patience
+        self,
+        context: JobContext,
+        calls: JobCalls,
+        gateway: Gateway,
+        kinds: Sequence[Kind],
+        patience: Patience,
+        *,
+        at_lower_price: bool,
     ) -> None:
+        self._at_lower_price = at_lower_price
         self._context = context
         self._calls = calls
         self._gateway = gateway
@@ -147,7 +159,7 @@ class _Asking:
     async def _ask(self, part: Part, earlier: Sequence[Mapping[str, Any]]) -> PartResult:
         kind = self._kinds[part.kind]
         name = f"{part.index}:{kind.version}"
-        asker = JobAsker(self._calls, self._gateway, self._context.job, "part")
+        asker = JobAsker(self._calls, self._gateway, self._context.job, "part", at_lower_price=self._at_lower_price)
         tries = self._patience.tries()
         while True:
             try:

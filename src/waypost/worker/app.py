@@ -21,10 +21,15 @@ from waypost.providers.registry import create_providers
 from waypost.settings import Settings
 from waypost.store.lazy import LazyDatabase
 from waypost.webhooks.courier import Courier, courier_of
+from waypost.worker.batch_place import BatchPlace
 from waypost.worker.calls import JobCalls
 from waypost.worker.hooks import audits, hooks
+from waypost.worker.lower_price import LowerPrice
+from waypost.worker.provider_batches import ProviderBatches
 
 COMPANY: Final = Company(others_spend=True, is_worker=True)
+FILES: Final = "batches"
+"""In the data folder: what is about to be sent to providers."""
 IDLE_S: Final = 2.0
 """A worker that stands still within a transaction must not hold its jobs for longer."""
 
@@ -49,6 +54,23 @@ class WorkerApplication:
         place = Workplace(self.database, settings.data_dir, settings.jobs, does, ends, report, looks)
         return JobWorker(place)
 
+    def provider_batches(self, worker: JobWorker) -> ProviderBatches:
+        """What sees to batches at providers, beside that worker."""
+        lower_price = self.calls.lower_price
+        place = BatchPlace(
+            self.gateway,
+            self.calls.database,
+            self.database,
+            self.calls,
+            self.settings.data_dir / FILES,
+            worker.lease.executor_id,
+            worker.wake,
+        )
+        batches = ProviderBatches(place)
+        if lower_price is not None:
+            lower_price.on_registered = batches.wake
+        return batches
+
     async def close(self) -> None:
         """Let go of connections, and of the ledger when all calls are over."""
         await self.calls.close()
@@ -65,6 +87,7 @@ def build_worker(settings: Settings) -> WorkerApplication:
     ledger = Ledger(settings, database, price_book(settings), COMPANY) if settings.ledger.enabled else None
     gateway = configured_gateway(settings, create_providers(settings, {}), None if ledger is None else ledger.books)
     calls = JobCalls(gateway, AccountBook(settings.keys), database, pace_of(settings, database.open))
+    calls.lower_price = LowerPrice(gateway, ledger, database, calls.database)
     threads = DatabaseThreads(database.open)
     courier = courier_of(settings, threads)
     return WorkerApplication(settings, database, ledger, gateway, calls, threads, courier)

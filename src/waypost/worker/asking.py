@@ -24,6 +24,8 @@ from waypost.worker.calls import JobCalls
 
 OWN_LIMITS: Final = frozenset(kind.code for kind in (LimitExceeded, ServerBusy, DatabaseUnavailable, JournalFull))
 """What passes by itself: a job waits for it, where a caller would have to come back."""
+FIRST_QUESTION: Final = ".0"
+"""How the name of a part's first question ends."""
 LONGEST_WAIT_S: Final = 60.0
 FIRST_WAIT_S: Final = 2.0
 
@@ -40,7 +42,10 @@ class PartFailed(Exception):
 class JobAsker:
     """Implements Asker for one part of one job."""
 
-    def __init__(self, calls: JobCalls, gateway: Gateway, job: Job, step: str) -> None:
+    def __init__(
+        self, calls: JobCalls, gateway: Gateway, job: Job, step: str, *, at_lower_price: bool = False
+    ) -> None:
+        self._at_lower_price = at_lower_price
         self._calls = calls
         self._gateway = gateway
         self._job = job
@@ -51,7 +56,9 @@ class JobAsker:
     async def ask(self, request: Request, *, part: str) -> Said:
         """See Asker."""
         asked = replace(request, end_user_id=self._job.end_user)
-        called = await self._calls.generate(self._job, asked, step=f"{self._step}.{part}")
+        # Only the first question: what is asked because of its answer is asked at once.
+        cheap = self._at_lower_price and part.endswith(FIRST_QUESTION)
+        called = await self._calls.generate(self._job, asked, step=f"{self._step}.{part}", at_lower_price=cheap)
         self._costs.append(called.cost)
         self._request_id = called.request_id
         choices = () if called.response is None else called.response.choices

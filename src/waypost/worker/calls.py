@@ -9,11 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from waypost.chat import Request, Response, Usage
-from waypost.chat.usage import COUNTS
 from waypost.codecs.estimate import estimate_input_tokens
 from waypost.errors import NotAllowed
 from waypost.gateway.call_record import CallRecord, RequestEnd, begin_record, end_record, note_failure
@@ -29,25 +27,10 @@ from waypost.ledger.accounts import AccountBook
 from waypost.providers.asked import Asked
 from waypost.providers.gate import through
 from waypost.store.lazy import LazyDatabase
+from waypost.worker.called import Called as Called
 
-
-@dataclass(frozen=True, slots=True)
-class Called:
-    """What came of a call, all its attempts together. `cost_micro_usd` None: of one of them no price is known."""
-
-    response: Response | None
-    provider: str
-    model: str
-    usage: Usage
-    cost_micro_usd: int | None
-    cost_is_estimate: bool
-    request_id: str
-
-    @property
-    def cost(self) -> Cost:
-        """For `StepDone`."""
-        counts = {name: count for name in COUNTS if (count := getattr(self.usage, name)) is not None}
-        return Cost(self.cost_micro_usd, self.cost_is_estimate, counts, self.provider, self.model)
+if TYPE_CHECKING:
+    from waypost.worker.lower_price import LowerPrice
 
 
 class CalledStream:
@@ -74,14 +57,32 @@ class JobCalls:
         self._lazy = database
         self._database = PatientDatabase(database)
         self.pace = pace or Pace(database.open, {})
+        self.lower_price: LowerPrice | None = None
+        """Asks by providers' batches, in the worker that has them."""
+
+    @property
+    def database(self) -> PatientDatabase:
+        """Its transactions."""
+        return self._database
 
     async def account(self, job: Job) -> Account:
         """That of the job's key, as it is now. Raises NotAllowed."""
-        return await self._database.insist(lambda: self._accounts.find(self._lazy.open(), job.key_id))
+        return await self.account_of(job.key_id)
 
-    async def generate(self, job: Job, request: Request | Asked, *, step: str) -> Called:
-        """The whole answer. Raises as the gateway does, NotAllowed, and what the books refuse a call with."""
+    async def account_of(self, key_id: str) -> Account:
+        """That of a key, as it is now. Raises NotAllowed."""
+        return await self._database.insist(lambda: self._accounts.find(self._lazy.open(), key_id))
+
+    async def generate(
+        self, job: Job, request: Request | Asked, *, step: str, at_lower_price: bool = False
+    ) -> Called:
+        """The whole answer. Raises as the gateway does, NotAllowed, and what the books refuse a call with.
+
+        `at_lower_price`: by a provider's batch; raises Parked while that has not answered.
+        """
         asked = request if isinstance(request, Asked) else Asked.of(request)
+        if at_lower_price and self.lower_price is not None:
+            return await self.lower_price.called(job, await self.account(job), asked, step)
         async with self._recorded(job, asked, step) as record:
             served = await self._gateway.generate(asked)
             if record.entry is not None and record.entry.request_body is not None and record.books is not None:

@@ -12,6 +12,7 @@ from waypost.doors.reply import whole_reply
 from waypost.doors.telling import Telling as Canonical
 from waypost.doors.telling import Told
 from waypost.errors import WaypostError
+from waypost.jobs.batch import LOWER_PRICE
 from waypost.jobs.batch_told import ITEM_NAME
 from waypost.jobs.body import JobContext, StepDone
 from waypost.jobs.job import JobEnd
@@ -48,7 +49,8 @@ class GenerateBody:
 
     async def _whole(self, telling: _AnswerTelling) -> StepDone:
         job = telling.context.job
-        called = await self._calls.generate(job, _request(job.request), step=STEP)
+        cheap = bool(job.request.get(LOWER_PRICE))
+        called = await self._calls.generate(job, _request(job.request), step=STEP, at_lower_price=cheap)
         if called.response is None:
             return StepDone(None, called.cost, called.request_id)
         response = to_ai_response(called.response, called.provider)
@@ -121,5 +123,5 @@ class _AnswerTelling(Telling):
 
 def _request(told: Mapping[str, Any]) -> Request:
     """Raises InvalidRequest."""
-    arguments = {name: value for name, value in told.items() if name not in ("prompt", EVENTS, ITEM_NAME)}
+    arguments = {name: value for name, value in told.items() if name not in ("prompt", EVENTS, ITEM_NAME, LOWER_PRICE)}
     return to_request(told.get("prompt"), arguments)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
-from waypost.jobs.batch_changes import finish_if_done, look
+from waypost.jobs.batch_changes import SLICE, finish_if_done, look
 from waypost.jobs.job import Job
 from waypost.jobs.messages import tell_end
 from waypost.jobs.progress import OnEnd
+from waypost.jobs.waiting import forgotten, lock, resume
 from waypost.jobs.working import Audit
 from waypost.ledger.books import now_ms
 from waypost.store.database import Database
@@ -37,4 +38,14 @@ def audits(application: WorkerApplication) -> Sequence[Audit]:
     def end_batches(database: Database) -> None:
         look(database, now_ms(), days)
 
-    return (end_batches,)
+    def resume_forgotten(database: Database) -> None:
+        with database.read() as connection:
+            ids = forgotten(connection, SLICE)
+        if ids:
+            with database.write() as connection:
+                lock(connection, ids)
+                # Looked at again: now that nobody changes them.
+                left = set(forgotten(connection, SLICE))
+                resume(connection, [job_id for job_id in ids if job_id in left], now_ms())
+
+    return (end_batches, resume_forgotten)

@@ -48,6 +48,8 @@ async def _work(application: WorkerApplication, on_started: Callable[[str], None
         signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.put_nowait, None))
     worker = application.worker(does(application))
     sending: asyncio.Task[None] | None = None
+    batches = application.provider_batches(worker)
+    batching: asyncio.Task[None] | None = None
     try:
         if application.ledger is not None:
             await application.ledger.start()
@@ -58,8 +60,13 @@ async def _work(application: WorkerApplication, on_started: Callable[[str], None
             starting.result()
             on_started(worker.lease.executor_id)
             sending = asyncio.ensure_future(application.courier.run())
+            batching = asyncio.ensure_future(batches.run())
             await told
         starting.cancel()
+        if batching is not None:
+            # While the worker is alive for others, who would take what it sends for lost.
+            await batches.close()
+            await batching
         await worker.stop(_grace(application.settings, stop))
     finally:
         if sending is not None:

@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, delete, select
 from waypost.catalogue import PriceBook
 from waypost.chat import Usage
 from waypost.ledger.charges import Spend
+from waypost.ledger.deferred import DEFERRED
 from waypost.ledger.journal.encoding import UnreadableRecord, decode
 from waypost.ledger.posting import Posting
 from waypost.ledger.records import AttemptClosed, AttemptOpened, Counts
@@ -38,7 +39,8 @@ def of_holder(holder: str) -> ColumnElement[bool]:
 
 
 def begun_before(at_ms: int, living: list[str]) -> ColumnElement[bool]:
-    """What began before that moment, and is of none of these processes."""
+    """What began before that moment, and is of none of these processes, nor of a batch at a provider."""
+    living = [*living, DEFERRED]
     return (unfinished_attempts.c.started_at_ms < at_ms) & unfinished_attempts.c.holder.not_in(living)
 
 
