@@ -38,7 +38,7 @@ from waypost.simulator.faults import (
     kind_of,
 )
 from waypost.simulator.limiter import RateLimits
-from waypost.simulator.script import DialectName
+from waypost.simulator.script import BatchRule, DialectName
 
 EVERYTHING = """
 seed: 7
@@ -192,7 +192,7 @@ def test_every_kind_of_fault_is_known_by_the_key_of_its_first_field() -> None:
 
 def test_the_guide_names_every_key_of_a_script_every_fault_and_every_dialect() -> None:
     guide = (Path(__file__).parents[2] / "docs/guide/simulator.md").read_text(encoding="utf-8")
-    kinds = [Match, Reply, Pacing, Delivery, Rule, Script, Window, RateLimits, *FAULT_KINDS.values()]
+    kinds = [Match, Reply, Pacing, Delivery, Rule, BatchRule, Script, Window, RateLimits, *FAULT_KINDS.values()]
     words = {item.name for kind in kinds for item in fields(kind)} | set(get_args(DialectName))
     assert [word for word in sorted(words) if not re.search(rf"\b{word}\b", guide)] == []
     shown = set(re.findall(r"`([a-z]+-[a-z0-9-]+)`", guide))

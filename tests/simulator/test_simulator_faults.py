@@ -393,6 +393,7 @@ async def test_a_whole_answer_becomes_an_error_or_half_a_body(simulator: Simulat
 EXAMPLES: dict[str, dict[str, Any]] = {
     "status": {"status": 500},
     "reset_before_headers": {"reset_before_headers": True},
+    "reply_lost": {"reply_lost": True},
     "silence": {"silence": True},
     **{kind: {kind: 1} for kind in FAULT_KINDS if kind.endswith("_after_events")},
     "named_error": {"named_error": "overloaded"},

@@ -10,6 +10,7 @@ from waypost.simulator.faults import (
     MalformedAfter,
     NamedError,
     RefusePrefill,
+    ReplyLost,
     ResetBeforeHeaders,
     Silence,
     SlowFirstToken,
@@ -20,6 +21,7 @@ from waypost.simulator.faults import (
 from waypost.simulator.ledger import SeenRequest
 from waypost.simulator.loading import load_script, script_from
 from waypost.simulator.script import (
+    BatchRule,
     Delivery,
     Match,
     Pacing,
@@ -34,6 +36,7 @@ from waypost.simulator.server import Simulator, serve
 from waypost.simulator.verdict import Verdict
 
 __all__ = [
+    "BatchRule",
     "CutAfter",
     "Delivery",
     "EndAfter",
@@ -46,6 +49,7 @@ __all__ = [
     "Pacing",
     "RefusePrefill",
     "Reply",
+    "ReplyLost",
     "ResetBeforeHeaders",
     "Rule",
     "Script",

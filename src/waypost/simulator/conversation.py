@@ -14,26 +14,16 @@ from waypost.chat import Response
 from waypost.codecs.codec import DecodedRequest, Loss
 from waypost.errors import RequestError
 from waypost.simulator.answers import answer, is_invented
+from waypost.simulator.delivery import deliver
 from waypost.simulator.details import with_details
 from waypost.simulator.dialect import Context, Refused, dump, error_for
 from waypost.simulator.events import duration_s, wire_events
 from waypost.simulator.exchange import Exchange, json_in
-from waypost.simulator.faults import (
-    CutAfter,
-    EndAfter,
-    ErrorAfter,
-    Fault,
-    HugeAfter,
-    MalformedAfter,
-    RefusePrefill,
-    SlowFirstToken,
-    StallAfter,
-    StreamFault,
-)
+from waypost.simulator.faults import Fault, RefusePrefill, ReplyLost, SlowFirstToken, StreamFault
 from waypost.simulator.framing import JSON_ARRAY
 from waypost.simulator.prefill import prefill_of
 from waypost.simulator.script import Plan
-from waypost.simulator.wire import StreamSender, padded
+from waypost.simulator.wire import StreamSender
 
 PREFILL_REFUSED: Final = (
     "This model does not support assistant message prefill. The conversation must end with a user message."
@@ -104,6 +94,8 @@ async def converse(
         raise exchange.refusal(error) from error
     if keep is not None:
         keep(response, exchange.dialect.codec.encode_response(response).body)
+    if isinstance(fault, ReplyLost):
+        return web.Response()
     left = fault if isinstance(fault, StreamFault) else None
     return await (
         _streamed(exchange, asked, response, plan, left) if asked.stream else _whole(exchange, response, plan, left)
@@ -146,30 +138,7 @@ async def _whole(exchange: Exchange, response: Response, plan: Plan, fault: Stre
     body = with_details(encoded.body, response, exchange.dialect.details)
     exchange.note(losses=_told(encoded.losses))
     await asyncio.sleep(duration_s(response, plan.pacing))
-    if fault is None:
-        return exchange.whole(body)
-    exchange.outcome = "fault"
-    half = body[: len(body) // 2]
-    match fault:
-        case ErrorAfter():
-            error = error_for(exchange.dialect, name=fault.error, message=fault.message)
-            exchange.note(status=error.status)
-            return exchange.line.refuse(error)
-        case MalformedAfter():
-            return exchange.whole(half)
-        case HugeAfter():
-            return exchange.whole(padded(body, fault.size_bytes))
-        case CutAfter():
-            end = exchange.line.reset
-        case EndAfter():
-            end = exchange.line.hang_up
-        case StallAfter():
-            end = exchange.line.hold
-    reply = await exchange.line.open(exchange.dialect.json_type, size_bytes=len(body))
-    exchange.note(status=200)
-    await reply.write(half)
-    await end()
-    return reply
+    return await deliver(exchange, body, fault)
 
 
 def _told(losses: Sequence[Loss]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ A fault is written as a mapping whose first key names the kind, here and in the 
     {status: 429, retry_after_s: 2, retry_after_form: date}     an error reply
     {status: 502, body: html}                                   a proxy's page instead of the provider's body (or 200)
     {reset_before_headers: true}                                the connection is reset before any byte
+    {reply_lost: true}                                          what was asked is done, then the same: nobody is told
     {silence: true}                                             no byte ever comes
     {cut_after_events: 3, inside: event}                        a reset in mid-stream
     {end_after_events: 3}                                       a clean end without the terminal event
@@ -73,6 +74,13 @@ class ResetBeforeHeaders:
     """The request is read, then the connection is reset."""
 
     reset_before_headers: Literal[True] = True
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyLost:
+    """The request is carried out (a batch is made, an answer kept), then the connection is reset before any byte."""
+
+    reply_lost: Literal[True] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +174,12 @@ class RefusePrefill:
 StreamFault: TypeAlias = CutAfter | EndAfter | StallAfter | ErrorAfter | MalformedAfter | HugeAfter
 ReplyFault: TypeAlias = StatusFault | NamedError | ResetBeforeHeaders | Silence
 """Those that leave no answer."""
-Fault: TypeAlias = ReplyFault | StreamFault | SlowFirstToken | WrongType | RefusePrefill
+Fault: TypeAlias = ReplyFault | StreamFault | SlowFirstToken | WrongType | RefusePrefill | ReplyLost
 
 FAULT_KINDS: dict[str, type[Fault]] = {
     "status": StatusFault,
     "reset_before_headers": ResetBeforeHeaders,
+    "reply_lost": ReplyLost,
     "silence": Silence,
     "cut_after_events": CutAfter,
     "end_after_events": EndAfter,
@@ -186,12 +195,14 @@ FAULT_KINDS: dict[str, type[Fault]] = {
 """The key that names a kind, and the kind."""
 
 ANY_MODEL = (
-    "status-429, status-429-2, html-502, reset, silence, cut-3, cut-3-event, cut-3-character, end-3, stall-2, error-2, "
-    "malformed-2, huge-2, slow-15, wrong-type, wrong-key, refused-prefill, context-length, content-policy, overloaded"
+    "status-429, status-429-2, html-502, reset, reply-lost, silence, cut-3, cut-3-event, cut-3-character, end-3, "
+    "stall-2, error-2, malformed-2, huge-2, slow-15, wrong-type, wrong-key, refused-prefill, context-length, "
+    "content-policy, overloaded"
 )
 """Examples of the model names that ask for a fault."""
 _WORDS: dict[str, Fault] = {
     "reset": ResetBeforeHeaders(),
+    "reply-lost": ReplyLost(),
     "silence": Silence(),
     "wrong-type": WrongType(),
     "wrong-key": NamedError("authentication"),

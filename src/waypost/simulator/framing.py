@@ -1,4 +1,4 @@
-"""How a stream's events lie on the wire: as server-sent events, or as Google's JSON array.
+"""How a stream's events lie on the wire: as server-sent events, as Google's JSON array, or as lines of JSON.
 
 A codec writes server-sent events; the array holds their data, written over several lines as Google writes it.
 """
@@ -72,6 +72,26 @@ class JsonArray:
     def error_body(self, body: bytes) -> bytes:
         """An array too, of one."""
         return b"[" + body + b"]"
+
+
+@dataclass(frozen=True, slots=True)
+class JsonLines:
+    """Lines of JSON, each with its end; an error is one more line."""
+
+    content_type: str
+
+    def frame(self, event: bytes, number: int, delivery: Delivery) -> bytes:  # noqa: ARG002 - each is like the others
+        """The line; of a server-sent event its data."""
+        _, mark, data = event.partition(b"data: ")
+        return data.strip() + b"\n" if mark and not event.startswith(b"{") else event
+
+    def closing(self, number: int) -> bytes:  # noqa: ARG002 - never anything
+        """Nothing."""
+        return b""
+
+    def error_body(self, body: bytes) -> bytes:
+        """As it is."""
+        return body
 
 
 EVENT_STREAM: Final = EventStream()

@@ -45,7 +45,7 @@ SHOWN_PREFIX = "x-stainless-"
 
 Outcome = Literal["open", "completed", "refused", "fault", "client_closed", "stopped"]
 """open: not over yet; refused: an error the real provider would give too (key, body, path); stopped: the simulator
-was closed before the end."""
+was closed, or the batch it came in ended, before the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,10 @@ class SeenRequest:
     duration_ms: int | None = None
     losses: tuple[str, ...] = ()
     """What of the reply the wire format could not carry."""
+    batch_id: str | None = None
+    """The batch it came in, if it was not sent by itself."""
+    custom_id: str | None = None
+    """Its name within the batch."""
 
 
 class Ledger:

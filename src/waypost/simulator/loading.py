@@ -21,7 +21,18 @@ from waypost.chat import FinishReason
 from waypost.errors import ConfigurationError
 from waypost.simulator.faults import FAULT_KINDS, Fault, StatusFault
 from waypost.simulator.limiter import RateLimits
-from waypost.simulator.script import Delivery, Match, Pacing, Reply, Rule, Script, ScriptedCall, UsageOverride, Window
+from waypost.simulator.script import (
+    BatchRule,
+    Delivery,
+    Match,
+    Pacing,
+    Reply,
+    Rule,
+    Script,
+    ScriptedCall,
+    UsageOverride,
+    Window,
+)
 
 MAX_SCRIPT_BYTES = 4 * 1024 * 1024
 _NOT_THE_PROVIDER = ((200, "html"), (200, "empty"))
@@ -30,6 +41,7 @@ _FAULT_LIMITS = {
     "first_token_s": (0, 3600, "seconds"),
     "size_bytes": (1, 256 * 1024 * 1024, "bytes"),
 }
+_DAY_S = 86_400
 _AT = re.compile(r"(?P<problem>.*?)(?: - at `\$(?P<path>.*)`)?", re.DOTALL)
 
 
@@ -68,9 +80,10 @@ class _Reader:
 
     def script(self, content: object) -> Script:
         content = self._mapping(content, "", Script)
-        rules = content.get("rules", [])
-        if not isinstance(rules, list):
-            raise self._error("rules", "must be a list of rules")
+        rules, batches = content.get("rules", []), content.get("batches", [])
+        for key, listed in (("rules", rules), ("batches", batches)):
+            if not isinstance(listed, list):
+                raise self._error(key, "must be a list of rules")
         return Script(
             rules=tuple(self._rule(rule, f"rule {number}, ") for number, rule in enumerate(rules, 1)),
             models=self._value(content.get("models", []), "models", tuple[str, ...]),
@@ -78,7 +91,33 @@ class _Reader:
             pacing=self._pacing(content.get("pacing", {}), "pacing"),
             delivery=self._delivery(content.get("delivery", {}), "delivery"),
             limits=self._limits(content.get("limits"), "limits"),
+            batches=tuple(self._batch(rule, f"batch {number}, ") for number, rule in enumerate(batches, 1)),
         )
+
+    def _batch(self, content: object, where: str) -> BatchRule:
+        content = self._mapping(content, where, BatchRule)
+        given = {key: value for key, value in content.items() if value is not None}
+        readers: dict[str, Callable[[object, str], Any]] = {
+            "match": partial(self._section, kind=Match),
+            "takes_s": self._seconds,
+            "expires_s": self._seconds,
+            "takes_polls": self._count,
+            "answers": self._count,
+            "times": self._times,
+        }
+        return BatchRule(**{key: readers[key](value, f"{where}{key}") for key, value in given.items()})
+
+    def _seconds(self, content: object, where: str) -> float:
+        seconds: float = self._value(content, where, float)
+        if not 0 <= seconds <= _DAY_S:
+            raise self._error(where, f"must be seconds between 0 and {_DAY_S}")
+        return seconds
+
+    def _count(self, content: object, where: str) -> int:
+        count: int = self._value(content, where, int)
+        if count < 0:
+            raise self._error(where, "must be 0 or more")
+        return count
 
     def _limits(self, content: object, where: str) -> RateLimits | None:
         if content is None:

@@ -59,7 +59,7 @@ LIMITS: Final = {"requests": 10_000, "tokens": 2_000_000}
 
 
 class OpenAIDialect:
-    """`POST /v1/chat/completions`, `/v1/embeddings`, `/v1/moderations`, `/v1/files`, `GET /v1/models`."""
+    """`POST /v1/chat/completions`, `/v1/embeddings`, `/v1/moderations`, files, batches, `GET /v1/models`."""
 
     name: DialectName = "openai"
     codec: Codec = codec

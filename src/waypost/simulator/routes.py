@@ -9,9 +9,19 @@ from typing import Final
 
 from aiohttp import web
 
-from waypost.simulator import conversation, embeddings, endpoints, openai_endpoints, responses_endpoints
+from waypost.simulator import (
+    anthropic_batches,
+    conversation,
+    embeddings,
+    endpoints,
+    openai_batches,
+    openai_endpoints,
+    openai_files,
+    responses_endpoints,
+)
 from waypost.simulator.anthropic_dialect import ANTHROPIC
 from waypost.simulator.azure_dialect import AZURE, AZURE_RESPONSES
+from waypost.simulator.calls import call
 from waypost.simulator.dialect import Dialect
 from waypost.simulator.exchange import Call, Endpoint, unknown_path, wrong_method
 from waypost.simulator.gemini_dialect import GEMINI, VERTEX
@@ -55,6 +65,17 @@ ROUTES: Final = (
     _route("DELETE", "/v1/responses/{id}", RESPONSES, responses_endpoints.delete),
     _route("POST", "/v1/messages", ANTHROPIC, conversation.chat),
     _route("POST", "/v1/messages/count_tokens", ANTHROPIC, endpoints.count_tokens),
+    _route(
+        "POST",
+        "/v1/messages/batches",
+        ANTHROPIC,
+        call(anthropic_batches.create, max_bytes=anthropic_batches.MAX_BYTES),
+    ),
+    _route("GET", "/v1/messages/batches", ANTHROPIC, call(anthropic_batches.listed)),
+    _route("GET", "/v1/messages/batches/{id}", ANTHROPIC, call(anthropic_batches.retrieve)),
+    _route("DELETE", "/v1/messages/batches/{id}", ANTHROPIC, call(anthropic_batches.delete)),
+    _route("POST", "/v1/messages/batches/{id}/cancel", ANTHROPIC, call(anthropic_batches.cancel)),
+    _route("GET", "/v1/messages/batches/{id}/results", ANTHROPIC, call(anthropic_batches.results)),
     _route("POST", "/{version}/models/{model}:{generate}", GEMINI, conversation.generate),
     _route("POST", "/{version}/projects/{place}/models/{model}:{generate}", VERTEX, conversation.generate),
     _route("POST", "/{version}/projects/{place}/models/{model}:countTokens", VERTEX, endpoints.count_contents),
@@ -63,7 +84,15 @@ ROUTES: Final = (
     _route("POST", "/{version}/models/{model}:batchEmbedContents", GEMINI, embeddings.gemini_embeddings),
     _route("POST", "/v1/embeddings", OPENAI, embeddings.openai_embeddings),
     _route("POST", "/v1/moderations", OPENAI, openai_endpoints.moderations),
-    _route("POST", "/v1/files", OPENAI, openai_endpoints.upload),
+    _route("POST", "/v1/files", OPENAI, call(openai_files.upload, max_bytes=openai_files.MAX_FORM_BYTES)),
+    _route("GET", "/v1/files", OPENAI, call(openai_files.listed)),
+    _route("GET", "/v1/files/{id}", OPENAI, call(openai_files.retrieve)),
+    _route("DELETE", "/v1/files/{id}", OPENAI, call(openai_files.delete)),
+    _route("GET", "/v1/files/{id}/content", OPENAI, call(openai_files.content)),
+    _route("POST", "/v1/batches", OPENAI, call(openai_batches.create)),
+    _route("GET", "/v1/batches", OPENAI, call(openai_batches.listed)),
+    _route("GET", "/v1/batches/{id}", OPENAI, call(openai_batches.retrieve)),
+    _route("POST", "/v1/batches/{id}/cancel", OPENAI, call(openai_batches.cancel)),
     _route("POST", "/openai/deployments/{model}/chat/completions", AZURE, conversation.azure_chat),
     _route("POST", "/openai/deployments/{model}/embeddings", AZURE, embeddings.openai_embeddings),
     _route("POST", "/openai/v1/chat/completions", AZURE, conversation.chat),

@@ -26,7 +26,9 @@ class Match:
     """Which requests a rule is for; what is None or empty matches all.
 
     `model` is a glob; `contains` is text within the last user message, upper and lower case alike; `path` a glob for
-    the URL's path; `key` one for the API key; `header` names headers and a glob for the value of each.
+    the URL's path; `key` one for the API key; `header` names headers and a glob for the value of each. `batched`: did
+    it come in a batch? Calls about batches and files hold no conversation: only rules that name a `path` match them,
+    and none that look into one (`model`, `contains`, `streamed`, `batched`).
     """
 
     model: str | None = None
@@ -36,6 +38,8 @@ class Match:
     header: Mapping[str, str] = field(default_factory=dict)
     path: str | None = None
     key: str | None = None
+    method: str | None = None
+    batched: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +147,29 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchRule:
+    """How a batch goes on. `match` looks at its first item and the call that made it; `times` is as in `Rule`.
+
+    It ends once all is answered, not before `takes_s` seconds, and not before `takes_polls` retrievals said that it
+    goes on. `answers`: only so many items are ever answered, in their order; the others wait until the batch is
+    cancelled or has expired, which it has after `expires_s` seconds.
+    """
+
+    match: Match = field(default_factory=Match)
+    takes_s: float = 0.0
+    takes_polls: int = 0
+    answers: int | None = None
+    expires_s: float = 86_400.0
+    times: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Script:
     """All of it. A request no rule matches is answered as by an empty rule.
 
     `models` empty: any model name is known. `seed` goes into every id. `pacing` and `delivery` hold where a rule
-    says nothing. `limits` are those of each key; what is over them gets a 429 with the time to wait.
+    says nothing. `limits` are those of each key; what is over them gets a 429 with the time to wait. `batches` say how
+    batches go on; what is asked in them is for the `rules`.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -156,6 +178,7 @@ class Script:
     pacing: Pacing = field(default_factory=Pacing)
     delivery: Delivery = field(default_factory=Delivery)
     limits: RateLimits | None = None
+    batches: tuple[BatchRule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,14 +197,16 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What rules look at. Header names are lower-case."""
+    """What rules look at. Header names are lower-case. `request` None: a call about batches or files."""
 
-    request: Request
+    request: Request | None
     dialect: DialectName
     streamed: bool = False
     path: str = ""
     key: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    method: str = "POST"
+    batched: bool = False
 
 
 class Playbook:
@@ -191,6 +216,7 @@ class Playbook:
         self.script = script
         self._used = [0] * len(script.rules)
         self._met = [0] * len(script.rules)
+        self._batches = [0] * len(script.batches)
         self._clock = clock
         self._began_s = clock()
 
@@ -204,6 +230,14 @@ class Playbook:
                 self._used[index] += 1
                 return self._planned(index + 1, rule)
         return self._planned(None, Rule())
+
+    def plan_batch(self, asked: Asked) -> BatchRule:
+        """As `plan`, for a batch; an empty rule if none matches."""
+        for index, rule in enumerate(self.script.batches):
+            if (rule.times is None or self._batches[index] < rule.times) and _matches(rule.match, asked):
+                self._batches[index] += 1
+                return rule
+        return BatchRule()
 
     def _is_due(self, index: int, rule: Rule) -> bool:
         self._met[index] += 1
@@ -234,11 +268,22 @@ def last_user_text(request: Request) -> str:
 
 
 def _matches(match: Match, asked: Asked) -> bool:
-    globs = ((match.model, asked.request.model), (match.path, asked.path), (match.key, asked.key))
+    globs = ((match.path, asked.path), (match.key, asked.key), (match.method, asked.method))
     return (
         all(pattern is None or fnmatchcase(text, pattern) for pattern, text in globs)
-        and (match.contains is None or match.contains.casefold() in last_user_text(asked.request).casefold())
         and match.format in (None, asked.dialect)
-        and match.streamed in (None, asked.streamed)
         and all(fnmatchcase(asked.headers.get(name.lower(), ""), pattern) for name, pattern in match.header.items())
+        and _matches_conversation(match, asked)
+    )
+
+
+def _matches_conversation(match: Match, asked: Asked) -> bool:
+    if asked.request is None:
+        looks_into_one = (match.model, match.contains, match.streamed, match.batched)
+        return match.path is not None and all(wanted is None for wanted in looks_into_one)
+    return (
+        (match.model is None or fnmatchcase(asked.request.model, match.model))
+        and (match.contains is None or match.contains.casefold() in last_user_text(asked.request).casefold())
+        and match.streamed in (None, asked.streamed)
+        and match.batched in (None, asked.batched)
     )

@@ -18,8 +18,10 @@ import msgspec
 from aiohttp import web
 
 from waypost.errors import ConfigurationError
+from waypost.simulator.batches import BatchStore
 from waypost.simulator.exchange import FAULT_HEADER, Exchange, House
 from waypost.simulator.faults import ANY_MODEL
+from waypost.simulator.files import FileStore
 from waypost.simulator.guard import refusal
 from waypost.simulator.ledger import Ledger, SeenRequest
 from waypost.simulator.limiter import Limiter, SeenPace
@@ -50,6 +52,8 @@ class Simulator:
         self._ledger = Ledger()
         self._stored = ResponseStore()
         self._limiter = Limiter()
+        self._batches = BatchStore()
+        self._files = FileStore()
         self._closing = asyncio.Event()
         self._runner: web.AppRunner | None = None
 
@@ -121,6 +125,7 @@ class Simulator:
             await self.close()
             raise _unavailable(self._host, self._port, error) from error
         self._port = self._runner.addresses[0][1]
+        self._batches.resume()
 
     async def close(self) -> None:
         """Stop listening and end every connection; streams that are held are cut."""
@@ -128,6 +133,7 @@ class Simulator:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        await self._batches.close()
 
     async def __aenter__(self) -> Simulator:
         await self.start()
@@ -143,7 +149,9 @@ class Simulator:
             return _json({"error": {"type": "origin_refused", "message": told}}, status=403)
         if own := self._own_page(request):
             return own
-        house = House(self._playbook, self._ledger, self._closing, self._stored, self._limiter)
+        house = House(
+            self._playbook, self._ledger, self._closing, self._stored, self._limiter, self._batches, self._files
+        )
         return await Exchange(request, call_of(request), house).run()
 
     def _own_page(self, request: web.Request) -> web.Response | None:

@@ -56,7 +56,9 @@ class Verdict:
 
 def verdicts(requests: Iterable[SeenRequest]) -> list[Verdict]:
     """Of every client, in the order of their keys."""
-    ordered = sorted(requests, key=lambda seen: (_client_of(seen), seen.number))
+    # What came in a batch was sent once, whatever became of it.
+    sent = (seen for seen in requests if seen.batch_id is None)
+    ordered = sorted(sent, key=lambda seen: (_client_of(seen), seen.number))
     return [_verdict(client, list(seen)) for client, seen in groupby(ordered, key=_client_of)]
 
 

@@ -6,7 +6,8 @@ import asyncio
 import math
 import socket
 import struct
-from collections.abc import Iterable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -36,26 +37,62 @@ _PHRASES = {200: "Welcome", 502: "Bad Gateway", 503: "Service Unavailable", 504:
 _HTML = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center><hr></body></html>\n"
 
 
-class Line:
-    """The connection one request came on, and the manners of the reply. `head` is what its headers tell."""
+class Line(ABC):
+    """How a reply goes out, and the manners of it. `head` is what its headers tell."""
 
-    def __init__(self, request: web.Request, dialect: Dialect, head: Head, closing: asyncio.Event) -> None:
+    def __init__(self, dialect: Dialect, head: Head, closing: asyncio.Event) -> None:
         self.dialect = dialect
         self.head = head
         self.framing: Framing = EVENT_STREAM
         self.content_type: str | None = None
         """Told in place of the true one, if set."""
-        self._request = request
         self._closing = closing
 
-    def reply(self, status: int, body: bytes, extra: Mapping[str, str] | None = None) -> web.Response:
-        """A whole JSON reply."""
-        return web.Response(status=status, body=body, headers=self._headers(self.dialect.json_type, extra))
+    def reply(
+        self, status: int, body: bytes, extra: Mapping[str, str] | None = None, *, content_type: str | None = None
+    ) -> web.Response:
+        """A whole reply, of JSON if nothing else is said."""
+        headers = self._headers(content_type or self.dialect.json_type, extra)
+        return web.Response(status=status, body=body, headers=headers)
 
     def refuse(self, error: WireError, extra: Mapping[str, str] | None = None) -> web.Response:
         """An error in the dialect's own body."""
         body = self.dialect.error_body(error, self.head.request_id)
         return self.reply(error.status, self.framing.error_body(body), extra)
+
+    def _headers(self, content_type: str, extra: Mapping[str, str] | None) -> dict[str, str]:
+        told = self.content_type or content_type
+        return {"content-type": told, **self.dialect.headers(self.head), **(extra or {})}
+
+    @abstractmethod
+    async def open(self, content_type: str, *, size_bytes: int | None = None) -> web.StreamResponse:
+        """The head of a reply whose body follows."""
+
+    @abstractmethod
+    async def break_off(
+        self, start: bytes, end: Callable[[], Awaitable[None]], *, content_type: str, size_bytes: int
+    ) -> web.StreamResponse:
+        """The start of a body of that size, and then one of the ends below."""
+
+    @abstractmethod
+    async def reset(self) -> None:
+        """End the connection with a TCP reset (RST), after what was written has been read."""
+
+    @abstractmethod
+    async def hang_up(self) -> None:
+        """End the connection with a normal close (FIN), though the reply is not over."""
+
+    @abstractmethod
+    async def hold(self) -> None:
+        """Say nothing until the peer leaves (which cancels the caller) or the simulator closes."""
+
+
+class SocketLine(Line):
+    """The connection that a request came on."""
+
+    def __init__(self, request: web.Request, dialect: Dialect, head: Head, closing: asyncio.Event) -> None:
+        super().__init__(dialect, head, closing)
+        self._request = request
 
     async def open(self, content_type: str, *, size_bytes: int | None = None) -> web.StreamResponse:
         """The head of a reply whose body follows."""
@@ -65,9 +102,14 @@ class Line:
         await response.prepare(self._request)
         return response
 
-    def _headers(self, content_type: str, extra: Mapping[str, str] | None) -> dict[str, str]:
-        told = self.content_type or content_type
-        return {"content-type": told, **self.dialect.headers(self.head), **(extra or {})}
+    async def break_off(
+        self, start: bytes, end: Callable[[], Awaitable[None]], *, content_type: str, size_bytes: int
+    ) -> web.StreamResponse:
+        """The start of a body of that size, and then one of the ends below."""
+        reply = await self.open(content_type, size_bytes=size_bytes)
+        await reply.write(start)
+        await end()
+        return reply
 
     async def reset(self) -> None:
         """End the connection with a TCP reset (RST), after what was written has been read."""
