@@ -48,6 +48,7 @@ def batch() -> None:
 @click.option("--project", help="The project that it is for, and whose budgets it uses. [default: none's]")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many items.")
 @click.option("--concurrency", type=click.IntRange(1, 1000), help="Items at once, if this run has a worker of its own.")
+@click.option("--lower-price", is_flag=True, help="Use the provider's own batches: cheaper, and done within a day.")
 @click.option("--allow-offline", is_flag=True, help="Analyze without a model where no provider answers.")
 @click.option("--restart", is_flag=True, help="Begin anew, and replace the results in the file.")
 @config_option
@@ -186,13 +187,14 @@ def delete(batch_id: str, yes: bool, config_file: Path | None) -> None:
 
 
 def _show(database: Database, batch_id: str, *, as_json: bool) -> None:
-    from waypost.jobs import batches
+    from waypost.jobs import batches, provider_batches
     from waypost.jobs.batch_told import told_batch
 
     with database.read() as connection:
         found: Batch = batches.find(connection, None, batch_id)
         counts: Counts = batches.counts(connection, batch_id)
-    print_told(told_batch(found, counts), as_json=as_json)
+        at_providers = provider_batches.of_batch(connection, batch_id)
+    print_told(told_batch(found, counts, at_providers), as_json=as_json)
 
 
 def _row(told: dict[str, Any]) -> tuple[str, ...]:

@@ -73,6 +73,8 @@ def line(counts: Counts, total: int | None, read: int, rate: float | None) -> st
     """How it stands, in one line: done, failed, rate, cost so far, time left."""
     known = total if total is not None else read
     parts = [f"{counts.ended:,} of {known:,}{'' if total is not None else '+'}", f"{counts.failed:,} failed"]
+    if counts.waiting:
+        parts.append(f"{counts.waiting:,} at the provider")
     if rate is not None:
         parts.append(f"{rate:.1f}/s" if rate < 100 else f"{rate:,.0f}/s")
     parts.append(cost_text(counts))
@@ -101,7 +103,8 @@ def told_counts(counts: Counts) -> dict[str, Any]:
     return {
         "total": counts.all,
         "queued": counts.queued,
-        "running": counts.running,
+        "running": counts.running + counts.waiting,
+        "at_provider": counts.waiting,
         "succeeded": counts.succeeded,
         "failed": counts.failed,
         "cancelled": counts.cancelled,

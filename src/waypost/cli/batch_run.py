@@ -24,12 +24,13 @@ from waypost.cli.output import print_json
 from waypost.cli.serve import refuse_newer_database
 from waypost.errors import ConfigurationError, RequestError
 from waypost.jobs import batch_changes
-from waypost.jobs.batch import BatchRequest
+from waypost.jobs.batch import LOWER_PRICE, BatchRequest
 from waypost.ledger.account import LOCAL
 from waypost.server.batch_lines import LineForm
 from waypost.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from waypost.gateway.gateway import Gateway
     from waypost.store.database import Database
 
 
@@ -52,6 +53,7 @@ class Options:
     limit: int | None = None
     concurrency: int | None = None
     allow_offline: bool = False
+    lower_price: bool = False
     restart: bool = False
 
 
@@ -80,25 +82,32 @@ def run_batch(options: Options, *, as_json: bool) -> int:
 
 
 def _request(settings: Settings, options: Options) -> BatchRequest:
-    """What all items have in common. Raises UnknownKind, UnknownModel."""
+    """What all items have in common. Raises UnknownKind, UnknownModel, UnsupportedFeature."""
     told: dict[str, Any] = {}
+    models: list[str | None] = [options.model]
     if options.type_ == "analyze":
         kinds = chosen_kinds(kinds_of(settings), list(options.kinds) or None)
         told = {"kinds": [kind.name for kind in kinds], "allow_offline": options.allow_offline}
+        models = [options.model or kind.model for kind in kinds]
     elif options.kinds:
         raise RequestError("--kind is for analyses.", hint="Leave --kind or --type generate out.")
     if options.model is not None:
-        _demand_model(settings, options.model)
+        _gateway(settings).router.plan(options.model)
         told["model"] = options.model
+    if options.lower_price:
+        gateway = _gateway(settings)
+        for model in dict.fromkeys(models):
+            gateway.batch_target(model)
+        told[LOWER_PRICE] = True
     return BatchRequest(options.type_, told, options.priority)
 
 
-def _demand_model(settings: Settings, model: str) -> None:
-    """A slip is told now, and not by every item."""
+def _gateway(settings: Settings) -> Gateway:
+    """By which a slip is told now, and not by every item."""
     from waypost.gateway.configured import configured_gateway
     from waypost.providers.registry import create_providers
 
-    configured_gateway(settings, create_providers(settings, {}), None).router.plan(model)
+    return configured_gateway(settings, create_providers(settings, {}), None)
 
 
 def _run(

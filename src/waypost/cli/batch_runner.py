@@ -22,7 +22,7 @@ from waypost.cli.batch_progress import BatchProgress
 from waypost.cli.batch_worker import OwnWorker
 from waypost.errors import Conflict
 from waypost.jobs import batch_changes, batch_items, batches
-from waypost.jobs.batch import Batch, Counts, Item
+from waypost.jobs.batch import LOWER_PRICE, Batch, Counts, Item
 from waypost.jobs.job import Job
 from waypost.jobs.patience import AWAY
 from waypost.ledger.moments import DAY_MS
@@ -30,6 +30,8 @@ from waypost.store.database import Database
 
 WINDOW: Final = 2_000
 """Items that are added and not done, at most."""
+LARGE_WINDOW: Final = 100_000
+"""The same where a provider takes many at once, and a day for them."""
 CHUNK: Final = 250
 """Items in one transaction, and lines in one write."""
 READ_AHEAD: Final = 4
@@ -127,6 +129,7 @@ class Runner:
         self._counts = Counts()
         self._count_at_s = float("-inf")
         self._is_held = False
+        self._window = LARGE_WINDOW if begun.batch.asked.request.get(LOWER_PRICE) else WINDOW
 
     @property
     def progress(self) -> BatchProgress:
@@ -181,13 +184,15 @@ class Runner:
     def _hold(self) -> None:
         """Nobody begins what waits; what runs comes to its end."""
         self._progress.note("Letting running items end; interrupt again to stop at once.")
+        if self._counts.waiting:
+            self._progress.note(f"The provider goes on with {self._counts.waiting:,} items.")
         batch_changes.hold(self._database, self._batch.id, _now_ms() + HELD_MS)
         self._is_held = True
         self._count()
 
     def _add(self) -> bool:
         """The next items, if there is room for them."""
-        if self._counts.unfinished >= WINDOW:
+        if self._counts.unfinished >= self._window:
             return False
         self._waiting = self._waiting or self._reader.next()
         if self._waiting:

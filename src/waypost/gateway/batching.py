@@ -19,7 +19,10 @@ class BatchTarget:
 
 @dataclass(frozen=True, slots=True)
 class BatchCall:
-    """A request in the provider's format, with what was not carried over, and the most that it can cost (None: unknown)."""
+    """A request in the provider's format.
+
+    `notes`: what of it was not carried over; `worst_micro_usd`: the most that it can cost, None if it is not known.
+    """
 
     target: BatchTarget
     body: bytes = field(repr=False)

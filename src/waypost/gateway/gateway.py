@@ -16,8 +16,8 @@ from waypost.catalogue.batch_share import BATCH
 from waypost.chat import EmbeddingRequest, EmbeddingResponse, Request
 from waypost.errors import AllTargetsFailed, Attempt, UnknownModel
 from waypost.gateway.balance import LatencyBoard, order
-from waypost.gateway.breaker import HealthBoard
 from waypost.gateway.batching import BatchCall, BatchTarget, no_batch_api, no_batches_allowed
+from waypost.gateway.breaker import HealthBoard
 from waypost.gateway.call_record import current_record, note_served
 from waypost.gateway.candidate import Candidate
 from waypost.gateway.fallback import FirstStream, first_answer, first_stream
@@ -331,7 +331,10 @@ class Gateway:
         return model in self._storing
 
     def batch_target(self, model: str | None) -> BatchTarget:
-        """The first target of a route that a provider's batch can be asked of. Raises UnknownModel, UnsupportedFeature."""
+        """The first target of a route whose provider has a batch API.
+
+        Raises UnknownModel, and UnsupportedFeature if there is none, or the route does not allow it.
+        """
         plan = self.router.plan(model)
         if plan.route not in self._batching:
             raise no_batches_allowed(model or plan.route or "")

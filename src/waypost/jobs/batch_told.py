@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from waypost.jobs.batch import Batch, Counts
 from waypost.jobs.job import Job
 from waypost.ledger.definitions import told_time, usd
+
+if TYPE_CHECKING:
+    from waypost.jobs.provider_batches import ProviderBatch
 
 ITEM_NAME: Final = "item"
 """The key in a job's request under which the caller's own name for an item is."""
@@ -15,8 +19,8 @@ BEGINNING: Final = b'{"index":'
 """How the lines of results begin: by it a line of ours is known that was cut off."""
 
 
-def told_batch(batch: Batch, counts: Counts) -> dict[str, Any]:
-    """A batch with how its items stand and what they came to so far."""
+def told_batch(batch: Batch, counts: Counts, at_providers: Sequence[ProviderBatch] | None = None) -> dict[str, Any]:
+    """A batch with how its items stand and what they came to so far. `at_providers`: what of it is at providers."""
     asked = batch.asked
     return {
         "id": batch.id,
@@ -29,6 +33,7 @@ def told_batch(batch: Batch, counts: Counts) -> dict[str, Any]:
             "added": counts.all,
             "queued": counts.queued,
             "running": counts.running + counts.waiting,
+            "at_provider": counts.waiting,
             "succeeded": counts.succeeded,
             "failed": counts.failed,
             "cancelled": counts.cancelled,
@@ -36,6 +41,7 @@ def told_batch(batch: Batch, counts: Counts) -> dict[str, Any]:
         "cost_usd": usd(counts.cost_micro_usd),
         "cost_is_estimate": counts.cost_is_estimate,
         "without_price": counts.unpriced,
+        "provider_batches": None if at_providers is None else [each.told() for each in at_providers],
         "cancel_requested": batch.cancel_requested_at_ms is not None,
         "created_at": told_time(batch.created_at_ms),
         "ended_at": told_time(batch.ended_at_ms),

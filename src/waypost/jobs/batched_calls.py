@@ -121,7 +121,9 @@ def register(connection: Connection, database: Database, call: NewCall, now_ms: 
         "cost_is_estimate": False,
         "registered_at_ms": now_ms,
     }
-    made = connection.execute(database.upsert(batched_calls).values(values).on_conflict_do_nothing().returning(_c.job_id))
+    made = connection.execute(
+        database.upsert(batched_calls).values(values).on_conflict_do_nothing().returning(_c.job_id)
+    )
     is_new = made.scalar() is not None
     if is_new:
         open_calls(connection, database, [opened], holder)
@@ -184,7 +186,9 @@ def take(
     return len(taken), used_bytes
 
 
-def bodies_after(connection: Connection, provider_batch_id: str, job_id: str, limit: int) -> Sequence[tuple[str, bytes]]:
+def bodies_after(
+    connection: Connection, provider_batch_id: str, job_id: str, limit: int
+) -> Sequence[tuple[str, bytes]]:
     """The next calls of a batch, by job: whose they are, and their bodies."""
     own = (_c.provider_batch_id == provider_batch_id, _c.state == "sent", _c.job_id > job_id)
     rows = connection.execute(select(_c.job_id, _c.body).where(*own).order_by(_c.job_id).limit(limit))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from waypost.jobs.batch_items import Added
     from waypost.jobs.batches import CreatedBatch
     from waypost.jobs.job import Job
+    from waypost.jobs.provider_batches import ProviderBatch
     from waypost.store.database import Database
 
 RETRY_AFTER_S: Final = 10.0
@@ -102,6 +103,16 @@ class KeptBatches:
             return batches.find(connection, project_id, batch_id), batches.counts(connection, batch_id)
 
         return await self._threads.read(find)
+
+    async def at_providers(self, batch_id: str) -> list[ProviderBatch]:
+        """The batches at providers that its items went into."""
+
+        def read(connection: Connection, _: Database) -> list[ProviderBatch]:
+            from waypost.jobs import provider_batches
+
+            return provider_batches.of_batch(connection, batch_id)
+
+        return await self._threads.read(read)
 
     async def page(
         self, project_id: str | None, *, state: BatchState | None, limit: int, after: str | None

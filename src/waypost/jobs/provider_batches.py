@@ -120,7 +120,9 @@ def change(connection: Connection, batch: ProviderBatch, **values: Any) -> bool:
 def due(connection: Connection, now_ms: int, limit: int) -> list[ProviderBatch]:
     """Those that are to be looked at now, the longest overdue first."""
     query = select(*COLUMNS).where(_b.state.in_(LIVE), _b.next_look_at_ms <= now_ms)
-    return [ProviderBatch(**row) for row in connection.execute(query.order_by(_b.next_look_at_ms).limit(limit)).mappings()]
+    return [
+        ProviderBatch(**row) for row in connection.execute(query.order_by(_b.next_look_at_ms).limit(limit)).mappings()
+    ]
 
 
 def is_any_live(connection: Connection) -> bool:

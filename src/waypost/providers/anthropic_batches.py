@@ -1,7 +1,8 @@
 """Anthropic's Message Batches.
 
 A batch has no field for a mark of ours: one that was made, and whose name was lost, is told by the custom ids in its
-results. Until it is over there are only its time and its number of requests. Source: docs.anthropic.com, Batch processing.
+results. Until it is over there are only its time and its number of requests.
+Source: docs.anthropic.com, Batch processing.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ class _Page(msgspec.Struct):
 
 class _Result(msgspec.Struct):
     type: str
-    message: msgspec.Raw | None = None
-    error: msgspec.Raw | None = None
+    message: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = msgspec.Raw()
 
 
 class _Line(msgspec.Struct):
@@ -119,12 +120,14 @@ class AnthropicBatches:
     def _line(self, line: _Line) -> BatchLine:
         result = line.result
         outcome = OUTCOMES.get(result.type, "failed")
-        if outcome == "answered" and result.message is not None:
+        if outcome == "answered" and bytes(result.message):
             return BatchLine(line.custom_id, outcome, bytes(result.message))
         if outcome == "expired":
             return BatchLine(line.custom_id, outcome)
-        if result.error is None:
-            error = self._sender.named(ProviderServerError(f"The provider gave a result without content ({result.type})."))
+        if not bytes(result.error):
+            error = self._sender.named(
+                ProviderServerError(f"The provider gave a result without content ({result.type}).")
+            )
             return BatchLine(line.custom_id, "failed", error=error)
         # What the request's own answer would have said, in the same envelope; its kind says the status.
         error = self._sender.named(self._sender.codec.decode_error(0, {}, bytes(result.error)))

@@ -58,7 +58,7 @@ class Entries(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class VendorBatch:
-    """A batch as the vendor tells it. `results`: where they are, once it is over; `error`: it was refused as a whole."""
+    """A batch as the vendor tells it. `results`: where they are, once it is over; `error`: all of it was refused."""
 
     id: str
     is_over: bool
@@ -118,7 +118,7 @@ class BatchApi(Protocol):
         """Make a batch. What it raises without a status may have made one all the same."""
 
     async def made(self, marker: Marker, key: str | None) -> Sequence[VendorBatch]:
-        """Batches that may be the marker's: certain to be if their `marker` says so, else to be told by their results."""
+        """Batches that may be the marker's: they are if their `marker` says so; without one, their results tell."""
 
     async def look(self, vendor_id: str, key: str | None) -> VendorBatch:
         """How it stands."""

@@ -53,10 +53,10 @@ def build(
     places: Places = NO_PLACES,
     batches: Callable[[Sender], BatchApi] | None = None,
 ) -> HttpProvider:
-    """The provider. `authorization` takes the place of API keys; `places` are for embeddings and counts, and `batches`
-    makes the client of its batch API.
+    """The provider.
 
-    Raises ConfigurationError if no address is known.
+    `authorization` takes the place of API keys; `places` are for embeddings and counts, and `batches` makes the client
+    of its batch API. Raises ConfigurationError if no address is known.
     """
     access = access_for(name, vendor, options, authorization)
     return HttpProvider(

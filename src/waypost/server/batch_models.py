@@ -33,6 +33,8 @@ class BatchRequest(Wire):
     """A route, an alias, `provider/model`, or a model's id. Without it the kind's own, else the default route."""
     allow_offline: bool = False
     """May an analyzer without a language model stand in if no provider answers?"""
+    lower_price: bool = False
+    """Have providers do it by their own batches: at a lower price, and within a day. The route must allow it."""
     priority: Annotated[int, Field(ge=FIRST, le=LAST)] = BATCH_PRIORITY
     """0 is done first, 9 last."""
     tags: Tags = Field(default_factory=dict)
@@ -79,12 +81,39 @@ class BatchCounts(Wire):
     """Wait."""
     running: int
     """Are being done."""
+    at_provider: int
+    """Those of them that a provider has in a batch of its own."""
     succeeded: int
     """Are done."""
     failed: int
     """Have failed, those that were never usable among them."""
     cancelled: int
     """Were cancelled."""
+
+
+class ProviderBatchModel(Wire):
+    """Items of a batch that went to a provider together."""
+
+    id: str
+    """Its id."""
+    provider: str
+    """Who has it."""
+    model: str
+    """Which model is asked."""
+    state: Literal["filling", "sending", "unsure", "running", "refused", "over"]
+    """unsure: it is not known yet whether the provider has it. The last two are ends."""
+    provider_batch: str | None
+    """The provider's name for it."""
+    provider_state: str | None
+    """How it stands, in the provider's words."""
+    requests: int
+    """How many items are in it."""
+    sent_at: Time | None
+    """When it was sent."""
+    ended_at: Time | None
+    """When all of its results were there."""
+    trouble: str | None
+    """What went wrong last, if it goes on."""
 
 
 class BatchModel(Wire):
@@ -110,6 +139,8 @@ class BatchModel(Wire):
     """Is a part of that an estimate?"""
     without_price: int
     """Items that were done and whose cost is not known, so that the sum lacks it."""
+    provider_batches: list[ProviderBatchModel] | None
+    """What of it went to providers, the oldest first; null in lists."""
     cancel_requested: bool
     """Was its end asked for?"""
     created_at: Time

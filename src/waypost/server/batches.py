@@ -13,8 +13,9 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from waypost.analysis.kinds import chosen_kinds, kinds_of
 from waypost.errors import InvalidRequest, UnsupportedFeature
-from waypost.jobs.batch import BATCH_STATES, MOST_ITEMS, Batch, Item, NewBatch
+from waypost.jobs.batch import BATCH_STATES, LOWER_PRICE, MOST_ITEMS, Batch, Item, NewBatch
 from waypost.jobs.batch import BatchRequest as Common
 from waypost.jobs.batch_told import result_line, told_batch
 from waypost.jobs.kept_batches import KeptBatches
@@ -82,14 +83,21 @@ def _new_batch(request: Request, fields: BatchRequest) -> NewBatch:
     """Raises what is wrong with the request."""
     served, caller = served_by(request), caller_of(request.scope)
     told: dict[str, Any] = {}
+    models: list[str | None]
     if fields.type == "analyze":
         asked = AnalyzeRequest(model=fields.model, kinds=fields.kinds, allow_offline=fields.allow_offline)
         told = {"kinds": chosen(served, caller, asked), "allow_offline": fields.allow_offline}
+        models = [fields.model or kind.model for kind in chosen_kinds(kinds_of(served.settings), fields.kinds)]
     else:
         if fields.kinds is not None:
             raise InvalidRequest("kinds are for analyses.", param="kinds")
         caller.demand(fields.model or "")
         served.gateway.router.plan(fields.model)
+        models = [fields.model]
+    if fields.lower_price:
+        for model in dict.fromkeys(models):
+            served.gateway.batch_target(model)
+        told[LOWER_PRICE] = True
     if fields.model is not None:
         told["model"] = fields.model
     tags = {**(tags_in(header_value(request.scope, TAGS)) or {}), **fields.tags}
@@ -237,7 +245,8 @@ async def delete_batch(request: Request) -> Response:
 
 
 async def _told(kept: KeptBatches, request: Request, batch_id: str, status: int = 200) -> Response:
-    return answer(told_batch(*await kept.find(_project(request), batch_id)), status)
+    batch, counts = await kept.find(_project(request), batch_id)
+    return answer(told_batch(batch, counts, await kept.at_providers(batch_id)), status)
 
 
 def _form(kept: KeptBatches, batch: Batch) -> LineForm:

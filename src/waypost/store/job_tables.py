@@ -66,11 +66,12 @@ jobs: Final = Table(
     Index("ix_jobs_batch_id_state", "batch_id", "state", "cost_micro_usd", "cost_is_estimate"),
     Index("ix_jobs_expires_at_ms", "expires_at_ms"),
 )
-"""One row a job. `type` says which code does it: analyze, response or generate. `state` is queued, running, waiting
-(for what a provider does with it: no worker has it), succeeded, failed or cancelled. `priority` is 0 (first) to 9; of equal ones the older id goes first, ids sort by time. `request` is
-what was asked but its content. `runs` counts how often it was begun anew (by a retry, not by a recovery), and
-`executor_id` is who runs it. `possibly_paid_twice` counts calls to providers that were in flight when their process
-died. `last_event` is the number of its newest event. Cost NULL: of a call no price is known."""
+"""One row a job. `type` says which code does it: analyze, response or generate. `state` is queued, running, waiting (a
+provider does its part; no worker has it), succeeded, failed or cancelled. `priority` is 0 (first) to 9; of equal ones
+the older id goes first, ids sort by time. `request` is what was asked but its content. `runs` counts how often it was
+begun anew (by a retry, not by a recovery), and `executor_id` is who runs it. `possibly_paid_twice` counts calls to
+providers that were in flight when their process died. `last_event` is the number of its newest event. Cost NULL: of a
+call no price is known."""
 
 job_inputs: Final = Table(
     "job_inputs",
@@ -188,9 +189,9 @@ batched_calls: Final = Table(
     Index("ix_batched_calls_state_batch_id", "state", "batch_id", "provider", "model", "job_id"),
     Index("ix_batched_calls_provider_batch_id_state", "provider_batch_id", "state", "job_id"),
 )
-"""Calls of jobs that are made by a provider's batch API. `state` is ready (to be sent), sent, answered or failed. `body`
-is the request in the provider's format until it is answered, `answer` what came; `record` is the ledger's, of its
-newest attempt; `tries` counts the provider's batches that it was in."""
+"""Calls of jobs that are made by a provider's batch API. `state` is ready (to be sent), sent, answered or failed.
+`body` is the request in the provider's format until it is answered, `answer` what came; `record` is the ledger's, of
+its newest attempt; `tries` counts the provider's batches that it was in."""
 
 executors: Final = Table(
     "executors",

@@ -42,9 +42,7 @@ class PartFailed(Exception):
 class JobAsker:
     """Implements Asker for one part of one job."""
 
-    def __init__(
-        self, calls: JobCalls, gateway: Gateway, job: Job, step: str, *, at_lower_price: bool = False
-    ) -> None:
+    def __init__(self, calls: JobCalls, gateway: Gateway, job: Job, step: str, *, at_lower_price: bool = False) -> None:
         self._at_lower_price = at_lower_price
         self._calls = calls
         self._gateway = gateway

@@ -1,4 +1,4 @@
-"""What a line of a provider's results makes of a call: its answer or error, what it cost, and whether it is asked again.
+"""What a line of a provider's results makes of a call: its answer or error, its cost, and whether it is asked again.
 
 No I/O. The invariant: a call that was answered is paid at the price of batches, and one that was not is free, but where
 nobody knows.
@@ -107,9 +107,7 @@ def _closed(
 ) -> AttemptClosed:
     code, counts = None if error is None else error.code, counts_of(bill.usage)
     cost, basis = bill.cost_micro_usd, bill.basis
-    return AttemptClosed(
-        opened.attempt_id, now_ms, outcome, code, model, counts, cost, basis, source, None, None, None
-    )
+    return AttemptClosed(opened.attempt_id, now_ms, outcome, code, model, counts, cost, basis, source, None, None, None)
 
 
 def _ended(
@@ -146,5 +144,3 @@ def _ended(
 
 def _told(error: WaypostError) -> Mapping[str, Any]:
     return {"code": error.code, "message": error.message, "hint": error.hint}
-
-

@@ -16,11 +16,12 @@ ROWS: Final = 50
 
 
 class BatchFile:
-    """Implements Entries. A block: the file is gone after it."""
+    """Implements Entries. `close` it: then the file is gone, as it is when the process dies."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)
+        # Closed by whoever made it.
+        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self.size_bytes = 0
         self.requests = 0
 

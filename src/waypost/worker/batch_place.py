@@ -70,9 +70,7 @@ class BatchPlace:
         if not job_ids:
             return 0
         ended = await self.database.write(
-            lambda connection: batched_calls.end(
-                connection, self.lazy.open(), batch.id, job_ids, ending_of, now_ms()
-            )
+            lambda connection: batched_calls.end(connection, self.lazy.open(), batch.id, job_ids, ending_of, now_ms())
         )
         if ended:
             self.resumed()
@@ -81,9 +79,7 @@ class BatchPlace:
     async def end_all(self, batch: ProviderBatch, ending_of: EndingOf) -> None:
         """The same for all calls of the batch that are still waited for."""
         while True:
-            left = await self.database.read(
-                lambda connection: batched_calls.sent_of(connection, batch.id, None, SLICE)
-            )
+            left = await self.database.read(lambda connection: batched_calls.sent_of(connection, batch.id, None, SLICE))
             if not left:
                 return
             await self.end(batch, [call.job_id for call in left], ending_of)

@@ -20,7 +20,7 @@ from waypost.jobs.provider_batches import ProviderBatch
 from waypost.ledger.books import now_ms
 from waypost.providers.batch_api import BatchApi, Marker
 from waypost.worker.batch_endings import UNWANTED, failed
-from waypost.worker.batch_file import BatchFile, in_slices, ROWS
+from waypost.worker.batch_file import ROWS, BatchFile, in_slices
 from waypost.worker.batch_place import SLICE, BatchPlace
 
 logger = logging.getLogger("waypost.jobs")
@@ -49,7 +49,11 @@ class BatchSending:
         return found[0] if found else None
 
     def _ripe(self, connection: Connection, busy: set[str]) -> list[Group]:
-        return [each for each in batched_calls.groups(connection) if each.batch_id not in busy and self._is_ripe(connection, each)]
+        return [
+            each
+            for each in batched_calls.groups(connection)
+            if each.batch_id not in busy and self._is_ripe(connection, each)
+        ]
 
     def _is_ripe(self, connection: Connection, group: Group) -> bool:
         provider, timing, at_ms = self._place.gateway.batching_provider(group.provider), self._place.timing, now_ms()
@@ -108,7 +112,9 @@ class BatchSending:
         place = self._place
         provider = place.gateway.batching_provider(batch.provider)
         if provider is None or provider.batches is None:
-            await place.troubled(batch, f"The provider {batch.provider} is not configured, or has no batch API any more.")
+            await place.troubled(
+                batch, f"The provider {batch.provider} is not configured, or has no batch API any more."
+            )
             return
         await self._drop_unwanted(batch)
         file = BatchFile(place.folder)
@@ -139,9 +145,7 @@ class BatchSending:
         keys = await database.read(lambda connection: batched_calls.keys_of(connection, batch.id))
         bad = [key_id for key_id in keys if not await self._is_good(key_id)]
         while True:
-            ids = await database.read(
-                lambda connection: batched_calls.unwanted_of(connection, batch.id, bad, SLICE)
-            )
+            ids = await database.read(lambda connection: batched_calls.unwanted_of(connection, batch.id, bad, SLICE))
             if not ids:
                 return
             await self._place.end(batch, ids, _refused)
@@ -199,6 +203,6 @@ def is_lasting(error: ProviderError) -> bool:
     return error.status in (400, 404, 413, 422) and not error.retryable
 
 
-def _refused(call: BatchedCall, wanted: bool) -> Ending:  # noqa: FBT001 - an EndingOf
+def _refused(call: BatchedCall, wanted: bool) -> Ending:
     error = NotAllowed("The key that asked for it is not good any more.") if wanted else UNWANTED
     return failed(call, error, now_ms(), again=False)

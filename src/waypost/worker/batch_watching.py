@@ -104,7 +104,9 @@ class BatchWatching:
             await self._place.troubled(batch, told)
         elif now_ms() - (batch.unsure_at_ms or now_ms()) >= self._place.timing.surely_made_s * 1000:
             logger.warning("%s: the batch %s was not made, and is sent again", batch.provider, batch.id)
-            await self._place.change(batch, state="filling", executor_id=self._place.executor_id, next_look_at_ms=now_ms())
+            await self._place.change(
+                batch, state="filling", executor_id=self._place.executor_id, next_look_at_ms=now_ms()
+            )
         else:
             left_s = min(AGAIN_S, self._place.timing.surely_made_s)
             await self._place.troubled(batch, "It is not known yet whether the provider has the batch.", left_s)
@@ -167,7 +169,7 @@ class BatchWatching:
         by_job = {job_id: line for line in lines if (job_id := batch.job_of(line.custom_id)) is not None}
         prices, codec = self._place.gateway.prices, provider.codec
 
-        def ending_of(call: BatchedCall, wanted: bool) -> Ending:  # noqa: FBT001 - an EndingOf
+        def ending_of(call: BatchedCall, wanted: bool) -> Ending:
             line = by_job[call.job_id]
             if line.outcome == "expired" and not wanted:
                 return expired(call, now_ms(), wanted=False)

@@ -73,9 +73,7 @@ class JobCalls:
         """That of a key, as it is now. Raises NotAllowed."""
         return await self._database.insist(lambda: self._accounts.find(self._lazy.open(), key_id))
 
-    async def generate(
-        self, job: Job, request: Request | Asked, *, step: str, at_lower_price: bool = False
-    ) -> Called:
+    async def generate(self, job: Job, request: Request | Asked, *, step: str, at_lower_price: bool = False) -> Called:
         """The whole answer. Raises as the gateway does, NotAllowed, and what the books refuse a call with.
 
         `at_lower_price`: by a provider's batch; raises Parked while that has not answered.

@@ -14,7 +14,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from waypost import errors
-from waypost.chat import Usage
+from waypost.catalogue.batch_share import BATCH
 from waypost.codecs.estimate import estimate_input_tokens
 from waypost.errors import NotAllowed, ProviderServerError, WaypostError
 from waypost.gateway.batching import BatchCall
@@ -30,7 +30,6 @@ from waypost.ledger.allowances.held import UNRESERVED
 from waypost.ledger.books import new_entry_id, now_ms
 from waypost.ledger.ledger import Ledger
 from waypost.ledger.records import AttemptOpened
-from waypost.catalogue.batch_share import BATCH
 from waypost.providers.asked import Asked
 from waypost.store.lazy import LazyDatabase
 from waypost.worker.called import Called
@@ -46,9 +45,7 @@ BY_CODE: Final[Mapping[str, type[WaypostError]]] = {
 class LowerPrice:
     """Those of one worker. `on_registered` is called when there is something to send."""
 
-    def __init__(
-        self, gateway: Gateway, ledger: Ledger | None, lazy: LazyDatabase, database: PatientDatabase
-    ) -> None:
+    def __init__(self, gateway: Gateway, ledger: Ledger | None, lazy: LazyDatabase, database: PatientDatabase) -> None:
         self._gateway = gateway
         self._ledger = ledger
         self._lazy = lazy

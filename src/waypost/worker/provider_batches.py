@@ -19,6 +19,7 @@ from waypost.jobs import provider_batches as rows
 from waypost.jobs.lease import alive_executors
 from waypost.ledger.books import now_ms
 from waypost.ledger.upkeep import HELD_MS, claim, finish, go_on, state_of
+from waypost.store.troubles import trouble
 from waypost.worker.batch_place import BatchPlace
 from waypost.worker.batch_sending import BatchSending
 from waypost.worker.batch_watching import BatchWatching
@@ -57,7 +58,7 @@ class ProviderBatches:
             try:
                 is_busy = await self._turn()
             except SQLAlchemyError as error:
-                logger.error("providers' batches are not looked at: %s", str(error).partition("\n")[0])
+                logger.error("providers' batches are not looked at: %s", trouble(error, self._place.lazy.url))  # noqa: TRY400 - in words
             except Exception:
                 logger.exception("providers' batches are not looked at by a mistake of the code's")
             self._woken.clear()
