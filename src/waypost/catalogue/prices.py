@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Final, TypeAlias
 
 from waypost.catalogue import rates as arithmetic
-from waypost.catalogue.batch_share import with_batch
+from waypost.catalogue.batch_share import BATCH, with_batch
 from waypost.catalogue.capabilities import capabilities_of
 from waypost.catalogue.price_list import PriceList, packaged_prices
 from waypost.catalogue.rates import FREE, Rates
@@ -135,7 +135,7 @@ class PriceBook:
         asked: str | None = None,
     ) -> int | None:
         """What `usage` cost, in micro-dollars, rounded up; None if it is not known. `at_s` (Unix seconds): now."""
-        rates = self.price(provider, kind, model, asked).rates
+        rates = self._rates(provider, kind, model, asked, usage.service_tier)
         return None if rates is None else arithmetic.cost_micro_usd(rates, usage, time.time() if at_s is None else at_s)
 
     def worst_case_micro_usd(
@@ -152,7 +152,7 @@ class PriceBook:
 
         `max_output_tokens` None: as long as the model can write. Calls of the provider's own tools are not in it.
         """
-        rates, longest = self.price(provider, kind, model).rates, max_output_tokens
+        rates, longest = self._rates(provider, kind, model, None, service_tier), max_output_tokens
         if rates is FREE:
             return 0
         if longest is None:
@@ -160,6 +160,11 @@ class PriceBook:
         if rates is None or longest is None:
             return None
         return arithmetic.worst_case_micro_usd(rates, input_tokens, longest, time.time(), service_tier)
+
+    def _rates(self, provider: str, kind: str, model: str, asked: str | None, tier: str | None) -> Rates | None:
+        """Those of the target; of batches also where nobody says them."""
+        rates = self.price(provider, kind, model, asked).rates
+        return with_batch(kind, rates) if rates is not None and tier == BATCH else rates
 
     def source(self, provider: str, kind: str, model: str, *, asked: str | None = None) -> str | None:
         """Where the price comes from, such as "configuration"; None if none is known."""
@@ -178,11 +183,11 @@ class PriceBook:
     def _look_up(self, provider: str, kind: str, model: str, asked: str | None) -> Price:
         rule = self._rule(provider, kind, (model,) if asked is None else (model, asked))
         if rule is not None:
-            return Price(with_batch(kind, rule.rates), CONFIGURED)
+            return Price(rule.rates, CONFIGURED)
         if kind in FREE_KINDS:
             return Price(FREE, LOCAL)
         rates = self.published(provider, kind, model, asked)
-        return UNPRICED if rates is None else Price(with_batch(kind, rates), str(self.price_list.source))
+        return UNPRICED if rates is None else Price(rates, str(self.price_list.source))
 
     def _rule(self, provider: str, kind: str, models: Sequence[str]) -> PriceRule | None:
         """The one that fits most closely; of two alike the first."""

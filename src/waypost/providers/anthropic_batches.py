@@ -54,6 +54,14 @@ class _Page(msgspec.Struct):
     last_id: str | None = None
 
 
+class _Problem(msgspec.Struct):
+    type: str = ""
+
+
+class _Envelope(msgspec.Struct):
+    error: _Problem = msgspec.field(default_factory=_Problem)
+
+
 class _Result(msgspec.Struct):
     type: str
     message: msgspec.Raw = msgspec.Raw()
@@ -129,8 +137,11 @@ class AnthropicBatches:
                 ProviderServerError(f"The provider gave a result without content ({result.type}).")
             )
             return BatchLine(line.custom_id, "failed", error=error)
-        # What the request's own answer would have said, in the same envelope; its kind says the status.
-        error = self._sender.named(self._sender.codec.decode_error(0, {}, bytes(result.error)))
+        # In the envelope of an answer, of which only the status is missing: where kinds say little, it tells them apart.
+        status = (
+            400 if read(self._sender, bytes(result.error), _Envelope).error.type == "invalid_request_error" else 500
+        )
+        error = self._sender.named(self._sender.codec.decode_error(status, {}, bytes(result.error)))
         return BatchLine(line.custom_id, "failed", error=error)
 
 
