@@ -46,6 +46,7 @@ class Worker:
     settings: Mapping[str, Any]
     data: str = "data"
     name: str = "worker"
+    module: str = "tests.jobs.process"
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -59,7 +60,7 @@ class Worker:
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / f"{self.name}.yaml"
         file.write_text(yaml.safe_dump({"data_dir": str(self.folder / self.data), **self.settings}))
-        command = [sys.executable, "-m", "tests.jobs.process", str(file)]
+        command = [sys.executable, "-m", self.module, str(file)]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("WAYPOST_")}
         said_before = self.log.count("takes jobs")
         with (self.folder / f"{self.name}.log").open("ab") as log:

@@ -44,11 +44,17 @@ def settings_of(simulator: Simulator, database: Database, wire: Wire, **route: A
     }
 
 
-def hand_in(database: Database, texts: Sequence[str], type_: str = "generate", **told: Any) -> Batch:
-    """A closed batch at the lower price."""
+def hand_in(
+    database: Database,
+    texts: Sequence[str],
+    type_: str = "generate",
+    whose: tuple[str, str] = ("local", "local"),
+    **told: Any,
+) -> Batch:
+    """A closed batch at the lower price, for a project and a key."""
     request = BatchRequest(type_, {"lower_price": True, **told})
     with database.write() as connection:
-        batch = batches.create(connection, database, NewBatch("local", "local", request), now_ms()).batch
+        batch = batches.create(connection, database, NewBatch(*whose, request), now_ms()).batch
     items = [_item(index, text, type_) for index, text in enumerate(texts)]
     with database.write() as connection:
         batch_items.add(connection, database, batch, items, now_ms(), 7)

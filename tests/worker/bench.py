@@ -91,6 +91,6 @@ async def bench(
     if application.ledger is not None:
         await application.ledger.start()
     try:
-        yield Bench(application, replace(QUICK, **timing), name)  # type: ignore[arg-type]
+        yield Bench(application, replace(QUICK, **timing), name)
     finally:
         await application.close()

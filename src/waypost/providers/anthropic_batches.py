@@ -138,9 +138,8 @@ class AnthropicBatches:
             )
             return BatchLine(line.custom_id, "failed", error=error)
         # In the envelope of an answer, of which only the status is missing: where kinds say little, it tells them apart.
-        status = (
-            400 if read(self._sender, bytes(result.error), _Envelope).error.type == "invalid_request_error" else 500
-        )
+        kind = read(self._sender, bytes(result.error), _Envelope).error.type
+        status = 400 if kind == "invalid_request_error" else 500
         error = self._sender.named(self._sender.codec.decode_error(status, {}, bytes(result.error)))
         return BatchLine(line.custom_id, "failed", error=error)
 
