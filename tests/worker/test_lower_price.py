@@ -18,10 +18,11 @@ from tests.worker.bench import bench
 from waypost.errors import UnsupportedFeature
 from waypost.jobs.batch import Batch
 from waypost.ledger.audit import changing
+from waypost.ledger.deferred import DEFERRED
 from waypost.ledger.key_changes import revoke_key
 from waypost.simulator import Simulator
 from waypost.store.database import Database
-from waypost.store.tables import spend
+from waypost.store.tables import grants, spend
 
 pytestmark = pytest.mark.timeout(60)
 TEN = {"rules": [{"reply": {"text": "one two three four five six seven eight nine ten"}}]}
@@ -47,6 +48,13 @@ def spent(database: Database) -> list[int]:
     return [row.micro_usd for row in rows if len(row.window) == len("2026-11")]
 
 
+def held_back(database: Database) -> list[int]:
+    """Of the same, for calls that providers have."""
+    with database.read() as connection:
+        rows = connection.execute(select(grants).where(grants.c.holder == DEFERRED)).all()
+    return [row.amount for row in rows if len(row.window) == len("2026-11")]
+
+
 def ended(database: Database, batch: Batch) -> list[tuple[str, str | None]]:
     return [(job.state, (job.error or {}).get("code")) for job in items_of(database, batch)]
 
@@ -62,14 +70,16 @@ async def test_a_budget_is_held_back_at_the_beginning_and_free_again_at_the_end(
         async with bench(settings, tmp_path) as worker:
             batch = hand_in(database, [f"item {number}" for number in range(5)], whose=whose)
             await worker.work()
-            assert spent(database) == [15_000, 15_000]
+            assert (spent(database), held_back(database)) == ([], [15_000, 15_000])
             refused = [("failed", "budget_exceeded")] * 2
             assert ended(database, batch) == [("waiting", None)] * 3 + refused
             await worker.until_over(batch)
             assert ended(database, batch) == [("succeeded", None)] * 3 + refused
-            assert spent(database) == [3 * 650] * 2
+            assert (spent(database), held_back(database)) == ([3 * 650] * 2, [0, 0])
+        # Another worker, which knows nothing but what is in the database.
+        async with bench(settings, tmp_path / "other", name="other") as other:
             again = hand_in(database, ["item 5", "item 6"], whose=whose)
-            await worker.until_over(again)
+            await other.until_over(again)
         assert ended(database, again) == [("succeeded", None)] * 2
     assert spent(database) == [5 * 650] * 2
 
@@ -85,7 +95,7 @@ async def test_a_key_that_was_revoked_meanwhile_is_good_for_nothing(database: Da
             await worker.until_over(batch)
         assert ended(database, batch) == [("failed", "not_allowed")] * 2
         assert simulator.requests == ()
-    assert (books(database).outcomes, spent(database)) == (["failed"] * 2, [0, 0])
+    assert (books(database).outcomes, spent(database), held_back(database)) == (["failed"] * 2, [], [0, 0])
 
 
 async def test_an_analysis_goes_by_the_batch_and_its_repair_at_once(database: Database, tmp_path: Path) -> None:

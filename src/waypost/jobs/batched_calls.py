@@ -101,7 +101,7 @@ EndingOf: TypeAlias = Callable[[BatchedCall, bool], Ending]
 """What comes of a call; True: its job still wants an answer."""
 
 
-def register(connection: Connection, database: Database, call: NewCall, now_ms: int, holder: str | None) -> bool:
+def register(connection: Connection, database: Database, call: NewCall, now_ms: int) -> bool:
     """Write the call down. False: it was before; then nothing is changed, and nothing reserved for it."""
     opened = call.opened
     values = {
@@ -126,7 +126,7 @@ def register(connection: Connection, database: Database, call: NewCall, now_ms: 
     )
     is_new = made.scalar() is not None
     if is_new:
-        open_calls(connection, database, [opened], holder)
+        open_calls(connection, database, [opened])
     waiting.let_go_of_steps(connection, call.job_id)
     # After a commit whose answer was lost, what is there may be this very call.
     found = find(connection, call.job_id, call.name)

@@ -1,8 +1,8 @@
 """Calls that no process waits for, such as those in a batch at a provider: in the books without a journal.
 
 Their begin and their end are posted by whoever writes down, in the same transaction, what the call is for; so each is
-posted as often as that is written, which is once. What a budget has to hold back for such a call is in `spend` until
-its end is known, since no process's slice lasts so long. In threads only.
+posted as often as that is written, which is once. What a budget has to hold back for such a call is a grant of nobody's
+process until its end is known, since no process's slice lasts so long. In threads only.
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, update
 
-from waypost.ledger import statements
-from waypost.ledger.allowances.posted import shrink_grants
+from waypost.ledger.allowances.pool import MONEY
 from waypost.ledger.charges import Spend, charged, day_of
-from waypost.ledger.many import Many
 from waypost.ledger.posting import Posting
 from waypost.ledger.records import AttemptClosed, AttemptOpened, BodyStored, Record, RequestEnded
 from waypost.store.database import Database
+from waypost.store.tables import grants
 
 DEFERRED: Final = "deferred"
-"""Whose unfinished attempts they are: nobody's who could die."""
+"""Whose unfinished attempts and grants they are: nobody's who could die."""
+KEPT_MS: Final = 62 * 24 * 3600 * 1000
+"""How long a grant's row stays that nobody touches: months are over by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +36,15 @@ class Settled:
     body: BodyStored | None = None
 
 
-def open_calls(
-    connection: Connection, database: Database, opened: Sequence[AttemptOpened], holder: str | None = None
-) -> None:
-    """They begin. `holder`: the process whose slices what is reserved for them was taken from."""
+def open_calls(connection: Connection, database: Database, opened: Sequence[AttemptOpened]) -> None:
+    """They begin. What their budgets hold back for them is granted to nobody else from here on."""
     Posting(connection, database).post({DEFERRED: opened})
-    held = _reserved(opened)
-    _add(connection, database, held)
-    if holder is not None and held:
-        shrink_grants(connection, database, holder, held)
+    for place, amount in sorted(_reserved(opened).items()):
+        values = {"amount": amount, "granted": amount, "expires_at_ms": _latest_ms(opened) + KEPT_MS}
+        row = database.upsert(grants).values(**_key(place), **values)
+        more = {"amount": grants.c.amount + amount, "granted": grants.c.granted + amount}
+        more["expires_at_ms"] = row.excluded.expires_at_ms
+        connection.execute(row.on_conflict_do_update(index_elements=list(grants.primary_key), set_=more))
 
 
 def settle_calls(connection: Connection, database: Database, settled: Sequence[Settled]) -> None:
@@ -52,8 +53,18 @@ def settle_calls(connection: Connection, database: Database, settled: Sequence[S
     for each in settled:
         records += [record for record in (each.closed, each.ended, each.body) if record is not None]
     Posting(connection, database).post({DEFERRED: records})
-    freed = _reserved(each.opened for each in settled)
-    _add(connection, database, {key: -amount for key, amount in freed.items()})
+    for place, amount in sorted(_reserved(each.opened for each in settled).items()):
+        own = [grants.c[name] == value for name, value in _key(place).items()]
+        less = {"amount": grants.c.amount - amount, "granted": grants.c.granted - amount}
+        connection.execute(update(grants).where(*own).values(**less))
+
+
+def _key(place: tuple[str, str]) -> dict[str, str]:
+    return {"subject": place[0], "window": place[1], "unit": MONEY, "holder": DEFERRED}
+
+
+def _latest_ms(opened: Sequence[AttemptOpened]) -> int:
+    return max(each.started_at_ms for each in opened)
 
 
 def _reserved(opened: Iterable[AttemptOpened]) -> Spend:
@@ -63,11 +74,3 @@ def _reserved(opened: Iterable[AttemptOpened]) -> Spend:
             for key in charged(day_of(each.started_at_ms), each.project_id, each.key_id, each.end_user):
                 held[key] = held.get(key, 0) + each.reserved_micro_usd
     return held
-
-
-def _add(connection: Connection, database: Database, spend: Spend) -> None:
-    rows = [
-        {"subject": subject, "window": window, "micro_usd": amount}
-        for (subject, window), amount in sorted(spend.items())
-    ]
-    Many(connection, database, lambda: None).run(statements.add_to_spend, rows)

@@ -89,14 +89,13 @@ class LowerPrice:
         opened = _opened(job, account, asked, wanted, step, reserved, at_ms)
         keeps = account.store_bodies or self._gateway.keeps_bodies(asked.model)
         new = NewCall(job.id, step, job.batch_id or "", wanted.body, wanted.notes, opened, keeps)
-        holder = None if reserved is None or self._ledger is None else self._ledger.journal.holder
 
         def register(connection: Connection) -> bool:
-            return batched_calls.register(connection, self._lazy.open(), new, at_ms, holder)
+            return batched_calls.register(connection, self._lazy.open(), new, at_ms)
 
         writing = asyncio.ensure_future(self._database.write(register))
         # Also if the job is cancelled meanwhile: what is written is reserved.
-        writing.add_done_callback(lambda done: _settle(done, reservation, reserved))
+        writing.add_done_callback(lambda done: _settle(done, reservation))
         await asyncio.shield(writing)
         self.on_registered()
 
@@ -109,12 +108,10 @@ class LowerPrice:
         return await spending.reserve(account, wanted.worst_micro_usd, end_user, at_ms), wanted.worst_micro_usd
 
 
-def _settle(done: asyncio.Future[bool], reservation: Reservation, reserved: int | None) -> None:
+def _settle(done: asyncio.Future[bool], reservation: Reservation) -> None:
     """What was held in memory is in the database now, or was not needed."""
-    if reservation is UNRESERVED:
-        return
     if not done.cancelled() and done.exception() is None and done.result():
-        reservation.settle(reserved)
+        reservation.hand_over()
     else:
         reservation.release()
 

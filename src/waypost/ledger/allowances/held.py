@@ -63,6 +63,12 @@ class Reservation:
         for need in needs:
             self._on_spent(need)
 
+    def hand_over(self) -> None:
+        """The database holds it from now on, until the call's end is known: see `ledger.deferred`."""
+        needs, self._needs = self._needs, ()
+        for need in needs:
+            need.pool.hand_over(need.amount)
+
     def release(self) -> None:
         """The call cost nothing."""
         needs, self._needs = self._needs, ()

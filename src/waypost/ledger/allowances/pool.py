@@ -67,6 +67,10 @@ class Pool:
             self.reserved -= reserved
             self.spent += spent
 
+    def hand_over(self, amount: int) -> None:
+        """What was reserved is held in the database from now on, by nobody's process. Here that is as good as spent."""
+        self.settle(amount, amount)
+
     def learn(self, all_spent: int) -> None:
         """The database knows of so much, ours in it as far as it has come there."""
         if self.others_spent is not None:

@@ -73,7 +73,9 @@ class SharedSource:
 
     def pool(self, subject: str, unit: Unit, window: Window) -> Slice:
         """See Source."""
-        return Slice(subject, unit, window)
+        made = Slice(subject, unit, window)
+        made.on_smaller = self._upkeep.smaller
+        return made
 
     async def fill(self, needs: Sequence[Need]) -> None:
         """See Source."""

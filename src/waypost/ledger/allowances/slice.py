@@ -5,6 +5,7 @@ The invariant: nothing is taken beyond what was granted, nor after a lease on sl
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from typing import Final
 
@@ -15,6 +16,10 @@ FIRST: Final = 4
 """A first slice holds so many times what the request needs that asks for it."""
 SOON_S: Final = 2.0
 """Who asks again within so long is granted twice as much; who asks later, half."""
+
+
+def _nothing(_: object) -> None:
+    """Nobody is to be told."""
 
 
 class Slice(Pool):
@@ -31,6 +36,7 @@ class Slice(Pool):
         "granted",
         "lease_ends_at_s",
         "limit",
+        "on_smaller",
         "others_hold",
     )
 
@@ -44,6 +50,8 @@ class Slice(Pool):
         """How much was granted last beyond what was needed."""
         self.dry_until_s = -inf
         self.lease_ends_at_s = inf
+        self.on_smaller: Callable[[Slice], None] = _nothing
+        """Called when it holds less than the database thinks."""
         self._asked_at_s = -inf
         self._cap = 0
         self._cap_until_s = -inf
@@ -86,6 +94,12 @@ class Slice(Pool):
         super().take(amount, now_s)
         self._taken += amount
         self._least_held = min(self._least_held, self.held)
+
+    def hand_over(self, amount: int) -> None:
+        """See Pool. It is no part of this slice any more."""
+        self.settle(amount, 0)
+        self.granted -= amount
+        self.on_smaller(self)
 
     def learn(self, all_spent: int) -> None:
         """See Pool. What others have spent since then, they held before."""

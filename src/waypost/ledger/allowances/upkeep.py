@@ -74,6 +74,10 @@ class Upkeep:
         self._unsaid.discard(pool)
         self._holding.add(pool)
 
+    def smaller(self, pool: Slice) -> None:
+        """A part of it was given away."""
+        self._unsaid.add(pool)
+
     async def tidy(self, windows: Windows, asked: Collection[Slice]) -> None:
         """Look after everything but what is being asked for. Never raises."""
         async with self._turn:
