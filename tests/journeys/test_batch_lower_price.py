@@ -48,7 +48,9 @@ def prepare(folder: Path, simulator: Simulator, wire: Wire) -> Database:
     (route,) = settings["routes"].values()
     settings["routes"] = {"cheap": route, "default": {"targets": route["targets"]}}
     (folder / "wp.yaml").write_text(yaml.safe_dump({"data_dir": str(folder / "data"), **settings}))
-    prompts = [json.dumps({"id": f"n{number}", "prompt": f"item {number}.", "max_tokens": 50}) for number in range(COUNT)]
+    prompts = [
+        json.dumps({"id": f"n{number}", "prompt": f"item {number}.", "max_tokens": 50}) for number in range(COUNT)
+    ]
     (folder / "in.jsonl").write_text("".join(f"{prompt}\n" for prompt in prompts))
     return at
 

@@ -267,6 +267,7 @@ def _jobs_and_workers(settings: Settings) -> tuple[int, list[str]]:
     """How many jobs there are to do, and the names of the workers that are alive."""
     from sqlalchemy import func, select
 
+    from waypost.jobs.job import WAITING
     from waypost.jobs.lease import alive_executors
     from waypost.store.database import open_database
     from waypost.store.job_tables import jobs
@@ -275,7 +276,7 @@ def _jobs_and_workers(settings: Settings) -> tuple[int, list[str]]:
     database = open_database(settings)
     try:
         with explained(database), database.read() as connection:
-            count = select(func.count()).where(jobs.c.state.in_(("queued", "running")))
+            count = select(func.count()).where(jobs.c.state.in_(("queued", "running", WAITING)))
             return connection.execute(count).scalar_one(), [each.id for each in alive_executors(connection)]
     finally:
         database.close()

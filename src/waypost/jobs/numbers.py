@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, func, select, union_all
 
-from waypost.jobs.job import CRASHED
+from waypost.jobs.job import CRASHED, WAITING, told_state
 from waypost.jobs.lease import alive_executors
 from waypost.store.job_tables import jobs
 
@@ -15,15 +15,16 @@ BEGUN: Final = ("running", "succeeded", "failed")
 SAMPLE: Final = 100
 """Jobs whose time in the queue is looked at: the last that were begun."""
 HOUR_MS: Final = 3_600_000
-WAITING: Final = ("queued", "running")
+UNFINISHED: Final = ("queued", "running")
 
 
 def job_numbers(connection: Connection, now_ms: int) -> dict[str, Any]:
     """The numbers. `depth` is by state and type; ages and times are in seconds, None where there is nothing to tell."""
-    depth: dict[str, dict[str, int]] = {state: {} for state in WAITING}
-    count = select(jobs.c.state, jobs.c.type, func.count()).where(jobs.c.state.in_(WAITING))
+    depth: dict[str, dict[str, int]] = {state: {} for state in UNFINISHED}
+    count = select(jobs.c.state, jobs.c.type, func.count()).where(jobs.c.state.in_((*UNFINISHED, WAITING)))
     for state, kind, number in connection.execute(count.group_by(jobs.c.state, jobs.c.type)):
-        depth[state][kind] = number
+        of_state = depth[told_state(state)]
+        of_state[kind] = of_state.get(kind, 0) + number
     waits = _waits_ms(connection)
     return {
         "depth": depth,

@@ -16,7 +16,15 @@ from waypost.ledger.audit import Change, changing
 from waypost.ledger.books import now_ms
 from waypost.ledger.projects import get_project
 from waypost.store.database import Database
-from waypost.store.job_tables import batches, job_events, job_inputs, job_steps, jobs
+from waypost.store.job_tables import (
+    batched_calls,
+    batches,
+    job_events,
+    job_inputs,
+    job_steps,
+    jobs,
+    provider_batches,
+)
 from waypost.store.tables import (
     attempts,
     audit,
@@ -141,7 +149,8 @@ def _add_totals_to_nobody_s(database: Database, project_ids: Ids) -> None:
 
 WITH_CHILDREN: Final[Mapping[Table, Sequence[Column[str]]]] = {
     requests: (attempts.c.entry_id, bodies.c.entry_id),
-    jobs: (job_inputs.c.job_id, job_steps.c.job_id, job_events.c.job_id),
+    jobs: (job_inputs.c.job_id, job_steps.c.job_id, job_events.c.job_id, batched_calls.c.job_id),
+    batches: (provider_batches.c.batch_id,),
 }
 """Rows that others hang on, which do not say themselves whose they are, or would be slow to find."""
 ERASED: Final[Mapping[Table, Eraser]] = {
