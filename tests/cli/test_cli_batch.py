@@ -58,7 +58,16 @@ def test_batches_are_listed_and_shown(commands: Commands, batch: Batch) -> None:
     assert json.loads(commands.run("list", "--state", "finished", "--json").stdout) == []
     told = commands.told("show", batch.id)
     assert (told["state"], told["cost_usd"], told["total"]) == ("running", 0.00002, 3)
-    assert told["counts"] == {"added": 3, "queued": 1, "running": 0, "succeeded": 1, "failed": 1, "cancelled": 0}
+    assert told["counts"] == {
+        "added": 3,
+        "queued": 1,
+        "running": 0,
+        "at_provider": 0,
+        "succeeded": 1,
+        "failed": 1,
+        "cancelled": 0,
+    }
+    assert told["provider_batches"] == []
     unknown = commands.run("show", "batch_0")
     assert unknown.exit_code == 1
     assert "There is no batch 'batch_0'" in unknown.stderr

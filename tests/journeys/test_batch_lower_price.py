@@ -1,7 +1,7 @@
 """A file of prompts at the lower price: the command is killed while the provider has them, and is given again.
 
-Real processes: a simulated provider, and `waypost batch run` with its own worker, on one SQLite file. The provider makes
-one batch, and each line costs what it counted, at half the price.
+Real processes: a simulated provider, and `waypost batch run` with its own worker, on one SQLite file. The provider
+makes one batch, and each line costs what it counted, at half the price.
 """
 
 from __future__ import annotations

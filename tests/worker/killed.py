@@ -1,4 +1,4 @@
-"""`python -m tests.worker.killed SETTINGS`: a worker that dies when a provider has made a batch, before that is noted."""
+"""`python -m tests.worker.killed SETTINGS`: a worker that dies when a batch was made, before that is noted."""
 
 from __future__ import annotations
 

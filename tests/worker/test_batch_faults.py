@@ -217,6 +217,81 @@ async def test_a_provider_that_wants_no_more_now_is_asked_later(database: Databa
         await is_exact(simulator, database, wire, 1)
 
 
+@BOTH
+async def test_two_who_read_the_same_results_count_them_once(database: Database, tmp_path: Path, wire: Wire) -> None:
+    """As when one worker stood still, and goes on beside the one that has taken over."""
+    async with Simulator(script()) as simulator:
+        settings = settings_of(simulator, database, wire)
+        async with bench(settings, tmp_path, "first") as first, bench(settings, tmp_path, "second") as second:
+            batch = hand_in(database, TEXTS)
+            await first.work()
+            await first.send()
+            async with asyncio.timeout(20):
+                while (await first.at_providers(batch))[0].state != "over":
+                    await asyncio.gather(first.look(), second.look())
+            await first.until_over(batch)
+        assert [job.state for job in items_of(database, batch)] == ["succeeded"] * 3
+        await is_exact(simulator, database, wire, 1)
+
+
+@BOTH
+async def test_who_was_given_up_while_it_sent_adds_nothing_when_it_goes_on(
+    database: Database, tmp_path: Path, wire: Wire
+) -> None:
+    """The provider takes its time to answer the first one; what it has made is gone on with, by whoever knows of it."""
+    slow = once(MAKING[wire], "POST", first_token_s=1)
+    async with Simulator(script(slow)) as simulator:
+        settings = settings_of(simulator, database, wire)
+        async with bench(settings, tmp_path, "first") as first, bench(settings, tmp_path, "second") as second:
+            batch = hand_in(database, TEXTS)
+            await first.work()
+            sending = asyncio.ensure_future(first.send())
+            async with asyncio.timeout(20):
+                while not any(each.state == "sending" for each in await second.at_providers(batch)):
+                    pass
+                while (await second.at_providers(batch))[0].state == "sending":
+                    await second.look()
+            await sending
+            await second.until_over(batch)
+        done = items_of(database, batch)
+        assert [job.state for job in done] == ["succeeded"] * 3
+        assert [job.possibly_paid_twice for job in done] == [0] * 3
+        await is_exact(simulator, database, wire, 1)
+
+
+@BOTH
+async def test_what_was_sent_twice_all_the_same_is_cancelled_and_told(
+    database: Database, tmp_path: Path, wire: Wire
+) -> None:
+    """Who stood still while it sent goes on after another one was sent in its place."""
+    slow = once(MAKING[wire], "POST", first_token_s=1)
+    async with Simulator(script(slow, batches=[{"takes_s": 2}])) as simulator:
+        settings = settings_of(simulator, database, wire)
+        async with bench(settings, tmp_path, "first") as first, bench(settings, tmp_path, "second") as second:
+            batch = hand_in(database, TEXTS)
+            await first.work()
+            sending = asyncio.ensure_future(first.send())
+            async with asyncio.timeout(20):
+                while not any(each.state == "sending" for each in await second.at_providers(batch)):
+                    pass
+                (sent,) = await second.at_providers(batch)
+                # As if it had been looked for, and not been there.
+                assert await second.place.change(sent, state="filling", executor_id="second")
+                await second.look()
+                await sending
+            await second.until_over(batch)
+        done = items_of(database, batch)
+        assert [job.state for job in done] == ["succeeded"] * 3
+        assert [job.possibly_paid_twice for job in done] == [1] * 3
+        found = await told(vendor_batches, simulator, wire)
+        assert len(found) == 2
+        assert [_was_cancelled(each) for each in found].count(True) == 1
+
+
+def _was_cancelled(batch: dict[str, Any]) -> bool:
+    return bool(batch.get("cancel_initiated_at") or batch.get("cancelling_at"))
+
+
 def _make(simulator: Simulator, body: dict[str, Any]) -> None:
     _ask(simulator, "/v1/messages/batches", json.dumps(body).encode())
 

@@ -263,6 +263,13 @@ def end(
     return len(over)
 
 
+def note_paid_twice(connection: Connection, provider_batch_id: str) -> None:
+    """The provider was given these calls twice."""
+    own = select(_c.job_id).where(_c.provider_batch_id == provider_batch_id)
+    twice = jobs.c.possibly_paid_twice + 1
+    connection.execute(update(jobs).where(jobs.c.id.in_(own)).values(possibly_paid_twice=twice))
+
+
 def _end(connection: Connection, call: BatchedCall, ending: Ending, *, has_ended: bool) -> None:
     closed = ending.settled.closed
     values = {

@@ -25,7 +25,7 @@ from waypost.providers.batch_api import (
     Sender,
     VendorBatch,
 )
-from waypost.providers.batch_lines import lines_of, read, told
+from waypost.providers.batch_lines import cancel, lines_of, read, told
 
 PATH: Final = "/v1/messages/batches"
 PAGE: Final = 100
@@ -123,7 +123,7 @@ class AnthropicBatches:
 
     async def cancel(self, vendor_id: str, key: str | None) -> None:
         """See BatchApi."""
-        await told(self._sender, ApiCall("POST", f"{PATH}/{vendor_id}/cancel", key), _Batch)
+        await cancel(self._sender, ApiCall("POST", f"{PATH}/{vendor_id}/cancel", key))
 
     def _line(self, line: _Line) -> BatchLine:
         result = line.result
@@ -137,7 +137,7 @@ class AnthropicBatches:
                 ProviderServerError(f"The provider gave a result without content ({result.type}).")
             )
             return BatchLine(line.custom_id, "failed", error=error)
-        # In the envelope of an answer, of which only the status is missing: where kinds say little, it tells them apart.
+        # In the envelope of an answer, of which only the status is missing: it tells those of little meaning apart.
         kind = read(self._sender, bytes(result.error), _Envelope).error.type
         status = 400 if kind == "invalid_request_error" else 500
         error = self._sender.named(self._sender.codec.decode_error(status, {}, bytes(result.error)))

@@ -7,12 +7,13 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from waypost.errors import MalformedResponse
+from waypost.errors import MalformedResponse, ProviderError
 from waypost.providers.batch_api import ApiCall, Sender
 from waypost.transport import Reply
 
 StructT = TypeVar("StructT")
 MOST_TOLD_BYTES: Final = 8 * 1024 * 1024
+ENDED_ALREADY: Final = frozenset({400, 409})
 LONGEST_LINE_BYTES: Final = 64 * 1024 * 1024
 
 
@@ -24,6 +25,17 @@ async def told(sender: Sender, call: ApiCall, form: type[StructT]) -> StructT:
     finally:
         reply.close()
     return read(sender, body, form)
+
+
+async def cancel(sender: Sender, call: ApiCall) -> None:
+    """Ask for a batch's end. That it has ended by itself, the vendors call a fault of the request."""
+    try:
+        reply = await sender.send(call)
+    except ProviderError as error:
+        if error.status not in ENDED_ALREADY:
+            raise
+    else:
+        reply.close()
 
 
 def read(sender: Sender, body: bytes, form: type[StructT]) -> StructT:

@@ -21,7 +21,7 @@ from waypost.providers.batch_api import (
     Sender,
     VendorBatch,
 )
-from waypost.providers.batch_lines import lines_of, read, told
+from waypost.providers.batch_lines import cancel, lines_of, read, told
 
 MARK: Final = "waypost_batch"
 """The name of our mark in a batch's metadata."""
@@ -156,7 +156,7 @@ class OpenAIBatches:
 
     async def cancel(self, vendor_id: str, key: str | None) -> None:
         """See BatchApi."""
-        await told(self._sender, ApiCall("POST", f"/batches/{vendor_id}/cancel", key), _Batch)
+        await cancel(self._sender, ApiCall("POST", f"/batches/{vendor_id}/cancel", key))
 
     def _line(self, line: _Line) -> BatchLine:
         response, problem = line.response, line.error

@@ -18,7 +18,7 @@ from waypost.jobs import provider_batches as rows
 from waypost.jobs.batched_calls import BatchedCall, Ending, Group
 from waypost.jobs.provider_batches import ProviderBatch
 from waypost.ledger.books import now_ms
-from waypost.providers.batch_api import BatchApi, Marker
+from waypost.providers.batch_api import BatchApi, Marker, VendorBatch
 from waypost.worker.batch_endings import UNWANTED, failed
 from waypost.worker.batch_file import ROWS, BatchFile, in_slices
 from waypost.worker.batch_place import SLICE, BatchPlace
@@ -27,6 +27,8 @@ logger = logging.getLogger("waypost.jobs")
 TAKEN_AT_ONCE: Final = 2_000
 AROUND_BYTES: Final = 256
 """What a vendor's format has around a request, at most."""
+NOT_SENT_AGAIN: Final = ("unsure", "filling")
+"""States of a batch that was taken over, and of which no second one is on its way."""
 NOT_MADE: Final = frozenset({0, 503, 529})
 """Statuses that say that no batch was made, beside all that blame the request."""
 
@@ -169,17 +171,25 @@ class BatchSending:
                 return
             await self.refused(batch, error)
             return
-        values = {"state": "running", "vendor_id": made.id, "vendor_state": made.told_state, "troubles": 0}
-        next_ms = now_ms() + round(place.timing.first_look_s * 1000)
-        if not await place.change(batch, **values, trouble=None, next_look_at_ms=next_ms):
-            await self._taken_away(batch, api, made.id)
+        if not await self._note(batch, made):
+            await self._taken_away(batch, api, made)
 
-    async def _taken_away(self, batch: ProviderBatch, api: BatchApi, vendor_id: str) -> None:
+    async def _note(self, batch: ProviderBatch, made: VendorBatch) -> bool:
+        """The provider has it. False: somebody else has changed the batch meanwhile."""
+        values = {"state": "running", "vendor_id": made.id, "vendor_state": made.told_state}
+        next_ms = now_ms() + round(self._place.timing.first_look_s * 1000)
+        return await self._place.change(batch, **values, troubles=0, trouble=None, next_look_at_ms=next_ms)
+
+    async def _taken_away(self, batch: ProviderBatch, api: BatchApi, made: VendorBatch) -> None:
         """This process was given up for dead while it sent: who took the batch over may have sent another one."""
         now = await self._place.database.read(lambda connection: rows.find(connection, batch.id))
-        if now.vendor_id != vendor_id and now.state != "unsure":
-            logger.error("%s: the batch %s was sent twice; one of them is cancelled", batch.provider, vendor_id)
-            await api.cancel(vendor_id, batch.provider_key)
+        if now.state in NOT_SENT_AGAIN and await self._note(now, made):
+            return
+        now = await self._place.database.read(lambda connection: rows.find(connection, batch.id))
+        if now.vendor_id != made.id:
+            logger.error("%s: a batch was sent twice; %s is cancelled", batch.provider, made.id)
+            await self._place.database.write(lambda connection: batched_calls.note_paid_twice(connection, batch.id))
+            await api.cancel(made.id, batch.provider_key)
 
     async def refused(self, batch: ProviderBatch, error: ProviderError) -> None:
         """The provider does not make it: what may go later waits, what never will has failed."""
