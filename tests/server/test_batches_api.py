@@ -64,6 +64,19 @@ def lines(reply: Any) -> list[dict[str, Any]]:
     return [json.loads(line) for line in reply.text.splitlines()]
 
 
+def test_the_lower_price_takes_a_route_that_allows_it(http: TestClient, database: Database) -> None:
+    refused = http.post(BATCHES, json={"items": ITEMS, "lower_price": True})
+    assert code(refused) == (422, "unsupported_feature")
+    assert "provider_batches: true" in refused.json()["error"]["hint"]
+    claude = {"claude": {"kind": "anthropic", "api_key": "any"}}
+    route = {"cheap-one": {"targets": ["claude"], "provider_batches": True}}
+    told: dict[str, Any] = {"type": "generate", "model": "cheap-one", "items": ["one"], "lower_price": True}
+    with TestClient(create_app(keyed(database, keys=KEYS, providers=claude, routes=route)), headers=shows("ann")) as at:
+        reply = at.post(BATCHES, json=told)
+        assert reply.status_code == 201, reply.text
+        assert reply.json()["request"] == {"model": "cheap-one", "lower_price": True}
+
+
 def test_a_batch_with_its_items_is_taken_on_whole_and_told_with_counts_and_cost(
     http: TestClient, database: Database
 ) -> None:
@@ -78,7 +91,8 @@ def test_a_batch_with_its_items_is_taken_on_whole_and_told_with_counts_and_cost(
     jsonschema.Draft202012Validator(schema).validate(told)
     assert set(told) == set(document["components"]["schemas"]["BatchModel"]["properties"])
     assert (told["state"], told["total"], told["name"], told["tags"]) == ("running", 3, "reviews", {"team": "a"})
-    assert told["counts"] == {"added": 3, "queued": 1, "running": 0, "succeeded": 1, "failed": 1, "cancelled": 0}
+    counts = {"added": 3, "queued": 1, "running": 0, "at_provider": 0, "succeeded": 1, "failed": 1, "cancelled": 0}
+    assert (told["counts"], told["provider_batches"]) == (counts, [])
     assert (told["cost_usd"], told["without_price"]) == (0.00001, 0)
     assert told["request"] == {"kinds": ["analysis"], "allow_offline": False}
 

@@ -98,6 +98,20 @@ async def test_a_key_that_was_revoked_meanwhile_is_good_for_nothing(database: Da
     assert (books(database).outcomes, spent(database), held_back(database)) == (["failed"] * 2, [], [0, 0])
 
 
+async def test_calls_whose_provider_is_gone_from_the_settings_fail(database: Database, tmp_path: Path) -> None:
+    async with Simulator(TEN) as simulator:
+        settings = settings_of(simulator, database, "chat")
+        async with bench(settings, tmp_path) as worker:
+            batch = hand_in(database, ["item 0", "item 1"])
+            await worker.work()
+        settings["providers"] = {"another": settings["providers"]["simulated"]}
+        settings["routes"] = {"default": {"targets": ["another"]}}
+        async with bench(settings, tmp_path) as worker:
+            await worker.until_over(batch)
+        assert ended(database, batch) == [("failed", "unsupported_feature")] * 2
+    assert books(database).unfinished == 0
+
+
 async def test_an_analysis_goes_by_the_batch_and_its_repair_at_once(database: Database, tmp_path: Path) -> None:
     bad = {"match": {"batched": True, "contains": "rough"}, "reply": {"text": "no JSON at all"}}
     async with Simulator({"rules": [bad, {"reply": {"text": '{"tone": "calm"}'}}]}) as simulator:

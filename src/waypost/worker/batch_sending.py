@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from waypost.errors import NotAllowed, ProviderError, ProviderUnreachable
+from waypost.errors import NotAllowed, ProviderError, ProviderUnreachable, UnsupportedFeature
 from waypost.jobs import batched_calls
 from waypost.jobs import provider_batches as rows
 from waypost.jobs.batched_calls import BatchedCall, Ending, Group
@@ -59,8 +59,10 @@ class BatchSending:
 
     def _is_ripe(self, connection: Connection, group: Group) -> bool:
         provider, timing, at_ms = self._place.gateway.batching_provider(group.provider), self._place.timing, now_ms()
-        if provider is None or provider.batches is None or self._rests(connection, group, at_ms):
+        if self._rests(connection, group, at_ms):
             return False
+        if provider is None or provider.batches is None:
+            return True
         limits = provider.batches.limits
         return (
             group.count >= limits.requests
@@ -86,6 +88,7 @@ class BatchSending:
         """Make a batch of the calls of this group that fit into one, and send it."""
         provider = self._place.gateway.batching_provider(group.provider)
         if provider is None or provider.batches is None:
+            await self._fail(group)
             return
         key = await provider.batch_key()
         batch = await self._place.database.write(
@@ -108,6 +111,20 @@ class BatchSending:
             if taken < TAKEN_AT_ONCE:
                 break
         await self.send(batch)
+
+    async def _fail(self, group: Group) -> None:
+        """The settings have changed since these calls were asked for: there is nobody who would take them."""
+        error = UnsupportedFeature(f"The provider {group.provider} is not configured, or has no batch API any more.")
+        batch = await self._place.database.write(
+            lambda connection: rows.begin(connection, group, self._place.executor_id, None, now_ms())
+        )
+        await self._place.database.write(
+            lambda connection: batched_calls.take(
+                connection, group, batch.id, requests=TAKEN_AT_ONCE, size_bytes=2**62, around_bytes=0
+            )
+        )
+        await self._place.end_all(batch, lambda call, _: failed(call, error, now_ms(), again=False))
+        await self._place.change(batch, state="over", trouble=error.message, ended_at_ms=now_ms())
 
     async def send(self, batch: ProviderBatch) -> None:
         """Send a batch that is `filling`: by whoever filled it, or who goes on after his death."""

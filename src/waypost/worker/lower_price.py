@@ -34,12 +34,11 @@ from waypost.providers.asked import Asked
 from waypost.store.lazy import LazyDatabase
 from waypost.worker.called import Called
 
+AGAIN: Final = (errors.ProviderError, errors.NotAllowed, errors.UnsupportedFeature)
 BY_CODE: Final[Mapping[str, type[WaypostError]]] = {
-    kind.code: kind
-    for kind in vars(errors).values()
-    if isinstance(kind, type) and issubclass(kind, errors.ProviderError)
+    kind.code: kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, AGAIN)
 }
-"""Errors of providers by their codes, to raise again what was written down."""
+"""What a call may end with, by its code, to raise again what was written down."""
 
 
 class LowerPrice:
