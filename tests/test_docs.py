@@ -50,7 +50,7 @@ def test_python_examples_are_python_and_import_what_exists(page: Path) -> None:
 
 def test_the_simulators_scripts_can_be_loaded() -> None:
     scripts = [script_from(yaml.safe_load(text)) for text in blocks(ROOT / "docs/guide/simulator.md", "yaml")]
-    assert [(len(script.rules), len(script.batches)) for script in scripts] == [(7, 0), (3, 3)]
+    assert [(len(script.rules), len(script.batches)) for script in scripts] == [(7, 0), (4, 4)]
 
 
 def test_the_settings_in_the_guides_are_valid(tmp_path: Path) -> None:

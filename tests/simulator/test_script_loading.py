@@ -31,6 +31,7 @@ from waypost.simulator.faults import (
     FAULT_KINDS,
     EndAfter,
     Fault,
+    ReplyLost,
     ResetBeforeHeaders,
     Silence,
     StallAfter,
@@ -64,6 +65,11 @@ rules:
     fault: {cut_after_events: 3, inside: event}
   - reply: All is well.
   - fault: {status: 429, retry_after_s: 2, retry_after_form: date, error: quota, message: no more, code: c}
+  - match: {path: /v1/batches, key: k, method: POST, batched: true}
+    fault: {reply_lost: true}
+batches:
+  - {match: {format: openai}, takes_s: 1, takes_polls: 2, answers: 3, expires_s: 4, cancel_polls: 5, fails: c, times: 6}
+  - {}
 """
 
 EXPECTED = Script(
@@ -94,7 +100,9 @@ EXPECTED = Script(
         ),
         Rule(reply=Reply(text="All is well.")),
         Rule(fault=StatusFault(429, "quota", "no more", "c", 2, "date")),
+        Rule(match=Match(path="/v1/batches", key="k", method="POST", batched=True), fault=ReplyLost()),
     ),
+    batches=(BatchRule(Match(format="openai"), 1, 2, 3, 4, 5, "c", 6), BatchRule()),
 )
 
 
@@ -148,6 +156,14 @@ MISTAKES: list[tuple[object, str, str]] = [
     ({"delivery": {"events_per_write": 0}}, "delivery.events_per_write: must be 1 or more", ""),
     ({"rules": [{"fault": 3}]}, "rule 1, fault: must be a mapping such as", ""),
     ({"rules": {}}, "rules: must be a list", ""),
+    ({"batches": {}}, "batches: must be a list", ""),
+    ({"batches": [{}, {"take_s": 1}]}, "batch 2, take_s: is not a known key", "'takes_s'"),
+    ({"batches": [{"takes_s": -1}]}, "batch 1, takes_s: must be seconds between 0 and 86400", ""),
+    ({"batches": [{"expires_s": 90_000}]}, "batch 1, expires_s: must be seconds between 0 and 86400", ""),
+    ({"batches": [{"takes_polls": -1}]}, "batch 1, takes_polls: must be 0 or more", ""),
+    ({"batches": [{"answers": 1.5}]}, "batch 1, answers: expected `int`, got `float`", ""),
+    ({"batches": [{"times": 0}]}, "batch 1, times: must be 1 or more", ""),
+    ({"batches": [{"match": {"modle": "x"}}]}, "batch 1, match.modle: is not a known key", "'model'"),
     ({"rules": [None]}, "rule 1: must be a mapping of keys and values, not nothing", ""),
     ({"models": [1]}, "models[0]: expected `str`, got `int`", ""),
     ({"seed": "x"}, "seed: expected `int`, got `str`", ""),

@@ -206,8 +206,8 @@ async def test_a_moderation_flags_the_category_that_is_named(client: AsyncOpenAI
 
 async def test_an_uploaded_files_size_and_name_are_told(client: AsyncOpenAI, simulator: Simulator) -> None:
     content = bytes(range(256)) * 300
-    made = await client.files.create(file=("räder.bin", content), purpose="batch")
-    assert (made.bytes, made.filename, made.purpose) == (len(content), "räder.bin", "batch")
+    made = await client.files.create(file=("räder.bin", content), purpose="vision")
+    assert (made.bytes, made.filename, made.purpose) == (len(content), "räder.bin", "vision")
     assert simulator.requests[0].headers["content-type"].startswith("multipart/form-data")
 
 

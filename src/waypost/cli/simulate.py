@@ -19,7 +19,7 @@ import click
     help="YAML file that says what to answer, how fast, and what goes wrong. [default: plain answers]",
 )
 def simulate(host: str, port: int, script: Path | None) -> None:
-    """Play OpenAI, Anthropic, Gemini and Azure on one port: scripted answers, pacing and faults over real sockets."""
+    """Play OpenAI, Anthropic, Gemini and Azure on one port: scripted answers, batches and faults over real sockets."""
     from waypost.cli.exit_codes import AddressUnavailable
     from waypost.cli.listening import check_address
     from waypost.simulator import serve

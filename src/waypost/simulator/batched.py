@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -65,6 +66,5 @@ class BatchedLine(Line):
         raise Lost
 
     async def hold(self) -> None:
-        """Nothing, until the simulator closes. Raises Lost then."""
-        await self._closing.wait()
-        raise Lost
+        """Nothing ever: it is for the batch to give up."""
+        await asyncio.Event().wait()

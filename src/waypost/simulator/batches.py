@@ -16,6 +16,8 @@ from waypost.chat import Json
 from waypost.simulator.script import BatchRule
 
 CONCURRENCY: Final = 16
+MAX_KEPT: Final = 1_000
+"""Batches of one kind that are over; the oldest go first."""
 Ending = Literal["done", "cancelled", "expired", "failed"]
 
 
@@ -62,18 +64,25 @@ class Batch:
 
     async def poll(self) -> None:
         """It is being asked after; if all that it waited for has come, it ends before that is answered."""
-        if self._is_due:
+        if self._is_due or self._cancelled.is_set():
             await self._over.wait()
         self._polls += 1
-        if self._polls >= self.rule.takes_polls:
+        if self.cancelled_s is not None:
+            self._let_cancel()
+        elif self._polls >= self.rule.takes_polls:
             self._polled.set()
-            if self.rule.takes_polls > 1 and len(self.answers) == len(self.items):
+            if self.rule.takes_polls > 1 and self._is_answered:
                 self.finalizing_s = self.finalizing_s or time.time()
 
     def cancel(self) -> None:
-        """No more is begun; what is not answered yet never will be."""
+        """No more is begun; what is not answered when it ends never will be."""
         if self.cancelled_s is None:
             self.cancelled_s = time.time()
+            self._polls = 0
+            self._let_cancel()
+
+    def _let_cancel(self) -> None:
+        if self._polls >= self.rule.cancel_polls:
             self._cancelled.set()
 
     @property
@@ -90,6 +99,8 @@ class Batch:
     async def run(self, answering: Answering) -> Ending:
         """Answer the items, until the batch is over or has to be; gives how it is to end."""
         self.began_s = self.began_s or time.time()
+        if not self.rule.takes_polls:
+            self._polled.set()
         work = asyncio.ensure_future(self._work(answering))
         cancelled = asyncio.ensure_future(self._cancelled.wait())
         try:
@@ -109,21 +120,26 @@ class Batch:
         async with asyncio.TaskGroup() as group:
             for _ in range(min(CONCURRENCY, self._answerable)):
                 group.create_task(self._answer(places, answering))
-        if self._answerable < len(self.items):
+        if not self._is_answered:
             # Those that are left wait for the end, which is not this one.
             await asyncio.Event().wait()
         await asyncio.sleep(max(0.0, self.created_s + self.rule.takes_s - time.time()))
-        if self.rule.takes_polls:
-            await self._polled.wait()
+        await self._polled.wait()
 
     async def _answer(self, places: Iterator[int], answering: Answering) -> None:
         for place in places:
+            if self.cancelled_s is not None:
+                return
             self.answers[place] = await answering(self.items[place])
 
     @property
     def _is_due(self) -> bool:
-        is_late = time.time() >= self.created_s + self.rule.takes_s
-        return is_late and self._polls >= self.rule.takes_polls and len(self.answers) == len(self.items)
+        is_time = time.time() >= self.created_s + self.rule.takes_s
+        return is_time and self._polled.is_set() and self._is_answered
+
+    @property
+    def _is_answered(self) -> bool:
+        return len(self.answers) == len(self.items)
 
     @property
     def _answerable(self) -> int:
@@ -152,7 +168,11 @@ class BatchStore:
 
     def start(self, kind: str, batch: Batch, answering: Answering, ended: Ended) -> None:
         """Keep a batch and work on it; `ended` is told before anyone sees that it has ended."""
-        self._kept.setdefault(kind, {})[batch.id] = batch
+        kept = self._kept.setdefault(kind, {})
+        kept[batch.id] = batch
+        over = [each.id for each in kept.values() if each.ended_s is not None]
+        for batch_id in over[: max(0, len(kept) - MAX_KEPT)]:
+            del kept[batch_id]
         self._open[batch] = answering, ended
         self._go_on(batch)
 

@@ -39,7 +39,7 @@ from waypost.simulator.loading import fault_from
 from waypost.simulator.script import Asked, Plan, Playbook
 from waypost.simulator.stored import ResponseStore
 from waypost.simulator.tokens import count_request
-from waypost.simulator.wire import SocketLine, fault_reply
+from waypost.simulator.wire import Line, SocketLine, fault_reply
 
 FAULT_HEADER: Final = "x-waypost-simulate"
 
@@ -74,16 +74,16 @@ class Exchange:
         self.dialect = call.dialect
         self.parts = call.parts
         self.outcome: Outcome = "completed"
-        self._endpoint = call.endpoint
         self.house = house
-        self._is_lost = False
         self.stored = house.stored
+        self._endpoint = call.endpoint
+        self._is_lost = False
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.credentials = Credentials(headers, request.query)
         self.number = house.ledger.open(request.method, request.path, headers, _client_address(request))
         self.ids = Ids(house.playbook.script.seed, self.number)
         head = Head(call.dialect.request_id(self.ids), self.number)
-        self.line: SocketLine | BatchedLine
+        self.line: Line
         if isinstance(request, BatchedRequest):
             self.line = BatchedLine(call.dialect, head, house.closing)
             self.note(batch_id=request.batch_id, custom_id=request.custom_id)
@@ -118,6 +118,8 @@ class Exchange:
         """
         request = self.request
         if max_bytes is not None and isinstance(request, web.Request):
+            if (request.content_length or 0) > max_bytes:
+                raise Refused(error_for(self.dialect, name="too_large"))
             request = request.clone(client_max_size=max_bytes)
         try:
             body = await request.read()

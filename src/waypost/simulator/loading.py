@@ -103,6 +103,8 @@ class _Reader:
             "expires_s": self._seconds,
             "takes_polls": self._count,
             "answers": self._count,
+            "cancel_polls": self._count,
+            "fails": partial(self._value, kind=str),
             "times": self._times,
         }
         return BatchRule(**{key: readers[key](value, f"{where}{key}") for key, value in given.items()})

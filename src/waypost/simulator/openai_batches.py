@@ -33,6 +33,9 @@ async def create(exchange: Exchange, body: bytes) -> Json:
     content = content if isinstance(content, dict) else {}
     file = _checked(exchange, content)
     found = read_input(file.content, content["endpoint"])
+    rule = rule_for(exchange, tuple(found.items))
+    if rule.fails is not None and not found.errors:
+        found.refuse((rule.fails, f"The batch was not taken on: {rule.fails}.", None))
     items = () if found.errors else tuple(found.items)
     details: dict[str, Json] = {
         "endpoint": content["endpoint"],
@@ -42,7 +45,7 @@ async def create(exchange: Exchange, body: bytes) -> Json:
         "errors": {"object": "list", "data": found.errors} if found.errors else None,
         "life_s": _life_s(content),
     }
-    batch = Batch(exchange.ids.hexadecimal("batch_", 32), items, rule_for(exchange, items), details)
+    batch = Batch(exchange.ids.hexadecimal("batch_", 32), items, rule, details)
     batch.ending = "failed" if found.errors else None
     told = _told(batch)
     ids, files = exchange.ids, exchange.house.files
@@ -76,11 +79,11 @@ async def listed(exchange: Exchange, _: bytes) -> Json:
 
 
 async def cancel(exchange: Exchange, _: bytes) -> Json:
-    """`POST /v1/batches/{id}/cancel`."""
+    """`POST /v1/batches/{id}/cancel`: again too, but not of a batch that has ended otherwise."""
     batch = _found(exchange)
-    if batch.ended_s is not None:
+    if batch.ended_s is not None and batch.ending != "cancelled":
         message = f"Cannot cancel a batch with status '{_status(batch)}'."
-        raise Refused(error_for(exchange.dialect, status=409, name="conflict", message=message))
+        raise Refused(error_for(exchange.dialect, name="conflict", message=message))
     batch.cancel()
     return _told(batch)
 

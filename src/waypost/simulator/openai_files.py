@@ -36,6 +36,8 @@ async def upload(exchange: Exchange, body: bytes) -> Json:
     (filename, content), purpose = fields["file"], fields["purpose"][1].decode(errors="replace")
     if purpose not in PURPOSES:
         raise _refused(exchange, f"'{purpose}' is not one of {list(PURPOSES)} - 'purpose'", "purpose")
+    if purpose == "batch" and not (filename or "").endswith(".jsonl"):
+        raise _refused(exchange, "Invalid file format for Batch API. Must be .jsonl", None)
     if len(content) > MAX_BYTES:
         raise Refused(error_for(exchange.dialect, name="too_large").at("file"))
     created_s = int(time.time())

@@ -152,7 +152,9 @@ class BatchRule:
 
     It ends once all is answered, not before `takes_s` seconds, and not before `takes_polls` retrievals said that it
     goes on. `answers`: only so many items are ever answered, in their order; the others wait until the batch is
-    cancelled or has expired, which it has after `expires_s` seconds.
+    cancelled or has expired, which it has after `expires_s` seconds. `cancel_polls`: so many retrievals say that it is
+    being cancelled, before it is. `fails`: OpenAI's code for why the batch as a whole is not taken on, told when it is
+    validated, such as `token_limit_exceeded`; Anthropic refuses the call instead, which is for a rule's fault.
     """
 
     match: Match = field(default_factory=Match)
@@ -160,6 +162,8 @@ class BatchRule:
     takes_polls: int = 0
     answers: int | None = None
     expires_s: float = 86_400.0
+    cancel_polls: int = 0
+    fails: str | None = None
     times: int | None = None
 
 

@@ -130,10 +130,10 @@ class Simulator:
     async def close(self) -> None:
         """Stop listening and end every connection; streams that are held are cut."""
         self._closing.set()
+        await self._batches.close()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
-        await self._batches.close()
 
     async def __aenter__(self) -> Simulator:
         await self.start()
