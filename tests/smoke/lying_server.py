@@ -14,6 +14,7 @@ Answer: TypeAlias = Callable[[web.Request, Mapping[str, Any]], web.Response]
 """What is answered to a request with that body."""
 KEY = "wp_the-right-one"
 ADMIN_KEY = "wpa_the-right-one"
+LONGEST_BYTES = 1 << 30
 STREAM_TYPE = "text/event-stream"
 
 
@@ -51,15 +52,10 @@ class HonestServer:
         self.asked_with_limited_key = 0
         self.revoked: list[str] = []
 
-    async def on_expect(self, request: web.Request) -> None:
-        """An announced body is not asked for: the handler answers first."""
-        if "continue" in self._lies and request.transport is not None:
-            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
     async def answer(self, request: web.Request) -> web.Response:
-        if request.headers.get("expect") and "continue" in self._lies:
-            await request.read()
-        if request.headers.get("expect"):
+        if (request.content_length or 0) > LONGEST_BYTES:
+            if "huge read" in self._lies:
+                await request.read()
             return self._given("huge", request, {}) or refused(413, "body_too_large")
         body = await request.json() if request.can_read_body else {}
         place = f"{request.method} {request.path}" + (" stream" if body.get("stream") else "")
@@ -105,6 +101,6 @@ async def lying(lies: Mapping[str, Answer]) -> AsyncIterator[tuple[str, HonestSe
     """Its address, and what it saw."""
     served = HonestServer(lies)
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", served.answer, expect_handler=served.on_expect)
+    app.router.add_route("*", "/{path:.*}", served.answer)
     async with TestServer(app) as server:
         yield str(server.make_url("")).rstrip("/"), served

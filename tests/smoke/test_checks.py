@@ -23,10 +23,10 @@ from tests.smoke.lying_server import (
     refused,
 )
 
-from waypost.cli.smoke import CHECKS as NAMES
 from waypost.smoke.asked import Wishes
 from waypost.smoke.client import connected
 from waypost.smoke.junit import junit_xml
+from waypost.smoke.names import CHECKS as NAMES
 from waypost.smoke.run import CHECKS, run_checks
 from waypost.smoke.verdict import Report, Verdict
 
@@ -34,7 +34,7 @@ WISHES = Wishes(KEY, ADMIN_KEY)
 
 
 async def report_on(lies: Mapping[str, Answer], wishes: Wishes = WISHES, **options: Any) -> Report:
-    async with lying(lies) as (url, _), connected(url, timeout_s=5) as server:
+    async with lying(lies) as (url, _), connected(url, timeout_s=1 if "huge read" in lies else 5) as server:
         return await run_checks(server, wishes, **options)
 
 
@@ -97,7 +97,7 @@ LIES: list[tuple[str, str, Answer, str]] = [
     ("analysis", "GET /api/ai/jobs/job_1", says(JOB_FAILED), "It broke."),
     ("analysis", "GET /api/ai/jobs/job_1", says(JOB_EMPTY), "without a result"),
     ("body_limit", "huge", says(as_json({})), "status 200"),
-    ("body_limit", "continue", says(as_json({})), "wants to read"),
+    ("body_limit", "huge read", says(as_json({})), "no whole answer within 1 s"),
     ("wrong_key", "GET /v1/models", lambda request, _: let_in_with_any_key(request), "status 200"),
     ("rate_limit", GENERATE, says(as_json({"content": "Hello.", "finish_reason": "stop"})), "was answered"),
     ("rate_limit", "POST /api/admin/keys", says(as_json({"id": "key_1"}, 201)), "has not the form"),

@@ -15,6 +15,7 @@ from waypost.cli.exit_codes import FAILED
 from waypost.cli.options import json_option
 from waypost.cli.output import color, print_json
 from waypost.errors import ConfigurationError, RequestError
+from waypost.smoke.names import CHECKS
 
 if TYPE_CHECKING:
     from waypost.smoke.asked import Wishes
@@ -22,19 +23,6 @@ if TYPE_CHECKING:
 
 KEY_VARIABLES = ("WAYPOST_API_KEY", "WAYPOST_KEY")
 ADMIN_KEY_VARIABLES = ("WAYPOST_ADMIN_KEY",)
-CHECKS = (
-    "health",
-    "version",
-    "ready",
-    "generation",
-    "stream",
-    "chat_stream",
-    "analysis",
-    "body_limit",
-    "wrong_key",
-    "rate_limit",
-    "metrics",
-)
 COLORS: Mapping[Status, str] = {"passed": "green", "failed": "red", "skipped": "yellow"}
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 

@@ -23,8 +23,8 @@ KEY_LIVES: Final = timedelta(minutes=10)
 
 
 async def check_body_limit(smoke: Smoke) -> str:
-    """A body of a tebibyte is announced, and refused before it is sent."""
-    reply = await smoke.server.announce_huge_body(GENERATE, smoke.wishes.key)
+    """A body of a tebibyte is begun, and refused before more of it is sent."""
+    reply = await smoke.server.begin_huge_body(GENERATE, smoke.wishes.key)
     if reply.status != 413:
         raise CheckFailed(f"A body of a tebibyte is answered with status {reply.status}: {reply.told()}")
     return reply.told() if reply.code else "refused with status 413 by what stands before the server"
