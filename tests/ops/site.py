@@ -164,20 +164,21 @@ def site(folder: Path) -> Iterator[Site]:
     with ExitStack() as stack:
         waypost_log = folder / "simulator.log"
         simulator_port, nginx_port, ssh_port = free_port(), free_port(), free_port()
+        ports = free_port(), free_port()
         script = folder / "script.yaml"
         script.write_text(SCRIPT)
         command = [sys.executable, "-m", "waypost.cli.main", "simulate", "--port", str(simulator_port)]
         stack.enter_context(running([*command, "--script", str(script)], waypost_log, simulator_port))
         made = Site(folder, f"http://127.0.0.1:{nginx_port}", folder / "deploy.toml", folder / "nginx.log")
         _write_settings(folder, simulator_port)
-        _write_nginx(made, nginx_port)
+        _write_nginx(made, nginx_port, ports)
         _write_sshd(folder, ssh_port)
         stack.enter_context(
             running([program("sshd"), "-D", "-e", "-f", str(folder / "sshd_config")], folder / "sshd.log", ssh_port)
         )
         nginx = [program("nginx"), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(made.log)]
         stack.enter_context(running([*nginx, "-g", "daemon off;"], made.log, nginx_port))
-        _write_deploy_file(made, ssh_port, " ".join(nginx))
+        _write_deploy_file(made, ssh_port, ports)
         kept = ("PATH", "HOME", "LANG")
         made.environment = {name: value for name, value in os.environ.items() if name in kept}
         made.environment |= {"WAYPOST_API_KEY": KEY, "WAYPOST_ADMIN_KEY": ADMIN_KEY, "NO_COLOR": "1"}
@@ -196,21 +197,28 @@ def _write_settings(folder: Path, simulator_port: int) -> None:
     )
 
 
-def _write_nginx(made: Site, port: int) -> None:
+def _write_nginx(made: Site, port: int, ports: tuple[int, int]) -> None:
     """The site that the project ships, in surroundings of the test's own. Before the first deploy it leads nowhere."""
     text = (ROOT / "deploy" / "host" / "waypost.nginx.conf").read_text()
-    text = text.replace("/opt/waypost/", f"{made.root}/").replace("listen 80;", f"listen 127.0.0.1:{port};")
-    (made.root / "nginx").mkdir(parents=True)
-    (made.root / "nginx" / "server.conf").write_text("server 127.0.0.1:9;\n")
+    changes = {"/opt/waypost/": f"{made.root}/", "listen 80;": f"listen 127.0.0.1:{port};"}
+    changes |= {f"127.0.0.1:{usual};": f"127.0.0.1:{own};" for usual, own in zip((8001, 8002), ports, strict=True)}
+    for usual, own in changes.items():
+        assert text.count(usual) == 1, usual
+        text = text.replace(usual, own)
     temporary = "".join(
         f"    {name}_temp_path {made.folder}/temp-{name};\n"
         for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     (made.folder / "nginx.conf").write_text(
-        f"pid {made.folder}/nginx.pid;\nworker_processes 2;\nevents {{}}\n"
+        f"{_own_account()}pid {made.folder}/nginx.pid;\nworker_processes 2;\nevents {{}}\n"
         f"http {{\n    access_log off;\n{temporary}    include {made.folder}/site.conf;\n}}\n"
     )
     (made.folder / "site.conf").write_text(text)
+
+
+def _own_account() -> str:
+    """Whose processes nginx is made of: others may not enter a test's folder."""
+    return f"user {getpass.getuser()};\n" if os.geteuid() == 0 else ""
 
 
 def _write_sshd(folder: Path, port: int) -> None:
@@ -231,7 +239,7 @@ def _write_sshd(folder: Path, port: int) -> None:
     )
 
 
-def _write_deploy_file(made: Site, ssh_port: int, nginx: str) -> None:
+def _write_deploy_file(made: Site, ssh_port: int, ports: tuple[int, int]) -> None:
     environment = {**cached_packages(), "PATH": f"{uv().parent}:{os.environ['PATH']}", "HOME": os.environ["HOME"]}
     environment["UV_CACHE_DIR"] = subprocess.run(
         [str(uv()), "cache", "dir"], capture_output=True, text=True, check=True, timeout=30
@@ -255,15 +263,11 @@ identity_file = "user_key"
 known_hosts_file = "known_hosts"
 
 [ports]
-blue = {free_port()}
-green = {free_port()}
+blue = {ports[0]}
+green = {ports[1]}
 
 [environment]
 {lines}
-
-[nginx]
-test = "{nginx} -t"
-reload = "{nginx} -s reload"
 
 [smoke]
 url = "{made.url}"

@@ -5,7 +5,8 @@ What lies under the root:
     releases/VERSION/   a virtual environment with that version; `.complete` holds the SHA-256 of its wheel
     blue, green         links to the release that each colour serves, or served last
     current             a link to the colour that callers are given
-    nginx/server.conf   a link to blue.conf or green.conf, which nginx includes; that link is the switch
+    nginx/live          a link to the folder blue or green beside it, where nginx looks for a file of that name at each
+                        request: that link is the switch
     run/, backups/, history.jsonl, lock
 """
 
@@ -57,7 +58,7 @@ class Scripts:
                 f"if {self._supervisor(colour).alive}; then echo alive {colour}; fi",
             ]
         lines += [
-            '[ ! -L nginx/server.conf ] || echo "current $(basename "$(readlink nginx/server.conf)" .conf)"',
+            '[ ! -L nginx/live ] || echo "current $(readlink nginx/live)"',
             "for mark in releases/*/.complete; do",
             '  [ ! -e "$mark" ] || echo "release $(basename "$(dirname "$mark")") $(cat "$mark")"',
             "done",
@@ -107,9 +108,10 @@ class Scripts:
         return "\n".join(
             (
                 self._ended(colour, 0),
-                "mkdir -p -m 700 run && mkdir -p nginx",
+                f"mkdir -p -m 700 run && mkdir -p nginx/{colour} && : >nginx/{colour}/{colour}",
+                # nginx has an account of its own, and must find it.
+                f"chmod a+rx . nginx nginx/{colour}",
                 f"ln -sfn releases/{shlex.quote(version)} {colour}.new && mv -fT {colour}.new {colour}",
-                f"printf 'server 127.0.0.1:{port};\\n' >nginx/{colour}.conf",
                 f"printf '%s' {shlex.quote(self._environment_of(port))} >run/{colour}.env",
                 supervisor.start,
             )
@@ -140,22 +142,8 @@ class Scripts:
         )
 
     def switch(self, colour: Colour) -> str:
-        """Give callers that colour: one rename, then nginx reads it. If nginx cannot, all is as it was."""
-        back = f'if [ -n "$before" ]; then {_link("$before", "server.conf")}; else rm -f server.conf; fi'
-        nginx = self._file.nginx
-        return "\n".join(
-            (
-                f"cd {self._root}/nginx",
-                "before=$(readlink server.conf || true)",
-                _link(f"{colour}.conf", "server.conf"),
-                f'if ! said=$({{ {nginx.test} && {nginx.reload}; }} 2>&1); then {back}; echo "$said" >&2; exit 1; fi',
-                f"cd ..\n{_link(colour, 'current')}",
-            )
-        )
-
-    def switch_back(self, colour: Colour) -> str:
-        """The same, where it was not done already: nginx may be unable to, and still have what it had."""
-        return f'[ "$(readlink {self._root}/nginx/server.conf)" = {colour}.conf ] || {{\n{self.switch(colour)}\n}}'
+        """Give callers that colour, from one request to the next: one rename."""
+        return f"cd {self._root}/nginx\n{_link(colour, 'live')}\ncd ..\n{_link(colour, 'current')}"
 
     def end(self, colour: Colour, drain_s: float) -> str:
         """End the colour's server; what it still answers has that long."""

@@ -42,13 +42,6 @@ class Ports(Part, frozen=True):
     green: Port = 8002
 
 
-class NginxSettings(Part, frozen=True):
-    """Commands on the host."""
-
-    test: Text = "nginx -t"
-    reload: Text = "nginx -s reload"
-
-
 class SmokeSettings(Part, frozen=True):
     """`waypost smoke`, run on the host. The keys come from the environment of whoever deploys."""
 
@@ -89,7 +82,6 @@ class DeployFile(Part, frozen=True):
     supervisor: Literal["systemd", "process"] = "systemd"
     systemctl: Text = "systemctl"
     ports: Ports = field(default_factory=Ports)
-    nginx: NginxSettings = field(default_factory=NginxSettings)
     start_s: Seconds = 60
     drain_s: Seconds = 300
     keep: Annotated[int, Meta(ge=1, le=100)] = 3

@@ -126,7 +126,7 @@ def switch(run: Run) -> None:
     def take_back() -> None:
         if before is None or run.found.version is None:
             raise DeployFailed("nothing served before, so there is nothing to go back to")
-        run.do(run.scripts.switch_back(before))
+        run.do(run.scripts.switch(before))
         options = skipping_all_but("health", "version", "ready")
         run.smoke(run.file.smoke.url, run.found.version, *options, wait_s=MARGIN_S)
 
