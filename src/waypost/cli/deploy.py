@@ -19,6 +19,7 @@ from waypost.errors import ConfigurationError
 if TYPE_CHECKING:
     from waypost.deploy.bluegreen import Order
     from waypost.deploy.record import Entry
+    from waypost.deploy.settings import DeployFile, HelmSettings
 
     Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -88,7 +89,12 @@ def history(deploy_file: Path, limit: int, as_json: bool) -> None:
     from waypost.deploy.bluegreen import history as read_history
     from waypost.deploy.settings import read_deploy_file
 
-    read = read_history(read_deploy_file(deploy_file))
+    file = read_deploy_file(deploy_file)
+    if file.helm is not None:
+        raise ConfigurationError(
+            "On a cluster Helm keeps the record.", hint=f"helm history {file.helm.release} -n {file.helm.namespace}"
+        )
+    read = read_history(file)
     told = [(host, entry) for host, entries in read.items() for entry in entries[::-1][:limit]]
     if as_json:
         print_json([{"host": host, **entry.told()} for host, entry in told])
@@ -119,6 +125,9 @@ def _carry_out(order: Order, deploy_file: Path) -> None:
 
     file = read_deploy_file(deploy_file)
     with _interrupted_by_sigterm():
+        if file.helm is not None:
+            _carry_out_on_cluster(order, file, file.helm)
+            return
         done = carry_out(order, file, Printer())
     if order.is_dry:
         print_note("Nothing was changed.")
@@ -126,6 +135,22 @@ def _carry_out(order: Order, deploy_file: Path) -> None:
     for entry in done:
         before = f", after {entry.previous}" if entry.previous else ""
         click.echo(f"{entry.version} serves{before} ({entry.duration_s:.0f} s)")
+
+
+def _carry_out_on_cluster(order: Order, file: DeployFile, helm: HelmSettings) -> None:
+    from waypost.deploy.helm import Cluster
+
+    if order.wheel is not None:
+        raise ConfigurationError("A cluster gets an image, not a wheel.", hint="Give the image's tag.")
+    if order.action == "rollback" and order.version:
+        raise ConfigurationError("On a cluster a rollback goes to the revision before.", hint="Leave out --to.")
+    cluster = Cluster(file, helm, Printer(), is_dry=order.is_dry)
+    if order.action == "rollback":
+        cluster.go_back()
+    else:
+        cluster.put(order.version)
+    told = "Nothing was changed." if order.is_dry else f"{order.version or 'The version before'} serves."
+    click.echo(told)
 
 
 @contextmanager

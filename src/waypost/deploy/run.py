@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 from waypost.deploy.errors import DeployFailed
 from waypost.deploy.found import Found, found_in
 from waypost.deploy.host import Done, Host
 from waypost.deploy.scripts import Scripts
 from waypost.deploy.settings import DeployFile
+from waypost.deploy.smoke import demand_passed, longest_s, smoke_keys, smoke_words
 from waypost.deploy.wheel import Wheel
 
 MASKED = "(set)"
@@ -69,26 +68,15 @@ class Run:
         self.teller.script("\n".join((*shown, self.scripts.without_surroundings(script))))
         return Done(0, "", "")
 
-    def smoke(self, url: str, version: str, *options: str, wait_s: float = 0) -> None:
+    def smoke(self, url: str, version: str, *, only: Sequence[str] = (), wait_s: float = 0) -> None:
         """Have that version's smoke test try an address, on the host. Raises DeployFailed that names what failed."""
         told = self.file.smoke
-        words = ["smoke", url, "--json", "--expect-version", version, "--timeout", f"{told.timeout_s:g}", *options]
-        words += ["--wait", f"{wait_s:g}"] if wait_s else []
-        words += ["--model", told.model] if told.model else []
-        words += [word for name in told.skip if name not in options for word in ("--skip", name)]
-        words += [word for name in told.require for word in ("--require", name)]
+        words = smoke_words(told, url, version, only=only, wait_s=wait_s)
         # Its end is told in its report.
         script = self.scripts.waypost(version, *words, settings=False) + " || [ $? -eq 1 ]"
-        limit_s = told.timeout_s * 20 + wait_s + MARGIN_S
-        done = self.do(script, timeout_s=limit_s, exports=self._keys())
+        done = self.do(script, timeout_s=longest_s(told) + wait_s + MARGIN_S, exports=smoke_keys(told))
         if not self.is_dry:
-            _demand_passed(done)
-
-    def _keys(self) -> dict[str, str]:
-        """By the names that the smoke test reads them."""
-        told = self.file.smoke
-        names = {"WAYPOST_API_KEY": told.key_env, "WAYPOST_ADMIN_KEY": told.admin_key_env}
-        return {name: os.environ[source] for name, source in names.items() if os.environ.get(source)}
+            demand_passed(done.out, done.err)
 
     def _demand(self, done: Done) -> Done:
         if done.code:
@@ -101,14 +89,3 @@ class Run:
         if not self.is_dry:
             self.undo.append((what, take_back))
         yield
-
-
-def _demand_passed(done: Done) -> None:
-    try:
-        report: dict[str, Any] = json.loads(done.out)
-        checks = report["checks"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DeployFailed(f"The smoke test did not run: {done.said}") from error
-    failed = [f"{check['name']}: {check['detail']}" for check in checks if check["status"] == "failed"]
-    if failed:
-        raise DeployFailed(f"The smoke test failed. {' '.join(failed)}"[:2000])

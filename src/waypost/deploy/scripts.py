@@ -17,9 +17,9 @@ import shlex
 from collections.abc import Mapping
 from typing import Any, Final, Literal, TypeAlias
 
-from waypost.deploy.settings import DeployFile
+from waypost.deploy.settings import DeployFile, SmokeSettings
+from waypost.deploy.smoke import smoke_words
 from waypost.deploy.supervisors import SUPERVISORS, Supervisor
-from waypost.smoke.names import CHECKS
 
 Colour: TypeAlias = Literal["blue", "green"]
 COLOURS: Final[tuple[Colour, ...]] = ("blue", "green")
@@ -120,15 +120,9 @@ class Scripts:
     def wait_until_up(self, colour: Colour, version: str) -> str:
         """Wait until it answers; fail as soon as it has ended, with its last words."""
         supervisor, port = self._supervisor(colour), getattr(self._file.ports, colour)
-        probe = shlex.join(
-            [
-                f"{self.release(version)}/bin/waypost",
-                "smoke",
-                f"http://127.0.0.1:{port}",
-                *("--wait", "2", "--timeout", "5", "--expect-version", version),
-                *skipping_all_but("health", "version"),
-            ]
-        )
+        settings = SmokeSettings(url=f"http://127.0.0.1:{port}", timeout_s=5)
+        words = smoke_words(settings, settings.url, version, only=("health", "version"), wait_s=2)
+        probe = shlex.join([f"{self.release(version)}/bin/waypost", *words])
         return "\n".join(
             (
                 f"cd {self._root}",
@@ -228,11 +222,6 @@ class Scripts:
 
     def _variables(self) -> list[str]:
         return [f"{name}={shlex.quote(value)}" for name, value in self._file.environment.items()]
-
-
-def skipping_all_but(*names: str) -> list[str]:
-    """Options of `waypost smoke` that leave these checks."""
-    return [word for check in CHECKS if check not in names for word in ("--skip", check)]
 
 
 def _link(target: str, name: str) -> str:

@@ -11,8 +11,10 @@ from waypost.deploy.compatible import Schemas, objection
 from waypost.deploy.errors import DeployFailed, DeployRefused
 from waypost.deploy.record import now_text
 from waypost.deploy.run import MARGIN_S, Run
-from waypost.deploy.scripts import skipping_all_but
 from waypost.store.steps import Steps
+
+ALIVE: Final = ("health", "version", "ready")
+"""What is tried of a version that served before the deploy began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +129,7 @@ def switch(run: Run) -> None:
         if before is None or run.found.version is None:
             raise DeployFailed("nothing served before, so there is nothing to go back to")
         run.do(run.scripts.switch(before))
-        options = skipping_all_but("health", "version", "ready")
-        run.smoke(run.file.smoke.url, run.found.version, *options, wait_s=MARGIN_S)
+        run.smoke(run.file.smoke.url, run.found.version, only=ALIVE, wait_s=MARGIN_S)
 
     with run.taken_back_by("switch back", take_back):
         run.do(run.scripts.switch(run.found.idle))
