@@ -6,6 +6,7 @@ The simulator is the only provider. Nothing here is in use by anybody else: port
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import re
 import shutil
@@ -130,7 +131,7 @@ class Site:
         """Where deploys put what they put."""
         return self.folder / "opt"
 
-    def deploy(self, *words: str, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
+    def deploy(self, *words: str, timeout_s: float = 240.0) -> subprocess.CompletedProcess[str]:
         """`waypost deploy …` as a user runs it."""
         return subprocess.run(
             [str(ROOT / "deploy" / "deploy"), *words, "--file", str(self.file)],
@@ -140,6 +141,16 @@ class Site:
             timeout=timeout_s,
             check=False,
         )
+
+    def attempts(self, model: str) -> dict[str, int]:
+        """What the ledger says of the calls of a model: how many there were, and how many of unknown outcome."""
+        words = ["usage", "--by", "model", "--json", "--config", str(self.folder / "waypost.yaml")]
+        command = [str(self.root / "current" / "bin" / "waypost"), *words]
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=self.environment, timeout=60, check=True, cwd=self.folder
+        )
+        rows = [row for row in json.loads(done.stdout)["items"] if row["group"]["model"] == model]
+        return {name: sum(row[name] for row in rows) for name in ("attempts", "failed_attempts", "estimated_attempts")}
 
     def end_servers(self) -> None:
         """End what deploys started."""
@@ -159,8 +170,8 @@ class Site:
 
 
 @contextmanager
-def site(folder: Path) -> Iterator[Site]:
-    """A host with nothing on it yet."""
+def site(folder: Path, database_url: str | None = None) -> Iterator[Site]:
+    """A host with nothing on it yet. Without a `database_url` its servers share an SQLite file."""
     with ExitStack() as stack:
         waypost_log = folder / "simulator.log"
         simulator_port, nginx_port, ssh_port = free_port(), free_port(), free_port()
@@ -170,7 +181,7 @@ def site(folder: Path) -> Iterator[Site]:
         command = [sys.executable, "-m", "waypost.cli.main", "simulate", "--port", str(simulator_port)]
         stack.enter_context(running([*command, "--script", str(script)], waypost_log, simulator_port))
         made = Site(folder, f"http://127.0.0.1:{nginx_port}", folder / "deploy.toml", folder / "nginx.log")
-        _write_settings(folder, simulator_port)
+        _write_settings(folder, simulator_port, database_url)
         _write_nginx(made, nginx_port, ports)
         _write_sshd(folder, ssh_port)
         stack.enter_context(
@@ -186,9 +197,10 @@ def site(folder: Path) -> Iterator[Site]:
         yield made
 
 
-def _write_settings(folder: Path, simulator_port: int) -> None:
+def _write_settings(folder: Path, simulator_port: int, database_url: str | None) -> None:
+    database = f"database_url: '{database_url}'\n" if database_url else ""
     (folder / "waypost.yaml").write_text(
-        f"data_dir: {folder / 'data'}\n"
+        f"data_dir: {folder / 'data'}\n{database}"
         "server: {max_in_flight: 500}\n"
         "providers:\n"
         f"  sim: {{kind: openai, api_key: a-long-key, base_url: 'http://127.0.0.1:{simulator_port}/v1', "
