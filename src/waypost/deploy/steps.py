@@ -40,6 +40,8 @@ def check(run: Run) -> None:
             f"Version {run.version} is on {run.host.name} already, from another wheel.",
             hint="A version is built once: give the change a version of its own.",
         )
+    if run.wheel is not None and installed is None and not run.file.requirements.is_file():
+        raise DeployRefused(f"There is no file {run.file.requirements}.", hint="Name it in requirements.")
     now = _schemas(run)
     steps = run.wheel.steps if run.wheel is not None else _steps_of_installed(run)
     reason = objection(run.version, steps, now)
