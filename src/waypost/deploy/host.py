@@ -125,13 +125,14 @@ class Host:
 
     def _failure(self, done: Done) -> DeployFailed:
         if done.code == SSH_FAILED:
-            return HostUnreachable(f"{self.name} cannot be reached: {done.said or 'the connection ended'}.")
+            return HostUnreachable(f"{self.name} cannot be reached: {done.said.rstrip('.') or 'the connection ended'}.")
         return DeployFailed(f"A command on {self.name} failed: {done.said}")
 
     def disconnect(self) -> None:
         """End the shared connection."""
         if self.name != LOCAL:
-            command = [*self._shell[:-1], "-O", "exit", self._shell[-1]]
+            *options, mark, address = self._shell
+            command = [*options, "-O", "exit", mark, address]
             subprocess.run(command, capture_output=True, timeout=30, check=False)  # noqa: S603 - our own programs
 
 
