@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -99,6 +100,23 @@ def test_a_database_of_another_version_is_told_with_what_to_do(
     assert (refused.exit_code, refused.stdout) == (3, "")
     assert f"has schema {NOW + 2}, made by Waypost" in refused.stderr
     assert json.loads(waypost("db", "check", "--json").stdout)["status"] == "too_new"
+
+
+def test_an_upgrade_that_earlier_servers_cannot_live_with_is_told_before_it_is_made(
+    waypost: Waypost, database: Database, planted: Planted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade(database)
+    planted.add("pass", oldest_code=1)
+    planted.be_the_code(monkeypatch)
+    _code, told, state = checked(waypost)
+    assert (state["status"], state["oldest_code_when_upgraded"]) == ("behind", 1)
+    assert "cannot go on" not in told
+    shutil.rmtree(planted.folder.with_name("versions"))
+    planted.add("pass", oldest_code=NOW + 1)
+    planted.be_the_code(monkeypatch)
+    _code, told, state = checked(waypost)
+    assert (state["oldest_code"], state["oldest_code_when_upgraded"]) == (1, NOW + 1)
+    assert f"cannot go on then: it wants code of schema {NOW + 1} or later" in told
 
 
 def doctor(waypost: Waypost) -> dict[str, str]:

@@ -67,7 +67,7 @@ def check(config_file: Path | None, as_json: bool) -> None:
         else:
             state.refuse(_name(database))
             size = f" ({size_text(database.size_bytes())})" if state.version else ""
-            click.echo(f"{_name(database)}{size} {standing(state)}")
+            click.echo(f"{_name(database)}{size} {standing(state)}{_shuts_out(state)}")
         if state.status not in ("current", "ahead"):
             raise click.exceptions.Exit(FAILED)
 
@@ -140,13 +140,26 @@ def standing(state: State) -> str:
     return SENTENCES[state.status].format(version=state.version, known=state.known, written_by=state.written_by)
 
 
+def _shuts_out(state: State) -> str:
+    """What an upgrade means for servers of the earlier version, where it means something."""
+    from waypost.store.migrate import oldest_code_when_upgraded
+
+    oldest = oldest_code_when_upgraded(state)
+    if state.status != "behind" or oldest <= (state.version or 0):
+        return ""
+    return f". Servers of the earlier version cannot go on then: it wants code of schema {oldest} or later"
+
+
 def _as_json(database: Database, state: State) -> dict[str, Any]:
+    from waypost.store.migrate import oldest_code_when_upgraded
+
     return {
         "database": _name(database),
         "status": state.status,
         "schema": state.version,
         "this_version": state.known,
         "oldest_code": state.oldest_code or None,
+        "oldest_code_when_upgraded": oldest_code_when_upgraded(state),
         "written_by": state.written_by or None,
         "size_bytes": database.size_bytes() if state.version else None,
     }

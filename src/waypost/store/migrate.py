@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from waypost.store import migrations
 from waypost.store import webhook_tables as webhook_tables
 from waypost.store.address import shown
 from waypost.store.database import Database, DatabaseError
+from waypost.store.steps import FILE_NAME, oldest_code_after, steps_in
 from waypost.store.tables import metadata, schema_version
 
 logger = logging.getLogger("waypost.store")
@@ -35,7 +35,6 @@ Status: TypeAlias = Literal["empty", "behind", "current", "ahead", "too_new", "f
 
 _LOCK: Final = 0x57617970
 """Which of PostgreSQL's advisory locks stands for a change of the schema."""
-_FILE_NAME: Final = re.compile(r"schema_(\d{4})\.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +82,15 @@ class State:
 
 def newest(folders: Folders = None) -> int:
     """The number of the newest schema that these folders lead to."""
-    names = (_FILE_NAME.fullmatch(file.name) for folder in _folders(folders) for file in folder.iterdir())
+    names = (FILE_NAME.fullmatch(file.name) for folder in _folders(folders) for file in folder.iterdir())
     return max(int(name[1]) for name in names if name)
+
+
+def oldest_code_when_upgraded(state: State, folders: Folders = None) -> int:
+    """The oldest code that may use the database once this code has upgraded it."""
+    files = (file for folder in _folders(folders) for file in folder.glob("*.py"))
+    steps = steps_in((file.name, file.read_text(encoding="utf-8")) for file in files)
+    return oldest_code_after(steps, state.version, state.oldest_code)
 
 
 def _folders(folders: Folders) -> Sequence[Path]:
