@@ -20,6 +20,7 @@ START_ONLY: Final = (
     "models_dir",
     "database_url",
     "ledger",
+    "telemetry",
 )
 """Keys whose values in force are those of the start; a part's name stands for all in it."""
 

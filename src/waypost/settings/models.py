@@ -22,6 +22,7 @@ from waypost.settings.providers import BUILT_IN_KINDS, LOCAL_KIND, LlamaCppSetti
 from waypost.settings.references import DEFAULT_ROUTE, NAME, Names, Target
 from waypost.settings.routes import CacheSettings, PolicySettings, RouteSettings
 from waypost.settings.server import ServerSettings
+from waypost.settings.telemetry import TelemetrySettings
 from waypost.settings.webhooks import WebhookSettings
 
 REFERENCE_ERROR = "waypost_reference"
@@ -62,6 +63,8 @@ class Settings(Part):
     """What is written down of requests, and for how long it is kept."""
     jobs: JobSettings = Field(default_factory=JobSettings)
     """What is done in the background, such as analyses and batches."""
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
+    """Who may read the metrics, and how the log is written."""
     webhooks: WebhookSettings = Field(default_factory=WebhookSettings)
     """Which servers may be told of jobs and budgets, and how such messages are signed."""
     providers: dict[str, ProviderSettings] = Field(default_factory=_only_local)
