@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 ADMIN_KEY: Final = "admin-key-of-a-test-0123456789"
 APP_KEY: Final = "app-key-of-a-test-0123456789abc"
 CHAT: Final = "/v1/chat/completions"
-WAIT_S: Final = 60.0
+WAIT_S: Final = 180.0
 
 
 @dataclass(frozen=True, slots=True)
