@@ -58,11 +58,11 @@ def wait_for(url: str, path: str = "/health", timeout_s: float = WAIT_S) -> floa
     raise AssertionError(f"{url}{path} does not answer: {told}")
 
 
-def wait_until(holds: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
-    """Raises AssertionError after the time."""
+def wait_until(holds: Callable[[], bool], timeout_s: float = WAIT_S, told: Callable[[], str] = str) -> None:
+    """Raises AssertionError after the time, with what is `told` then."""
     until_s = time.monotonic() + timeout_s
     while not holds():
-        assert time.monotonic() < until_s, "it did not come to hold"
+        assert time.monotonic() < until_s, f"it did not come to hold. {told()}"
         time.sleep(0.2)
 
 
