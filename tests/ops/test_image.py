@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from tests.ops.asking import ADMIN_KEY, APP_KEY, CHAT, ask, message, wait_for, wait_until
 from tests.ops.conftest import build_image
@@ -79,19 +81,30 @@ def test_without_a_key_it_says_how_to_make_one(engine: Engine, image: str) -> No
 
 
 def test_it_answers_soon_and_its_health_check_agrees(engine: Engine, image: str) -> None:
-    """With a read-only root, no rights and one folder for its data. Seconds from the start of its first process."""
-    took_s = []
+    """With a read-only root, no rights and one folder for its data. Seconds from the start of its first process.
+
+    On a machine that is busy with other things it is the processors' time that counts: the rest is the others'.
+    """
+    waited_s, worked_s = [], []
     for _ in range(3):
         with engine.run(image, options=[*HARDENED, *KEYS, SETTINGS, "--cpus=2"]) as container:
             answered = wait_for(container.url)
-            started = container.inspect("{{.State.StartedAt.UnixMilli}}")
-            took_s.append(answered - int(started) / 1000)
+            worked_s.append(processor_s(container))
+            waited_s.append(answered - int(container.inspect("{{.State.StartedAt.UnixMilli}}")) / 1000)
             engine.podman("healthcheck", "run", container.id)
             with pytest.raises(RuntimeError):
                 container.exec("touch", "/opt/waypost/written")
-        if took_s[-1] <= SOON_S:
-            break
-    assert min(took_s) <= SOON_S, took_s
+        if waited_s[-1] <= SOON_S:
+            return
+    assert os.getloadavg()[0] > 2 * (os.cpu_count() or 1), waited_s
+    assert min(worked_s) <= SOON_S, worked_s
+
+
+def processor_s(container: Container) -> float:
+    """What its processes have worked so far, in seconds."""
+    first = psutil.Process(container.pid)
+    times = [process.cpu_times() for process in (first, *first.children(recursive=True))]
+    return float(sum(each.user + each.system for each in times))
 
 
 def test_the_health_check_fails_where_nothing_serves(engine: Engine, image: str) -> None:
