@@ -1,4 +1,4 @@
-# serve, test, check, fix, bench, build, clean: the only commands one has to know. The others are for pipelines.
+# serve, test, check, fix, bench, build, image, clean: the only commands one has to know. The others are for pipelines.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -15,7 +15,7 @@ export UV_NO_PROGRESS := 1
 export VIRTUAL_ENV :=
 
 .PHONY: help serve test test-quick test-slow test-ops coverage check fix audit validate-models answer-quality bench lock
-.PHONY: build sbom publish deploy rollback smoke clean
+.PHONY: build sbom publish deploy rollback smoke image clean
 
 help:  ## Show these commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 28
@@ -91,6 +91,9 @@ rollback: .venv/serve.done  ## Take ENVIRONMENT back to the version before
 smoke: .venv/serve.done  ## Try what callers need at the running server URL
 	@mkdir -p reports
 	@.venv/bin/waypost smoke $(URL) --junit reports/smoke.xml
+
+image:  ## Build the container image, with docker, podman or buildah
+	@tools/image
 
 clean:  ## Remove what the other commands made (not the data folder)
 	rm -rf .venv .venv-* .tools .bench dist reports .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

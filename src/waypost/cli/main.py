@@ -37,6 +37,7 @@ COMMANDS = {
     "db": CommandPlace("waypost.cli.db:db", "Upgrade, check, back up and restore the database."),
     "doctor": CommandPlace("waypost.cli.doctor:doctor", "Say what is missing here and how to mend it."),
     "probe": CommandPlace("waypost.cli.probe:probe", "Ask every model that the settings name for a short answer."),
+    "health": CommandPlace("waypost.cli.health:health", "Say whether a server answers."),
     "smoke": CommandPlace("waypost.cli.smoke:smoke", "Try whether a running server does what its callers need."),
     "deploy": CommandPlace("waypost.cli.deploy:deploy", "Put a version on hosts, take it back, tell what was done."),
     "simulate": CommandPlace("waypost.cli.simulate:simulate", "Play a provider, faults included, to test against."),

@@ -17,6 +17,7 @@ START_ONLY: Final = (
     "server.idempotency_buffer_bytes",
     "server.explain_records",
     "data_dir",
+    "models_dir",
     "database_url",
     "ledger",
     "telemetry",

@@ -55,6 +55,8 @@ class Settings(Part):
         WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "null"}], "default": None}),
     ] = Field(default_factory=_default_data_dir)
     """Folder for models and state; null is the system's place for a program's data."""
+    models_dir: Annotated[Path, AfterValidator(anchored)] | None = None
+    """Folder of local models, which may be read-only if they are there; null is the folder models in data_dir."""
     database_url: DatabaseUrl | None = None
     """Where keys, spend and log are kept: postgresql://user:password@host/name, or sqlite:///file with a path that is
     relative to data_dir; null is the SQLite file waypost.db there."""
@@ -124,6 +126,11 @@ class Settings(Part):
         if sentences:
             raise PydanticCustomError(REFERENCE_ERROR, "{text}", {"text": "; ".join(sentences)})
         return self
+
+    @property
+    def models_folder(self) -> Path:
+        """Where local models are."""
+        return self.models_dir or self.data_dir / "models"
 
     @property
     def names(self) -> Names:
