@@ -1,4 +1,4 @@
-# serve, test, test-ops, check, fix, bench, lock, build, clean: the only commands one has to know.
+# serve, test, test-ops, check, fix, bench, lock, build, image, clean: the only commands one has to know.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -10,7 +10,7 @@ export UV_COMPILE_BYTECODE := 1
 export UV_NO_PROGRESS := 1
 export VIRTUAL_ENV :=
 
-.PHONY: help serve test test-quick test-ops check fix bench lock build clean
+.PHONY: help serve test test-quick test-ops check fix bench lock build image clean
 
 help:  ## Show these commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -51,6 +51,9 @@ lock: $(UV)  ## Resolve the requirements anew: hashes only, no addresses
 
 build: .venv/dev.done  ## Build the wheel and the source archive into dist/
 	$(UV) build --no-build-isolation --python .venv/bin/python -q -o dist
+
+image:  ## Build the container image, with docker, podman or buildah
+	@tools/image
 
 clean:  ## Remove what the other commands made (not the data folder)
 	rm -rf .venv .venv-* .tools .bench dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

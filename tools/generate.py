@@ -56,6 +56,7 @@ PART_TITLES = {
     "ServerSettings": "server",
     "LedgerSettings": "ledger",
     "JobSettings": "jobs",
+    "TelemetrySettings": "telemetry",
     "WebhookSettings": "webhooks",
     "KeySettings": "keys.&lt;name&gt;",
     "VendorSettings": "providers.&lt;name&gt; of kind anthropic, gemini or openai_compatible",

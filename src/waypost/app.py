@@ -42,6 +42,9 @@ from waypost.settings import (
 )
 from waypost.settings.server import is_exposed
 from waypost.store.lazy import LazyDatabase
+from waypost.telemetry.metrics.metrics import Metrics
+from waypost.telemetry.observers import NOBODY, Observers
+from waypost.telemetry.observing import Observing
 
 logger = logging.getLogger("waypost.server")
 
@@ -65,6 +68,8 @@ class Application:
     ledger: Ledger | None
     providers: Mapping[str, Provider] = field(default_factory=dict)
     jobs: KeptJobs | None = None
+    observers: Observers = NOBODY
+    metrics: Metrics | None = None
 
     async def close(self) -> None:
         """Let go of connections, child processes and, when all calls are over, the ledger."""
@@ -100,7 +105,11 @@ def build(settings: Settings, before: Application | None = None, company: Compan
         callers = before.callers if settings.keys == before.settings.keys else callers
     stores = stores_of(settings, before, database)
     service, jobs = RoutedAIService(gateway), _jobs(settings, stores, before)
-    return Application(settings, service, gateway, callers, stores, database, ledger, providers, jobs)
+    told = Observing(before.observers, before.metrics) if before else Observing.of(settings.telemetry)
+    if told.metrics is not None:
+        gateway.name_models(told.metrics.models)
+    kept = (callers, stores, database, ledger, providers, jobs)
+    return Application(settings, service, gateway, *kept, told.observers, told.metrics)
 
 
 def _jobs(settings: Settings, stores: Stores, before: Application | None) -> KeptJobs | None:

@@ -739,7 +739,7 @@ class Attempt:
 
     The rest is for the request's story: `started_ms` counts from the request's start, `next` is what the attempt led
     to and `waited_ms` the wait before that, `key_label` which of the provider's keys went with it, and `way` how it
-    went on with a stream that had broken.
+    went on with a stream that had broken. `line` is its place in the ledger's entry of the request; 0: it has none.
     """
 
     provider: str
@@ -752,6 +752,7 @@ class Attempt:
     first_token_ms: int | None = None
     key_label: str | None = None
     way: str | None = None
+    line: int = 0
 
 
 class AllTargetsFailed(WaypostError):

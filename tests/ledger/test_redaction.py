@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from waypost.ledger.key_text import new_key_text
 from waypost.ledger.redaction import LIMIT_BYTES, SECRET, redacted
-from waypost.ledger.secret_shapes import SHAPES, is_secret_name
+from waypost.telemetry.secret_shapes import SHAPES, is_secret_name
 
 LETTERS = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 UPPER = "ABCDEFGHJKLMNPQRSTUVWXYZ234567"

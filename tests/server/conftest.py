@@ -25,6 +25,7 @@ from waypost.server.listen import listen, url_of
 from waypost.server.run import DrainingServer, make_server
 from waypost.settings import Settings
 from waypost.store.lazy import LazyDatabase
+from waypost.telemetry.observers import NOBODY, Observers
 
 SETTINGS: dict[str, Any] = {
     "providers": {"first": {"kind": "openai", "api_key": "k"}, "second": {"kind": "openai", "api_key": "k"}},
@@ -99,6 +100,8 @@ class Served:
     database: LazyDatabase = field(init=False)
     ledger: None = None
     jobs: None = None
+    observers: Observers = NOBODY
+    metrics: None = None
     closed: int = 0
 
     def __post_init__(self) -> None:

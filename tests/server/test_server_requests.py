@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 from waypost.server.logs import configure_logging
 from waypost.server.middleware.request_id import current_request_id
+from waypost.settings import Settings
 
 Client = Callable[..., TestClient]
 
@@ -72,7 +73,7 @@ def kept_logging() -> Any:
 
 @pytest.mark.usefixtures("kept_logging")
 def test_a_server_process_logs_text_with_the_request_id(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging("info")
+    configure_logging(Settings())
     token = current_request_id.set("r7")
     logging.getLogger("waypost.server").warning("mind this")
     current_request_id.reset(token)

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from waypost.server.peers import Neighbourhood
-from waypost.server.supervisor import private_folder
+from waypost.server.peers import Neighbourhood, private_folder
 
 
 @pytest.mark.parametrize("long", [False, True])

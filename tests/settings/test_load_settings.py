@@ -167,6 +167,7 @@ def test_the_environment_comes_before_the_file_and_options_come_before_both(tmp_
         "WAYPOST_SHUTDOWN_GRACE_S": "1.5",
         "WAYPOST_MAX_BODY_BYTES": "",
         "WAYPOST_DATA_DIR": "there",
+        "WAYPOST_MODELS_DIR": "/models",
         "WAYPOST_WORKERS": "3",
     }
     settings = read_settings(file, environ, {"--port": (("server", "port"), 3)}).settings
@@ -174,6 +175,7 @@ def test_the_environment_comes_before_the_file_and_options_come_before_both(tmp_
     assert (server.port, server.host, server.log_level, server.max_body_bytes) == (3, "127.0.0.2", "debug", 5000)
     assert server.cors_origins == ("http://a.example", "http://b.example:81")
     assert (server.shutdown_grace_s, settings.data_dir, server.workers) == (1.5, tmp_path / "there", 3)
+    assert settings.models_folder == Path("/models")
 
 
 def test_the_file_is_the_named_one_then_the_environments_then_the_usual_one(tmp_path: Path) -> None:
@@ -210,6 +212,7 @@ def test_paths_in_the_file_are_relative_to_the_file(tmp_path: Path) -> None:
     folder.mkdir()
     text = """
 data_dir: data
+models_dir: models
 providers:
   o: {kind: openai, ca_file: ca.pem, api_key_file: keys}
   l: {kind: llama_cpp, model: plain-name}
@@ -217,7 +220,7 @@ providers:
     file = write(folder, text)
     settings = load_settings(file.relative_to(tmp_path), {})
     hosted, local = settings.providers.values()
-    assert settings.data_dir == folder / "data"
+    assert (settings.data_dir, settings.models_folder) == (folder / "data", folder / "models")
     assert isinstance(hosted, KeyedProviderSettings)
     assert (hosted.ca_file, hosted.api_key_file) == (folder / "ca.pem", folder / "keys")
     assert isinstance(local, LlamaCppSettings)
@@ -227,6 +230,11 @@ providers:
 def test_a_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert load_settings(write(tmp_path, "data_dir: ~/w"), {}).data_dir == tmp_path / "home/w"
+
+
+def test_models_are_in_the_data_folder_unless_they_have_one_of_their_own(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, "data_dir: d"), {})
+    assert settings.models_folder == tmp_path / "d" / "models"
 
 
 def test_yaml_anchors_and_merge_keys_work_and_the_mappings_own_keys_win(tmp_path: Path) -> None:

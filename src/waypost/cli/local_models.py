@@ -15,7 +15,7 @@ def store_of(settings: Settings) -> ModelStore:
     """The folder of models that these settings use."""
     from waypost.local.store import ModelStore
 
-    return ModelStore(settings.data_dir / "models")
+    return ModelStore(settings.models_folder)
 
 
 def check_model(model: str, settings: Settings) -> str:

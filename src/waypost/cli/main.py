@@ -36,6 +36,8 @@ COMMANDS = {
     "config": CommandPlace("waypost.cli.config:config", "Write, check and show the settings."),
     "db": CommandPlace("waypost.cli.db:db", "Upgrade, check, back up and restore the database."),
     "doctor": CommandPlace("waypost.cli.doctor:doctor", "Say what is missing here and how to mend it."),
+    "health": CommandPlace("waypost.cli.health:health", "Say whether a server answers."),
+    "smoke": CommandPlace("waypost.cli.smoke:smoke", "Try whether a running server does what its callers need."),
     "simulate": CommandPlace("waypost.cli.simulate:simulate", "Play a provider, faults included, to test against."),
     "version": CommandPlace("waypost.cli.version:version", "Print the version."),
 }

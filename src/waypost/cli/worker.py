@@ -12,8 +12,13 @@ from waypost.errors import ConfigurationError
 
 @click.command()
 @click.option("--concurrency", type=click.IntRange(1, 1000), help="Jobs at once. [default: jobs.concurrency, 16]")
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    help="Port for Prometheus; 0 lets the system choose. [default: telemetry.worker_metrics_port, none]",
+)
 @config_option
-def worker(concurrency: int | None, config_file: Path | None) -> None:
+def worker(concurrency: int | None, metrics_port: int | None, config_file: Path | None) -> None:
     """Do background jobs until Ctrl-C or SIGTERM. Any number of workers may share one PostgreSQL database.
 
     Calls under way may come to their end first; what is left is gone on with by another worker at once.
@@ -21,7 +26,11 @@ def worker(concurrency: int | None, config_file: Path | None) -> None:
     from waypost.cli.serve import refuse_newer_database
     from waypost.settings import read_settings
 
-    options = {} if concurrency is None else {"--concurrency": (("jobs", "concurrency"), concurrency)}
+    given: dict[str, tuple[tuple[str | int, ...], int | None]] = {
+        "--concurrency": (("jobs", "concurrency"), concurrency),
+        "--metrics-port": (("telemetry", "worker_metrics_port"), metrics_port),
+    }
+    options = {name: (path, value) for name, (path, value) in given.items() if value is not None}
     loaded = read_settings(config_file, options=options)
     if not loaded.settings.jobs.enabled:
         raise ConfigurationError("Jobs are switched off.", hint="Set jobs.enabled to true.")

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from waypost.catalogue import PUBLISHED, PriceBook
 from waypost.chat import Usage
@@ -17,6 +17,9 @@ from waypost.errors import AllTargetsFailed, Attempt, ProviderError, WaypostErro
 from waypost.gateway.story import AttemptStory, Outcome, RequestStory, Telling, error_code, error_words
 from waypost.ledger.account import Account
 from waypost.ledger.books import Books, Entry, RequestOutcome
+
+if TYPE_CHECKING:
+    from waypost.gateway.facts import Over
 
 
 class Told(Protocol):
@@ -81,6 +84,15 @@ class CallRecord:
     books: Books | None = None
     entry: Entry | None = None
     """The request's in the ledger, once somebody is to be asked."""
+    is_stream: bool = False
+    """Does the caller want the answer piece by piece?"""
+    trace_id: str = ""
+    over: Over | None = None
+    """How it ended for its caller; see `gateway.facts`."""
+    tell: Callable[[], None] | None = None
+    """Tells its facts, once nothing of it goes on."""
+    goes_on: int = 0
+    """What goes on without its caller."""
     _attempts: tuple[Attempt, ...] = ()
 
     @property

@@ -5,8 +5,8 @@ It knows no wire format and no HTTP. Every front door, and the AI service of the
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any, Final, TypeAlias, cast, get_args
@@ -48,6 +48,7 @@ from waypost.providers.asked import Asked
 from waypost.providers.inquiry import Inquiry, InquiryAnswer, QuestionT
 from waypost.providers.provider import Provider, ProviderState
 from waypost.settings.references import Target
+from waypost.telemetry.metrics.models import ModelNames
 
 LOCAL_KIND: Final = "llama_cpp"
 MOST_TARGETS: Final = 10_000
@@ -83,6 +84,22 @@ class Planned:
         return (*self.notes, candidate.note) if candidate.note else self.notes
 
 
+class OpenStreams:
+    """How many answers are being streamed, over reloads too."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """One more, inside the block."""
+        self.count += 1
+        try:
+            yield
+        finally:
+            self.count -= 1
+
+
 class Gateway:
     """Routes and policies over providers. `policies` and `shares` (of the requests) are those of the routes."""
 
@@ -113,6 +130,7 @@ class Gateway:
         """Calls that are passed through as they are."""
         self._storing = storing
         """Names that lead to routes whose bodies are kept."""
+        self.open_streams = OpenStreams()
         self._effects = Effects()
         self._candidates: dict[tuple[Target, bool], Candidate[Provider]] = {}
         self._traits: dict[tuple[str, str | None], Traits] = {}
@@ -121,6 +139,7 @@ class Gateway:
         """Go on with what the gateway before this one knows of the targets that still exist."""
         self.board.take_over(before.board, self._providers)
         self.latencies, self.whole_latencies = before.latencies, before.whole_latencies
+        self.open_streams = before.open_streams
 
     def first_provider(self, model: str) -> str | None:
         """The configured name of the provider that a request for this route or model is put to first.
@@ -177,7 +196,8 @@ class Gateway:
                 notes = planned.notes_of(candidate)
                 served = ServedStream(recovering, candidate.name, notes, self._kinds[candidate.name], self.prices)
                 note_served(served, served.provider, served.model, served.notes)
-                yield served
+                with self.open_streams.one():
+                    yield served
 
     async def _admit(self, asked: Asked | Inquiry[Any]) -> None:
         """Enter the request in the books. Raises LimitExceeded."""
@@ -311,6 +331,14 @@ class Gateway:
         named += [(name, provider.default_model) for name, provider in self._providers.items()]
         return [(provider, self._kinds[provider], model) for provider, model in dict.fromkeys(named)]
 
+    def name_models(self, names: ModelNames) -> None:
+        """Say which models metrics may name: those of the targets, and others that a price is known of."""
+
+        def is_priced(provider: str, kind: str, model: str) -> bool:
+            return self.prices.source(provider, kind, model) is not None
+
+        names.configure(((provider, model or "") for provider, _, model in self.targets), is_priced)
+
     def states(self) -> Mapping[str, ProviderState]:
         """How each provider is, from what is known now."""
         return {name: provider.state() for name, provider in self._providers.items()}
@@ -337,7 +365,7 @@ class Gateway:
     ) -> tuple[Plan, Policy, list[Candidate[Provider]]]:
         record = current_record()
         if record is not None:
-            record.asked_model = asked.model
+            record.asked_model, record.is_stream = asked.model, isinstance(asked, Asked) and asked.stream
         plan = self.router.plan(asked.model)
         policy = self._policies.get(plan.route or "", DEFAULT_POLICY)
         slow = asked.thinks or asked.size_bytes >= LONG_INPUT_BYTES

@@ -115,8 +115,12 @@ class Admission:
 class LagMeter:
     """Tells an admission how late the loop is: a callback that is due every `interval_s` looks when it is called."""
 
-    def __init__(self, admission: Admission, interval_s: float = 0.1) -> None:
+    def __init__(
+        self, admission: Admission, interval_s: float = 0.1, observe: Callable[[float], None] | None = None
+    ) -> None:
         self._admission = admission
+        self._observe = observe
+        """Told of each measurement, in seconds."""
         self._interval_s = interval_s
         self._timer: asyncio.TimerHandle | None = None
 
@@ -140,4 +144,6 @@ class LagMeter:
     def _measure(self, due_at: float) -> None:
         now = self._admission.clock()
         self._admission.measured(now - due_at)
+        if self._observe is not None:
+            self._observe(now - due_at)
         self._expect(now)

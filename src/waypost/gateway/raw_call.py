@@ -224,6 +224,8 @@ class RawCalls:
         Raises what the books refuse it with; then it must not be sent.
         """
         record, books = current_record(), self._books
+        if record is not None:
+            record.is_stream = isinstance(question.asked, Asked) and question.asked.stream
         if books is None or record is None or record.account is None:
             return None
         record.books, record.asked_model = books, f"{name}/{question.model or ''}"
@@ -239,7 +241,9 @@ class RawCalls:
 
     def note_answer(self, name: str, question: RawQuestion, meter: Meter | None, duration_ms: int) -> None:
         """The provider answers, or has begun to."""
-        attempts = (Attempt(name, question.model, None, duration_ms),)
+        record = current_record()
+        lines = 0 if record is None or record.entry is None else record.entry.lines
+        attempts = (Attempt(name, question.model, None, duration_ms, line=lines),)
         if meter is None:
             note_answer(name, question.model or "", attempts)
         else:

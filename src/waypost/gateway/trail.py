@@ -128,6 +128,7 @@ class Trail(Generic[ProviderT]):
             None if call.answered_at is None else _ms(call.answered_at - call.started_at),
             call.key_label,
             call.candidate.way,
+            0 if call.line is None else call.line.number,
         )
 
 

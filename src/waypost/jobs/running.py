@@ -19,12 +19,15 @@ from sqlalchemy import Connection
 from waypost.errors import WaypostError
 from waypost.jobs import progress
 from waypost.jobs.body import LONGEST_STEP_NAME, JobBody, StepDone, collect_lost
+from waypost.jobs.costs import total
+from waypost.jobs.facts import StepEnding, job_facts, step_facts
 from waypost.jobs.holding import Run, RunLost, job_of, put_back
-from waypost.jobs.job import Input, Job, JobEnd, JobError
+from waypost.jobs.job import Cost, Input, Job, JobEnd, JobError
 from waypost.jobs.patience import PatientDatabase
 from waypost.jobs.rows import input_of
 from waypost.ledger.books import now_ms
 from waypost.ledger.moments import DAY_MS
+from waypost.telemetry.observers import NOBODY, Observers
 
 logger = logging.getLogger("waypost.jobs")
 STOP_AGAIN_S: Final = 1.5
@@ -39,8 +42,16 @@ class Execution:
     `work` is called once, in a task. Then `cancel` ends it for its caller, `interrupt` for the worker's own sake.
     """
 
-    def __init__(self, database: PatientDatabase, run: Run, days: int, on_end: Sequence[progress.OnEnd]) -> None:
+    def __init__(
+        self,
+        database: PatientDatabase,
+        run: Run,
+        days: int,
+        on_end: Sequence[progress.OnEnd],
+        observers: Observers = NOBODY,
+    ) -> None:
         self.run = run
+        self._observers = observers
         self._database = database
         self._days = days
         self._on_end = on_end
@@ -146,12 +157,14 @@ class Execution:
         if self._teller is not None:
             self._teller.cancel()
 
-        def write(connection: Connection) -> None:
+        def write(connection: Connection) -> Job:
             if said is not None and said != self._written:
                 progress.note_progress(connection, self.run, *said, now_ms())
-            progress.finish(connection, self.run, end, now_ms(), expires_at_ms, self._on_end)
+            return progress.finish(connection, self.run, end, now_ms(), expires_at_ms, self._on_end)
 
-        await self._database.write(write)
+        job = await self._database.write(write)
+        if self._observers.any:
+            self._observers.job_ended(job_facts(job))
 
     async def input(self) -> Input | None:
         """See JobContext."""
@@ -178,16 +191,25 @@ class Execution:
         before = await database.write(lambda connection: progress.begin_step(connection, run, name, now_ms()))
         if before is not None:
             return before.value
-        lost = collect_lost()
+        lost, began_ms = collect_lost(), now_ms()
         try:
             done = await work()
-        except BaseException:
+        except BaseException as error:
             # One that the worker's own end interrupted stays begun: it may have cost something, and is done again.
             if not self.is_interrupted:
                 await self._leave(name, lost)
+            self._tell_step(name, began_ms, error, total(lost))
             raise
         await database.write(lambda connection: progress.end_step(connection, run, name, done, now_ms(), lost))
+        self._tell_step(name, began_ms, None, total([*lost, done.cost]), done.request_id or "")
         return done.result
+
+    def _tell_step(
+        self, name: str, began_ms: int, error: BaseException | None, cost: Cost, request_id: str = ""
+    ) -> None:
+        if self._observers.any:
+            ending = StepEnding(began_ms, now_ms(), error, cost, request_id, self.is_interrupted)
+            self._observers.step_ended(step_facts(self.job, name, ending))
 
     async def _leave(self, name: str, lost: list[Any]) -> None:
         leaving = self._database.write(lambda connection: progress.leave_step(connection, self.run, name, lost))

@@ -33,6 +33,7 @@ from waypost.settings import JobSettings
 from waypost.store.database import Database
 from waypost.store.job_tables import jobs
 from waypost.store.lazy import LazyDatabase
+from waypost.telemetry.observers import NOBODY, Observers
 
 logger = logging.getLogger("waypost.jobs")
 LOOK_S: Final = 0.25
@@ -56,6 +57,7 @@ class Workplace:
     on_end: Sequence[progress.OnEnd] = ()
     report: Mapping[str, object] = field(default_factory=dict)
     audits: Sequence[Audit] = ()
+    observers: Observers = NOBODY
 
 
 class JobWorker:
@@ -170,7 +172,8 @@ class JobWorker:
                 execution.cancel()
 
     def _execution(self, run: Run) -> Execution:
-        return Execution(self._database, run, self._place.settings.days, self._place.on_end)
+        place = self._place
+        return Execution(self._database, run, place.settings.days, place.on_end, place.observers)
 
     def _begin(self, run: Run) -> None:
         task = asyncio.create_task(self._hand_to_engine(run))

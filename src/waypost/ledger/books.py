@@ -74,12 +74,19 @@ class Entry:
     """Of its calls that have ended; None: of one of them it is not known."""
     cost_is_estimate: bool = False
     is_over: bool = False
+    written: list[Line] = field(default_factory=list)
+    """The lines of its calls, in order."""
+    on_closed: Callable[[], None] | None = None
+    """Called once when no line is open any more."""
 
     def settle(self) -> None:
         """The limits learn what it used, once nothing of it goes on."""
         if self.is_over and not self.open_lines and self.admission is not None:
             self.admission.settle(self.tokens)
             self.admission = None
+        if self.on_closed is not None and not self.open_lines:
+            call, self.on_closed = self.on_closed, None
+            call()
 
 
 @dataclass(slots=True)
@@ -126,16 +133,30 @@ class Source(Protocol):
 class Line:
     """One call that is written down as begun. `source` is set as soon as there is an answer."""
 
-    __slots__ = ("_books", "_called", "_entry", "_number", "_reservation", "attempt_id", "source")
+    __slots__ = (
+        "_books",
+        "_entry",
+        "_reservation",
+        "attempt_id",
+        "called",
+        "closed",
+        "number",
+        "opened_at_ms",
+        "source",
+    )
 
     def __init__(self, books: Books, entry: Entry, called: Called, reservation: Reservation | None) -> None:
         entry.lines += 1
         entry.open_lines += 1
+        entry.written.append(self)
         self.source: Source | None = None
         self._books: Books | None = books
         self._entry = entry
-        self._called = called
-        self._number = entry.lines
+        self.called = called
+        self.number = entry.lines
+        self.opened_at_ms = 0
+        self.closed: AttemptClosed | None = None
+        """What was written down of its end."""
         self._reservation = reservation
         self.attempt_id = f"{entry.entry_id}.{entry.lines}"
         """Its id: the request's, and its place in it."""
@@ -147,12 +168,13 @@ class Line:
 
     def opened(self, reserved_micro_usd: int | None, now_ms: int) -> AttemptOpened:
         """What is written before the call."""
-        entry, called = self._entry, self._called
+        entry, called = self._entry, self.called
+        self.opened_at_ms = now_ms
         return AttemptOpened(
             self.attempt_id,
             entry.entry_id,
             entry.request_id,
-            self._number,
+            self.number,
             now_ms,
             entry.started_at_ms,
             entry.account.project_id,
@@ -176,7 +198,8 @@ class Line:
         if books is None:
             return
         bill = self._bill(ending)
-        books.sink.append(self._closed(ending, bill))
+        self.closed = self._closed(ending, bill)
+        books.sink.append(self.closed)
         if self._reservation is not None:
             self._reservation.settle(bill.cost_micro_usd)
         entry = self._entry
@@ -196,16 +219,17 @@ class Line:
             self._reservation.release()
         self._entry.lines -= 1
         self._entry.open_lines -= 1
+        self._entry.written.remove(self)
 
     @property
     def _model(self) -> str:
         told = self.source.model if self.source is not None else ""
-        return told or self._called.model or ""
+        return told or self.called.model or ""
 
     def _bill(self, ending: Ending) -> Bill:
-        if not (ending.served and self._called.costs):
+        if not (ending.served and self.called.costs):
             return FREE
-        called, model, source = self._called, self._model, self.source
+        called, model, source = self.called, self._model, self.source
 
         def price(usage: Usage) -> int | None:
             return called.prices.cost_micro_usd(called.provider, called.kind, model, usage, asked=called.model)
@@ -221,7 +245,7 @@ class Line:
 
     def _closed(self, ending: Ending, bill: Bill) -> AttemptClosed:
         priced = bill.basis in ("reported", "estimated")
-        called, model = self._called, self._model
+        called, model = self.called, self._model
         return AttemptClosed(
             self.attempt_id,
             now_ms(),

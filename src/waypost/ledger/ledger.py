@@ -17,6 +17,7 @@ from waypost.catalogue import PriceBook
 from waypost.ledger.books import Books, now_ms
 from waypost.ledger.definitions import told_time
 from waypost.ledger.journal import Drainer, Journal
+from waypost.ledger.journal.backlog import Backlog, measure
 from waypost.ledger.records import Record, RequestEnded
 from waypost.ledger.retention_task import FIRST_S, INTERVAL_S, RetentionTask
 from waypost.ledger.spending import Spending
@@ -118,6 +119,14 @@ class Ledger:
     def refusal(self) -> str | None:
         """Why calls that cost are refused now; None: they are not."""
         return None if self._journal is None else self._journal.state().refusal
+
+    def backlog(self) -> Backlog:
+        """What all processes of this folder have not brought into the database yet. Blocks; raises OSError."""
+        try:
+            return measure(self._folder)
+        except FileNotFoundError:
+            # Nothing was written down yet.
+            return Backlog()
 
     @property
     def trouble(self) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from waypost.ledger.secret_shapes import find_secrets, is_secret_name
+from waypost.telemetry.secret_shapes import find_secrets, is_secret_name
 
 LIMIT_BYTES: Final = 64 * 1024
 SECRET: Final = "[redacted]"  # noqa: S105 - what stands in its place

@@ -6,12 +6,12 @@ Which source fills the pools is settled then: one process beside an SQLite file 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from waypost.ledger.account import Account
-from waypost.ledger.allowances import Admission, Allowances, RateLimits, Reservation
+from waypost.ledger.allowances import Admission, Allowances, BudgetUse, RateLimits, Reservation
 from waypost.ledger.allowances.claims import Claims
 from waypost.ledger.allowances.counts import AllowanceCounts
 from waypost.ledger.allowances.held import UNLIMITED, UNRESERVED
@@ -72,6 +72,10 @@ class Spending:
     def rate_limits(self, account: Account) -> RateLimits | None:
         """What replies tell of its limits per minute. None: nothing."""
         return None if self._allowances is None else self._allowances.rate_limits(account)
+
+    def budgets_used(self) -> Sequence[BudgetUse]:
+        """Those of keys and projects that somebody spends of, as far as it is known here."""
+        return () if self._allowances is None else self._allowances.budgets_used()
 
     async def admit(self, account: Account, tokens: int, end_user: str | None) -> Admission:
         """Let a request in. Raises LimitExceeded, ServerBusy while it is not known whether a limit is reached."""

@@ -147,7 +147,7 @@ class ModelStore:
         except OSError as error:
             raise ModelError(
                 f"The model {name} cannot be written to {self.folder}: {error.strerror or error}.",
-                hint="Make room or give this user the right to write there, or set data_dir (WAYPOST_DATA_DIR).",
+                hint="Make room or give this user the right to write there, or set models_dir (WAYPOST_MODELS_DIR).",
             ) from error
 
     def _pull(self, model: CatalogueModel, progress: Progress) -> Path:
@@ -173,7 +173,7 @@ class ModelStore:
         if free < needed:
             raise ModelError(
                 f"The model {model.name} needs {needed} bytes of room in {self.folder}; {free} bytes are free.",
-                hint="Make room on that disk, or set data_dir (WAYPOST_DATA_DIR) to a folder on another.",
+                hint="Make room on that disk, or set models_dir (WAYPOST_MODELS_DIR) to a folder on another.",
             )
 
     def _examine(self, model: CatalogueModel) -> StoredModel:

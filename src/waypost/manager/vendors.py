@@ -62,7 +62,8 @@ class LocalProvider(ModelProvider):
         from waypost.settings import LlamaCppSettings, Settings
 
         settings = LlamaCppSettings(model=model, context_tokens=context_tokens)
-        super().__init__(llama_cpp.create(name, settings, data_dir or Settings().data_dir))
+        folder = data_dir / "models" if data_dir else Settings().models_folder
+        super().__init__(llama_cpp.create(name, settings, folder))
 
 
 def _key(given: str | None, vendor: Vendor, environ: Mapping[str, str] = os.environ) -> str:

@@ -176,7 +176,7 @@ def _unsupported(model: CatalogueModel, what: str, param: str) -> UnsupportedFea
     )
 
 
-def create(name: str, settings: LlamaCppSettings, data_dir: Path) -> LlamaCppProvider:
+def create(name: str, settings: LlamaCppSettings, models_folder: Path) -> LlamaCppProvider:
     """The provider named `name`; the model's file is looked for at the first request."""
     options = LocalModelOptions(
         model=settings.model,
@@ -184,4 +184,4 @@ def create(name: str, settings: LlamaCppSettings, data_dir: Path) -> LlamaCppPro
         parallel=settings.parallel,
         threads=settings.threads,
     )
-    return LlamaCppProvider(name, options, ModelStore(data_dir / "models"))
+    return LlamaCppProvider(name, options, ModelStore(models_folder))

@@ -73,7 +73,7 @@ def _create(name: str, provider: ProviderSettings, settings: Settings) -> Provid
         case LlamaCppSettings():
             from waypost.providers import llama_cpp
 
-            return llama_cpp.create(name, provider, settings.data_dir)
+            return llama_cpp.create(name, provider, settings.models_folder)
         case PluginProviderSettings():
             return _from_plugin(name, provider, settings.plugins)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 from fastapi import FastAPI
@@ -30,6 +31,7 @@ from waypost.server import (
     health,
     home,
     jobs,
+    metrics,
     resume,
 )
 from waypost.server.application import ServedApplication
@@ -45,6 +47,7 @@ from waypost.server.middleware.pass_on import PassOn
 from waypost.server.middleware.plain_start import PlainStart
 from waypost.server.peers import Peers
 from waypost.server.runs import Runs
+from waypost.server.scrapes import Scrapes
 from waypost.server.serving import Serving
 
 DESCRIPTION = (
@@ -61,6 +64,7 @@ MODULES = (
     explain,
     capabilities,
     health,
+    metrics,
     admin,
     admin_projects,
     admin_keys,
@@ -131,10 +135,13 @@ def _wrapped(app: ASGIApp, chain: tuple[Middleware, ...]) -> ASGIApp:
     return app
 
 
-def create_app(application: ServedApplication | Serving, peers: Peers | None = None) -> WaypostApi:
+def create_app(
+    application: ServedApplication | Serving, peers: Peers | None = None, jobs_socket: Path | None = None
+) -> WaypostApi:
     """The ASGI application. It owns `application`: reads its settings at the first request, closes it at the end.
 
-    `peers` are the other workers of this server, if there are any; they are closed with it.
+    `peers` are the other workers of this server, if there are any; they are closed with it. `jobs_socket` is
+    where the worker that is kept beside it tells its numbers.
     """
     served = application if isinstance(application, Serving) else Serving(application)
     lifecycle, admission, runs = Lifecycle(), Admission(), Runs(served.generations)
@@ -152,6 +159,7 @@ def create_app(application: ServedApplication | Serving, peers: Peers | None = N
     app.state.admission = admission
     app.state.peers = peers
     app.state.runs = runs
+    app.state.scrapes = Scrapes(served, lifecycle, peers, jobs_socket)
     _add_chains(app, partial(Front, served=served, lifecycle=lifecycle, admission=admission), served, peers)
     add_handlers(app)
     _add_routes(app)
@@ -170,7 +178,8 @@ def _lifespan(
         served.callers.start()
         if served.ledger is not None:
             await served.ledger.start()
-        meter = LagMeter(admission)
+        counted = served.metrics
+        meter = LagMeter(admission, observe=None if counted is None else counted.lagged)
         meter.start()
         try:
             yield

@@ -16,6 +16,8 @@ from waypost.server.callers import Callers
 from waypost.server.lifecycle import Lifecycle
 from waypost.settings import Settings
 from waypost.store.lazy import LazyDatabase
+from waypost.telemetry.metrics.metrics import Metrics
+from waypost.telemetry.observers import Observers
 
 if TYPE_CHECKING:
     from waypost.server.serving import Serving
@@ -51,6 +53,14 @@ class ServedApplication(Protocol):
     @property
     def ledger(self) -> Ledger | None:
         """What is written down of requests; None: nothing is."""
+
+    @property
+    def observers(self) -> Observers:
+        """Who is told when a request is over, over reloads too."""
+
+    @property
+    def metrics(self) -> Metrics | None:
+        """What is counted of requests, over reloads too; None: nothing is."""
 
     @property
     def jobs(self) -> KeptJobs | None:

@@ -17,8 +17,10 @@ START_ONLY: Final = (
     "server.idempotency_buffer_bytes",
     "server.explain_records",
     "data_dir",
+    "models_dir",
     "database_url",
     "ledger",
+    "telemetry",
 )
 """Keys whose values in force are those of the start; a part's name stands for all in it."""
 

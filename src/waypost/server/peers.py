@@ -8,7 +8,9 @@ The invariant: a reply that breaks off at the peer breaks off here too; it never
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 BACKLOG: Final = 2048
+LONGEST_FOLDER_BYTES: Final = 76
 CONNECT_S: Final = 2.0
 ASK_S: Final = 10.0
 """Longest wait for a peer's answer about itself."""
@@ -37,6 +40,14 @@ _OWN: Final = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"te
 _NOT_ASKED: Final = _OWN | {*KEY_HEADERS, b"content-length", b"expect", REQUEST_ID.encode()}
 _NOT_TOLD: Final = _OWN | {b"date", REQUEST_ID.encode()}
 _AUTOMATIC: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+
+
+def private_folder() -> Path:
+    """A new folder that only this account may enter, with a name short enough for Unix sockets in it."""
+    usual = Path(tempfile.gettempdir())
+    # Source: unix(7): sun_path has 108 bytes, 104 on macOS; mkdtemp adds a name of 16, a socket one of 8.
+    within = usual if len(os.fsencode(usual)) <= LONGEST_FOLDER_BYTES else Path("/tmp")  # noqa: S108 - mkdtemp is safe
+    return Path(tempfile.mkdtemp(prefix="waypost-", dir=within))
 
 
 class PeerGone(Exception):

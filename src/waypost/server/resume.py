@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from waypost.errors import UnknownStream
 from waypost.gateway.call_record import RequestEnd, current_record
+from waypost.gateway.facts import go_on, go_on_no_more
 from waypost.gateway.resume import LAST_EVENT_ID, Reading, ResumeBuffers, number_after
 from waypost.gateway.story import Outcome
 from waypost.server.application import lifecycle_of, served_by
@@ -108,11 +109,18 @@ def _origin(request: Request) -> Origin:
     record, stories, began = current_record(), served_by(request).stores.stories, time.monotonic()
     request_id, tenant = request_id_of(request.scope), caller_of(request.scope).name
 
-    def settle(outcome: Outcome) -> None:
-        if record is not None and record.asked_model is not None:
-            end = RequestEnd(request_id, outcome, 200, round((time.monotonic() - began) * 1000))
+    if record is not None:
+        go_on(record)
+
+    def settle(outcome: Outcome | None) -> None:
+        if record is None:
+            return
+        duration_s = time.monotonic() - began
+        if outcome is not None and record.asked_model is not None:
+            end = RequestEnd(request_id, outcome, 200, round(duration_s * 1000))
             record.write_end(end)
             stories.add(request_id, tenant, record.settled(end))
+        go_on_no_more(record, outcome, duration_s)
 
     return Origin(request_id, settle)
 

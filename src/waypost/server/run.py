@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import shutil
 import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Literal
 
@@ -29,7 +32,9 @@ from waypost.server.hangup import Hangup
 from waypost.server.lifecycle import Lifecycle
 from waypost.server.listen import listen, url_of
 from waypost.server.logs import configure_logging
+from waypost.server.peers import private_folder
 from waypost.server.protocol import EnvelopeProtocol
+from waypost.server.scrapes import JOBS_SOCKET
 from waypost.server.serving import Serving
 from waypost.server.worker_keeper import WorkerKeeper, kept
 from waypost.settings.server import is_exposed
@@ -144,17 +149,22 @@ def http_config(app: ASGIApp, *, lifespan: Literal["on", "off"] = "on") -> uvico
 
 
 def make_server(
-    application: ServedApplication | Serving, on_started: Callable[[], None] = lambda: None
+    application: ServedApplication | Serving,
+    on_started: Callable[[], None] = lambda: None,
+    jobs_socket: Path | None = None,
 ) -> DrainingServer:
-    """The server, not yet running: `serve(sockets=listen(host, port))` or `run(sockets=…)` starts it."""
-    app = create_app(application)
+    """The server, not yet running: `serve(sockets=listen(host, port))` or `run(sockets=…)` starts it.
+
+    `jobs_socket` is where the worker beside it tells its numbers.
+    """
+    app = create_app(application, jobs_socket=jobs_socket)
     return DrainingServer(http_config(app), app, on_started)
 
 
 def log_as_told(served: Serving) -> None:
     """Set up logging by the settings, and by those of each reload."""
-    configure_logging(served.settings.server.log_level)
-    served.on_reload.append(lambda settings: configure_logging(settings.server.log_level))
+    configure_logging(served.settings)
+    served.on_reload.append(configure_logging)
 
 
 def run(
@@ -178,14 +188,28 @@ def run(
     log_as_told(served)
     if worker is not None:
         served.on_reload.append(lambda _: worker.renew())
-    with kept(worker, lambda: server.lifecycle.draining) as begin_to_keep:
+    with jobs_socket_of(worker) as jobs_socket, kept(worker, lambda: server.lifecycle.draining) as begin_to_keep:
 
         def started() -> None:
             on_started(url_of(sockets))
             begin_to_keep()
 
-        server = make_server(served, started)
+        server = make_server(served, started, jobs_socket)
         server.run(sockets=sockets)
+
+
+@contextmanager
+def jobs_socket_of(worker: WorkerKeeper | None) -> Iterator[Path | None]:
+    """Inside the block the worker has a socket of its own, if there is one, where the server reads its numbers."""
+    if worker is None or sys.platform == "win32":
+        yield None
+        return
+    folder = private_folder()
+    worker.metrics_socket = folder / JOBS_SOCKET
+    try:
+        yield worker.metrics_socket
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def may_be_exposed(served: ServedApplication, host: str) -> bool:

@@ -47,10 +47,13 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The request that began a run. `settle` has its story end as the run did, with all that the run used."""
+    """The request that began a run. `settle` has its story end as the run did, with all that the run used.
+
+    None: the request's own reply tells how it ended.
+    """
 
     request_id: str
-    settle: Callable[[Outcome], None]
+    settle: Callable[[Outcome | None], None]
 
 
 class Run:
@@ -90,8 +93,7 @@ class Run:
                 self._writer.end("finished")
             finally:
                 self._begun.set()
-        if self._written:
-            self._origin.settle(outcome)
+        self._origin.settle(outcome if self._written else None)
 
     async def _take(self, told: Sequence[Told]) -> None:
         self._write(told)

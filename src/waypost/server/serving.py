@@ -26,6 +26,8 @@ from waypost.server.generations import Close, Generations
 from waypost.settings import InvalidSettings, LoadedSettings, Settings
 from waypost.settings.server import exposure
 from waypost.store.lazy import LazyDatabase
+from waypost.telemetry.metrics.metrics import Metrics
+from waypost.telemetry.observers import Observers
 
 logger = logging.getLogger("waypost.server")
 
@@ -151,6 +153,16 @@ class Serving:
     def ledger(self) -> Ledger | None:
         """What is written down of requests."""
         return (self._current or self.current).ledger
+
+    @property
+    def observers(self) -> Observers:
+        """Who is told when a request is over, over reloads too."""
+        return (self._current or self.current).observers
+
+    @property
+    def metrics(self) -> Metrics | None:
+        """What is counted of requests, over reloads too."""
+        return (self._current or self.current).metrics
 
     @property
     def jobs(self) -> KeptJobs | None:

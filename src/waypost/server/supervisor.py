@@ -15,7 +15,6 @@ import shutil
 import signal
 import socket
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -30,8 +29,9 @@ from waypost.server.application import ServedApplication
 from waypost.server.hangup import Hangup
 from waypost.server.listen import listen, url_of
 from waypost.server.logs import configure_logging
-from waypost.server.peers import Neighbourhood
+from waypost.server.peers import Neighbourhood, private_folder
 from waypost.server.run import may_be_exposed
+from waypost.server.scrapes import JOBS_SOCKET
 from waypost.server.serving import Serving, SettingsSource
 from waypost.server.worker import DRAIN, END_GRACE, READY, RELOAD, RELOADED, Workplace, longest_end_s, work
 from waypost.server.worker_keeper import TURN_S, WorkerKeeper
@@ -45,7 +45,6 @@ STEADY_S: Final = 5.0
 """A worker that lived so long is started anew at once; one that did not, after a growing wait."""
 FIRST_WAIT_S: Final = 0.5
 LONGEST_WAIT_S: Final = 30.0
-LONGEST_FOLDER_BYTES: Final = 76
 # Measured with 400 connections made at once and two workers: one socket for all left 67 to 15 of them to one worker,
 # a socket for each 191. Only Linux shares connections out among sockets at one port.
 SOCKET_EACH: Final = sys.platform == "linux"
@@ -74,18 +73,10 @@ def supervise(source: SettingsSource, on_started: Callable[[str], None], worker:
     """
     loaded = source.read()
     application = source.build(loaded.settings).application
-    configure_logging(loaded.settings.server.log_level)
+    configure_logging(loaded.settings)
     for name in NEEDED:
         import_module(name)
     Supervisor(source, application, loaded.file, on_started, worker).run()
-
-
-def private_folder() -> Path:
-    """A new folder that only this account may enter, with a name short enough for Unix sockets in it."""
-    usual = Path(tempfile.gettempdir())
-    # Source: unix(7): sun_path has 108 bytes, 104 on macOS; mkdtemp adds a name of 16, a socket one of 8.
-    within = usual if len(os.fsencode(usual)) <= LONGEST_FOLDER_BYTES else Path("/tmp")  # noqa: S108 - mkdtemp is safe
-    return Path(tempfile.mkdtemp(prefix="waypost-", dir=within))
 
 
 class Supervisor:
@@ -108,6 +99,8 @@ class Supervisor:
         self._signals, self._signal_writer = socket.socketpair()
         self._selector = selectors.DefaultSelector()
         self._folder = private_folder()
+        if keeper is not None:
+            keeper.metrics_socket = self._folder / JOBS_SOCKET
         self._token = secrets.token_hex(32)
         self._workers: list[_Worker] = []
         self._hangup = Hangup.at_start()

@@ -47,6 +47,8 @@ class WorkerKeeper:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
+        self.metrics_socket: Path | None = None
+        """Where it is to tell its numbers; for whoever serves."""
         self._told = {"config_file": None if file is None else str(file.absolute()), "options": dict(options)}
         self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None
@@ -118,7 +120,8 @@ class WorkerKeeper:
     def _start(self) -> None:
         self._started_at = self._clock()
         self._process = subprocess.Popen([sys.executable, "-m", MODULE], stdin=subprocess.PIPE)  # noqa: S603 - our own
-        line = msgspec.json.encode({"parent_pid": os.getpid(), **self._told}) + b"\n"
+        address = None if self.metrics_socket is None else str(self.metrics_socket)
+        line = msgspec.json.encode({"parent_pid": os.getpid(), **self._told, "metrics_socket": address}) + b"\n"
         # A pipe takes so little without anybody reading; it stays open, and its end says that this process is gone.
         if self._process.stdin is not None:
             with suppress(OSError):

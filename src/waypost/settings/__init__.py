@@ -30,6 +30,7 @@ from waypost.settings.references import Target
 from waypost.settings.routes import CacheSettings, PolicySettings, RouteSettings, TargetSettings
 from waypost.settings.schema import json_schema
 from waypost.settings.server import ServerSettings
+from waypost.settings.telemetry import TelemetrySettings
 from waypost.settings.webhooks import WebhookSettings
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "Settings",
     "Target",
     "TargetSettings",
+    "TelemetrySettings",
     "TierPrices",
     "VendorSettings",
     "VertexSettings",

@@ -33,6 +33,7 @@ OVERRIDES: tuple[Override, ...] = (
     Override("WAYPOST_PORT", ("server", "port"), "Port to listen on."),
     Override("WAYPOST_WORKERS", ("server", "workers"), "Processes that answer requests at the same port."),
     Override("WAYPOST_DATA_DIR", ("data_dir",), "Folder for models and state."),
+    Override("WAYPOST_MODELS_DIR", ("models_dir",), "Folder of local models."),
     Override("WAYPOST_DATABASE_URL", ("database_url",), "Where keys, spend and log are kept."),
     Override("WAYPOST_WEBHOOK_SECRET", ("webhooks", "secret"), "What webhooks are signed with, whsec_ and Base64."),
     Override("WAYPOST_LOG_LEVEL", ("server", "log_level"), "How much is logged: debug, info, warning or error."),

@@ -141,7 +141,7 @@ class _Draft:
                 holder[path[-1]] = str(folder.absolute() / Path(holder[path[-1]]).expanduser())
 
     def _file_paths(self) -> Iterator[KeyPath]:
-        yield from (("data_dir",), ("webhooks", "secret_file"), ("webhooks", "ca_file"))
+        yield from (("data_dir",), ("models_dir",), ("webhooks", "secret_file"), ("webhooks", "ca_file"))
         for name, provider in self._mapping("providers").items():
             yield from (("providers", name, key) for key in PATH_KEYS)
             if isinstance(provider, dict) and str(provider.get("model", "")).endswith(".gguf"):

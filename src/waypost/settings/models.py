@@ -22,6 +22,7 @@ from waypost.settings.providers import BUILT_IN_KINDS, LOCAL_KIND, LlamaCppSetti
 from waypost.settings.references import DEFAULT_ROUTE, NAME, Names, Target
 from waypost.settings.routes import CacheSettings, PolicySettings, RouteSettings
 from waypost.settings.server import ServerSettings
+from waypost.settings.telemetry import TelemetrySettings
 from waypost.settings.webhooks import WebhookSettings
 
 REFERENCE_ERROR = "waypost_reference"
@@ -53,6 +54,8 @@ class Settings(Part):
         WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "null"}], "default": None}),
     ] = Field(default_factory=_default_data_dir)
     """Folder for models and state; null is the system's place for a program's data."""
+    models_dir: Annotated[Path, AfterValidator(anchored)] | None = None
+    """Folder of local models, which may be read-only if they are there; null is the folder models in data_dir."""
     database_url: DatabaseUrl | None = None
     """Where keys, spend and log are kept: postgresql://user:password@host/name, or sqlite:///file with a path that is
     relative to data_dir; null is the SQLite file waypost.db there."""
@@ -60,6 +63,8 @@ class Settings(Part):
     """What is written down of requests, and for how long it is kept."""
     jobs: JobSettings = Field(default_factory=JobSettings)
     """What is done in the background, such as analyses and batches."""
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
+    """Who may read the metrics, and how the log is written."""
     webhooks: WebhookSettings = Field(default_factory=WebhookSettings)
     """Which servers may be told of jobs and budgets, and how such messages are signed."""
     providers: dict[str, ProviderSettings] = Field(default_factory=_only_local)
@@ -119,6 +124,11 @@ class Settings(Part):
         if sentences:
             raise PydanticCustomError(REFERENCE_ERROR, "{text}", {"text": "; ".join(sentences)})
         return self
+
+    @property
+    def models_folder(self) -> Path:
+        """Where local models are."""
+        return self.models_dir or self.data_dir / "models"
 
     @property
     def names(self) -> Names:

@@ -20,6 +20,9 @@ from waypost.ledger.threads import DatabaseThreads
 from waypost.providers.registry import create_providers
 from waypost.settings import Settings
 from waypost.store.lazy import LazyDatabase
+from waypost.telemetry.metrics.metrics import Metrics
+from waypost.telemetry.observers import NOBODY, Observers
+from waypost.telemetry.observing import Observing
 from waypost.webhooks.courier import Courier, courier_of
 from waypost.worker.calls import JobCalls
 from waypost.worker.hooks import audits, hooks
@@ -40,13 +43,15 @@ class WorkerApplication:
     calls: JobCalls
     threads: DatabaseThreads
     courier: Courier
+    observers: Observers = NOBODY
+    metrics: Metrics | None = None
 
     def worker(self, does: Mapping[str, JobBody]) -> JobWorker:
         """What will do its jobs, each type by its body."""
         settings = self.settings
         report = {"version": __version__, "engine": engine_version(), "concurrency": settings.jobs.concurrency}
         ends, looks = hooks(self), audits(self)
-        place = Workplace(self.database, settings.data_dir, settings.jobs, does, ends, report, looks)
+        place = Workplace(self.database, settings.data_dir, settings.jobs, does, ends, report, looks, self.observers)
         return JobWorker(place)
 
     async def close(self) -> None:
@@ -64,10 +69,14 @@ def build_worker(settings: Settings) -> WorkerApplication:
     database = LazyDatabase(settings, IDLE_S)
     ledger = Ledger(settings, database, price_book(settings), COMPANY) if settings.ledger.enabled else None
     gateway = configured_gateway(settings, create_providers(settings, {}), None if ledger is None else ledger.books)
-    calls = JobCalls(gateway, AccountBook(settings.keys), database, pace_of(settings, database.open))
+    told = Observing.of(settings.telemetry)
+    if told.metrics is not None:
+        gateway.name_models(told.metrics.models)
+    pace = pace_of(settings, database.open)
+    calls = JobCalls(gateway, AccountBook(settings.keys), database, pace, told.observers)
     threads = DatabaseThreads(database.open)
     courier = courier_of(settings, threads)
-    return WorkerApplication(settings, database, ledger, gateway, calls, threads, courier)
+    return WorkerApplication(settings, database, ledger, gateway, calls, threads, courier, told.observers, told.metrics)
 
 
 def engine_version() -> str | None:

@@ -17,6 +17,7 @@ from waypost.chat.usage import COUNTS
 from waypost.codecs.estimate import estimate_input_tokens
 from waypost.errors import NotAllowed
 from waypost.gateway.call_record import CallRecord, RequestEnd, begin_record, end_record, note_failure
+from waypost.gateway.facts import Over, tell_when_over
 from waypost.gateway.gateway import Gateway
 from waypost.gateway.served import ServedStream
 from waypost.gateway.story import Outcome
@@ -29,6 +30,7 @@ from waypost.ledger.accounts import AccountBook
 from waypost.providers.asked import Asked
 from waypost.providers.gate import through
 from waypost.store.lazy import LazyDatabase
+from waypost.telemetry.observers import NOBODY, Observers
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,14 @@ class JobCalls:
     """Calls for all jobs of one worker."""
 
     def __init__(
-        self, gateway: Gateway, accounts: AccountBook, database: LazyDatabase, pace: Pace | None = None
+        self,
+        gateway: Gateway,
+        accounts: AccountBook,
+        database: LazyDatabase,
+        pace: Pace | None = None,
+        observers: Observers = NOBODY,
     ) -> None:
+        self._observers = observers
         self._gateway = gateway
         self._accounts = accounts
         self._lazy = database
@@ -135,7 +143,10 @@ class JobCalls:
             raise
         finally:
             end_record(token)
-            record.write_end(RequestEnd(record.request_id, outcome, None, round((time.monotonic() - began) * 1000)))
+            duration_s = time.monotonic() - began
+            record.write_end(RequestEnd(record.request_id, outcome, None, round(duration_s * 1000)))
+            if self._observers.any:
+                tell_when_over(record, Over("job", "", outcome, None, duration_s, job.id), self._observers)
             if outcome != "answered" and record.entry is not None:
                 note_lost(Cost(record.entry.cost_micro_usd, record.entry.cost_is_estimate))
 

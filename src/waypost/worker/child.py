@@ -32,6 +32,8 @@ class Told:
     parent_pid: int
     config_file: str | None = None
     options: dict[str, tuple[list[str | int], Any]] = field(default_factory=dict)
+    metrics_socket: str | None = None
+    """Where it tells its numbers to the server."""
 
 
 def main() -> None:
@@ -48,7 +50,8 @@ def main() -> None:
     from waypost.worker.run import run
 
     options = {name: (tuple(path), value) for name, (path, value) in told.options.items()}
-    run(read_settings(Path(told.config_file) if told.config_file else None, options=options).settings)
+    settings = read_settings(Path(told.config_file) if told.config_file else None, options=options).settings
+    run(settings, metrics_socket=Path(told.metrics_socket) if told.metrics_socket else None)
 
 
 def _watch(parent_pid: int) -> NoReturn:

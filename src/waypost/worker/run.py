@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import TypeAlias
 
 from waypost.jobs.body import JobBody
@@ -19,6 +20,7 @@ from waypost.settings import Settings
 from waypost.worker.app import WorkerApplication, build_worker
 from waypost.worker.bodies import bodies
 from waypost.worker.logs import configure_logging
+from waypost.worker.metrics import demand_safe, told_metrics
 
 Bodies: TypeAlias = Callable[[WorkerApplication], Mapping[str, JobBody]]
 logger = logging.getLogger("waypost.worker")
@@ -30,14 +32,25 @@ def run(
     settings: Settings,
     on_started: Callable[[str], None] = lambda name: None,  # noqa: ARG005 - it is the default
     does: Bodies = bodies,
+    *,
+    metrics_socket: Path | None = None,
 ) -> None:
     """Do jobs until a signal. Blocks; call it in the main thread.
 
-    `on_started` gets the worker's name; `does` says which types of jobs it does.
+    `on_started` gets the worker's name; `does` says which types of jobs it does; `metrics_socket` is where a server
+    reads its numbers. Raises ConfigurationError.
     """
-    configure_logging(settings.server.log_level)
+    demand_safe(settings.telemetry)
+    configure_logging(settings)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_work(build_worker(settings), on_started, does))
+        runner.run(_observed(build_worker(settings), on_started, does, metrics_socket))
+
+
+async def _observed(
+    application: WorkerApplication, on_started: Callable[[str], None], does: Bodies, metrics_socket: Path | None
+) -> None:
+    async with told_metrics(application, metrics_socket):
+        await _work(application, on_started, does)
 
 
 async def _work(application: WorkerApplication, on_started: Callable[[str], None], does: Bodies) -> None:

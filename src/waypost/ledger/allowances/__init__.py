@@ -5,8 +5,8 @@ may use is in memory as a pool; a source fills pools, in one of two ways. The in
 all processes together is never over the limit, but for a call that cost more than the most it could.
 """
 
-from waypost.ledger.allowances.allowances import Allowances
+from waypost.ledger.allowances.allowances import Allowances, BudgetUse
 from waypost.ledger.allowances.held import Admission, Reservation
 from waypost.ledger.allowances.rates import Rate, RateLimits
 
-__all__ = ["Admission", "Allowances", "Rate", "RateLimits", "Reservation"]
+__all__ = ["Admission", "Allowances", "BudgetUse", "Rate", "RateLimits", "Reservation"]

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from contextvars import Context
+from dataclasses import dataclass
 
-from waypost.errors import LimitExceeded
+from waypost.errors import LimitExceeded, Whose
 from waypost.ledger.account import Account
 from waypost.ledger.allowances.counts import AllowanceCounts
 from waypost.ledger.allowances.held import UNLIMITED, UNRESERVED, Admission, Reservation
@@ -24,9 +25,19 @@ from waypost.ledger.allowances.rates import RateLimits
 from waypost.ledger.allowances.refusals import is_spent, price_unknown, refusal
 from waypost.ledger.allowances.source import Need, Source
 from waypost.ledger.allowances.warnings import BudgetWarnings
-from waypost.ledger.allowances.windows import Windows
+from waypost.ledger.allowances.windows import Span, Windows
 
 logger = logging.getLogger("waypost.ledger")
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetUse:
+    """How much of a budget is spent in its window that holds now. `name` of a key begins with its project's."""
+
+    whose: Whose
+    name: str
+    period: Span
+    ratio: float
 
 
 class Allowances:
@@ -101,6 +112,18 @@ class Allowances:
             needs = await self._filled(budgets, micro_usd, now_s)
         self._take(needs)
         return Reservation(needs, self._spent)
+
+    def budgets_used(self) -> list[BudgetUse]:
+        """Of keys and projects that have spent something in this process, or whose spending was read."""
+        now_s, used = self._clock(), []
+        for plan in self._plans.all():
+            for each in plan.budgets:
+                pool: Pool | None = self._windows.at(each.span, now_s).pools.get((each.unit, each.subject))
+                if pool is not None and each.limit:
+                    project = plan.account.project_name
+                    name = each.name if each.whose == "project" else f"{project}/{each.name}"
+                    used.append(BudgetUse(each.whose, name, each.span, pool.all_spent / each.limit))
+        return used
 
     async def close(self) -> None:
         """Give back what this process holds and has not spent. Nothing can be taken afterwards."""

@@ -100,6 +100,10 @@ class Plans:
             plan = self._plans[account.key_id] = Plan(account)
         return plan
 
+    def all(self) -> Sequence[Plan]:
+        """Those that were asked for."""
+        return tuple(self._plans.values())
+
 
 def _rates(whose: Whose, name: str, subject: str, limits: Limits) -> Iterator[Allowance]:
     if (limit := limits.requests_per_minute) is not None:

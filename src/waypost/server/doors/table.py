@@ -14,6 +14,8 @@ from waypost.server.doors.gemini import GEMINI
 from waypost.server.doors.openai_chat import OPENAI_CHAT
 from waypost.server.doors.openai_responses import OPENAI_RESPONSES
 from waypost.server.middleware.headers import header_value
+from waypost.server.middleware.json_only import PASSED_THROUGH
+from waypost.telemetry.facts import Door as DoorName
 
 CALLS: Final[Mapping[str, Door]] = {
     "/v1/chat/completions": OPENAI_CHAT,
@@ -36,6 +38,35 @@ TERRITORY: Final[tuple[tuple[re.Pattern[str], Door], ...]] = (
 
 SHARED: Final = "/v1/"
 """Below it, what TERRITORY does not name is OpenAI's, or another's if the caller sends a header of its."""
+
+DOOR_NAMES: Final[Mapping[str, DoorName]] = {
+    "/v1/chat/completions": "openai_chat",
+    "/v1/messages": "anthropic_messages",
+    "/v1/responses": "openai_responses",
+    "/v1/embeddings": "embeddings",
+    "/api/ai/generate": "generate",
+}
+_GEMINI_CALL: Final = re.compile(r"/v1(?:beta)?/models/.+:([A-Za-z]+)")
+_GEMINI_NAMES: Final[Mapping[str, DoorName]] = {
+    "generateContent": "gemini",
+    "streamGenerateContent": "gemini",
+    "embedContent": "embeddings",
+    "batchEmbedContents": "embeddings",
+}
+
+
+def door_name(scope: Scope) -> DoorName:
+    """Where a request for an answer came in, as metrics and spans name it; "other" for everything else."""
+    if scope["method"] != "POST":
+        return "raw" if scope["path"].startswith(PASSED_THROUGH) else "other"
+    path = scope["path"]
+    name = DOOR_NAMES.get(path)
+    if name is not None:
+        return name
+    if path.startswith(PASSED_THROUGH):
+        return "raw"
+    call = _GEMINI_CALL.fullmatch(path)
+    return "other" if call is None else _GEMINI_NAMES.get(call[1], "other")
 
 
 def door_at(scope: Scope) -> Door | None:

@@ -18,14 +18,17 @@ from starlette.types import Message, Scope, Send
 from waypost.errors import AllTargetsFailed, Attempt, RequestError, ServerBusy, WaypostError
 from waypost.gateway import story
 from waypost.gateway.call_record import CallRecord, RequestEnd
+from waypost.gateway.facts import Over, tell_when_over
 from waypost.server.application import ServedApplication
 from waypost.server.callers import caller_of
 from waypost.server.disconnect import pass_on_of
 from waypost.server.doors.limits import Headers
+from waypost.server.doors.table import door_name
 from waypost.server.envelope import FOREIGN_CODE
 from waypost.server.jsonwire import json_bytes
 from waypost.server.logs import LineHandler
 from waypost.server.middleware.request_id import HEADER, request_id_of
+from waypost.telemetry.logs import FACTS
 
 logger = logging.getLogger("waypost.access")
 failures = logging.getLogger("waypost.server")
@@ -34,6 +37,8 @@ LONGEST_PATH = 500
 LONGEST_NAME = 200
 MOST_KEPT_BYTES: Final = 256 * 1024
 """Of a reply that is to be kept; what is stored of it is shorter still."""
+CALLERS_OWN: Final = ("path", "model")
+"""Members that callers write."""
 NO_REPLY = 499
 """Logged where the caller went away before a status was sent; nginx's custom."""
 
@@ -103,12 +108,19 @@ class AccessLog:
         for attempt in record.failures():
             # What is refused here, such as for a budget, was never sent: the request's own line says it.
             if not isinstance(attempt.error, RequestError | ServerBusy):
-                failures.warning("attempt failed: %s", json.dumps(_failure(attempt, request_id_of(scope))))
+                failure = _failure(attempt, request_id_of(scope))
+                failures.warning("attempt failed: %s", json.dumps(failure), extra={FACTS: failure})
         duration_ms = round(duration_s * 1000, 1)
         if record.asked_model is not None:
             self._remember(scope, reply, record, round(duration_ms))
         if logger.isEnabledFor(logging.INFO):
-            _write(json_bytes(_line(scope, reply, record, duration_ms)).decode())
+            _write(_line(scope, reply, record, duration_ms))
+        observers = self._served.observers
+        if observers.any:
+            status = None if reply.status == NO_REPLY else reply.status
+            outcome = OUTCOMES[_outcome(reply, record)]
+            over = Over(door_name(scope), scope["method"], outcome, status, duration_s)
+            tell_when_over(record, over, observers)
 
     def _remember(self, scope: Scope, reply: Reply, record: CallRecord, duration_ms: int) -> None:
         """The request's story, for `explain`."""
@@ -132,13 +144,17 @@ def _written_second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _write(line: str) -> None:
+def _write(line: dict[str, Any]) -> None:
     """To the server's own handler without the making of a record, which takes longer than the line."""
     handler = logger.handlers[0] if len(logger.handlers) == 1 and not logger.propagate else None
     if isinstance(handler, LineHandler):
-        handler.write_soon(line)
+        # A key may have got there by mistake: all other members are ours, or names that the settings know.
+        for name in CALLERS_OWN:
+            if name in line:
+                line[name] = handler.clean.short(line[name])
+        handler.write_soon(json_bytes({**line, **handler.besides}).decode())
     else:
-        logger.info("%s", line)
+        logger.info("%s", json_bytes(line).decode())
 
 
 def _line(scope: Scope, reply: Reply, record: CallRecord, duration_ms: float) -> dict[str, Any]:
@@ -150,6 +166,7 @@ def _line(scope: Scope, reply: Reply, record: CallRecord, duration_ms: float) ->
         "replayed": record.replayed,
         "warnings": [note[:LONGEST_NAME] for note in record.notes],
         "error_code": None if record.error is None else code_of(record.error),
+        "trace_id": record.trace_id,
     }
     return {
         "time": _written_time(time.time()),

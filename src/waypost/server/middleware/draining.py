@@ -11,10 +11,11 @@ from waypost.errors import ServerBusy
 from waypost.gateway.overload import Admission, OverloadLimits
 from waypost.server.generations import Generations
 from waypost.server.lifecycle import Lifecycle
+from waypost.server.middleware.authenticate import METRICS
 from waypost.server.serving import Serving
 from waypost.settings import ServerSettings
 
-PROBES = frozenset({"/health", "/ready"})
+PROBES = frozenset({"/health", "/ready", METRICS})
 """Asked by supervisors all the time, while draining too; a drain does not wait for them."""
 ADMIN = "/api/admin/"
 """What mends an overload must get through."""

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from waypost.errors import AuthenticationRequired
 from waypost.server.callers import UnknownKey, set_caller
 from waypost.server.envelope import error_reply
+from waypost.server.middleware.authenticate import METRICS
 from waypost.server.middleware.headers import header_value
 from waypost.server.peers import CALLER, TOKEN
 from waypost.server.serving import Serving
@@ -43,10 +44,12 @@ class FromPeer:
         caller = self._served.callers.named(header_value(scope, CALLER.encode()) or "")
         if not hmac.compare_digest(shown, self._token):
             return AuthenticationRequired(_GONE)
-        if caller is None:
+        # Who scrapes need not be a caller.
+        if caller is None and scope["path"] != METRICS:
             return UnknownKey(_GONE)
-        set_caller(scope, caller)
-        scope["state"][_FROM_PEER] = True
+        if caller is not None:
+            set_caller(scope, caller)
+        scope.setdefault("state", {})[_FROM_PEER] = True
         return None
 
 
