@@ -48,14 +48,13 @@ def test_the_check_finds_a_planted_mistake(tmp_path: Path) -> None:
 
 def test_helm_has_nothing_against_it() -> None:
     found = helm_python.lint(str(CHART), values={**CREATED})
-    messages = found["messages"] if isinstance(found, dict) else found
-    assert [each for each in messages if "icon" not in str(each)] == []
+    assert [each for each in found["messages"] if "icon" not in str(each)] == []
 
 
 def test_helm_finds_a_planted_mistake(tmp_path: Path) -> None:
     broken = tmp_path / "waypost"
     shutil.copytree(CHART, broken)
-    (broken / "templates/worker.yaml").write_text("{{ include \"waypost.nothing\" . }}\n")
+    (broken / "templates/worker.yaml").write_text('{{ include "waypost.nothing" . }}\n')
     assert "waypost.nothing" in str(helm_python.lint(str(broken), values={**CREATED}))
 
 
@@ -84,7 +83,11 @@ def test_it_is_of_this_version() -> None:
 
 @pytest.mark.parametrize("values", VARIANTS.values(), ids=VARIANTS)
 def test_every_pod_is_without_rights(values: Mapping[str, Any]) -> None:
-    pods = [each["spec"]["template"]["spec"] for each in rendered(values) if "template" in each["spec" if "spec" in each else "metadata"]]
+    pods = [
+        each["spec"]["template"]["spec"]
+        for each in rendered(values)
+        if "template" in each["spec" if "spec" in each else "metadata"]
+    ]
     assert len(pods) == (1 if values is EMBEDDED else 3)
     for pod in pods:
         assert pod["automountServiceAccountToken"] is False
