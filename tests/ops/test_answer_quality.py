@@ -13,6 +13,7 @@ from tools.answer_quality import THRESHOLDS, judge
 
 from waypost.simulator import Simulator
 
+pytestmark = [pytest.mark.ops, pytest.mark.timeout(120)]
 ROOT = Path(__file__).parents[2]
 TEXT = "The lamp came late. It was broken."
 EXPECTED = {"language": "en", "sentiment": ["negative"], "themes": [["lamp"], ["delivery", "late"]], "quote": "It was"}

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
+pytestmark = [pytest.mark.ops, pytest.mark.timeout(120)]
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "tools" / "check_ops"
 PIN = "actions/checkout@de0fac2e4500dabe0009e67214ff5f5447ce83dd # v6.0.2"
