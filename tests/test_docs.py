@@ -23,6 +23,7 @@ ENVIRONMENT = {
     "OPENAI_API_KEY": "test-key-2",
     "WAYPOST_WEB_KEY": "0123456789abcdef-web",
     "WAYPOST_ADMIN_KEY": "0123456789abcdef-admin",
+    "WAYPOST_METRICS_TOKEN": "0123456789abcdef-metrics",
 }
 """What the examples take from the environment."""
 

@@ -65,6 +65,7 @@ def _leaves(schema: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         "LedgerSettings": ("ledger",),
         "JobSettings": ("jobs",),
         "WebhookSettings": ("webhooks",),
+        "TelemetrySettings": ("telemetry",),
         "KeySettings": ("keys", "mine"),
         "VendorSettings": ("providers", "anthropic"),
         "OpenAISettings": ("providers", "openai"),

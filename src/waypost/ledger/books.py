@@ -151,7 +151,8 @@ class Line:
         entry.written.append(self)
         self.source: Source | None = None
         self._books: Books | None = books
-        self._entry = entry
+        self._entry: Entry | None = entry
+        """None once it is closed: the two would hold each other, and only the collector would find them."""
         self.called = called
         self.number = entry.lines
         self.opened_at_ms = 0
@@ -168,7 +169,7 @@ class Line:
 
     def opened(self, reserved_micro_usd: int | None, now_ms: int) -> AttemptOpened:
         """What is written before the call."""
-        entry, called = self._entry, self.called
+        entry, called = self._open_entry, self.called
         self.opened_at_ms = now_ms
         return AttemptOpened(
             self.attempt_id,
@@ -202,7 +203,7 @@ class Line:
         books.sink.append(self.closed)
         if self._reservation is not None:
             self._reservation.settle(bill.cost_micro_usd)
-        entry = self._entry
+        entry, self._entry = self._open_entry, None
         entry.open_lines -= 1
         entry.tokens += (bill.usage.input_tokens or 0) + (bill.usage.output_tokens or 0)
         if entry.cost_micro_usd is not None:
@@ -217,9 +218,16 @@ class Line:
         self._books = None
         if self._reservation is not None:
             self._reservation.release()
-        self._entry.lines -= 1
-        self._entry.open_lines -= 1
-        self._entry.written.remove(self)
+        entry, self._entry = self._open_entry, None
+        entry.lines -= 1
+        entry.open_lines -= 1
+        entry.written.remove(self)
+
+    @property
+    def _open_entry(self) -> Entry:
+        if self._entry is None:
+            raise TypeError("the line is closed")
+        return self._entry
 
     @property
     def _model(self) -> str:

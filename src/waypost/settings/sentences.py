@@ -27,9 +27,12 @@ from waypost.settings.routes import (
     TargetSettings,
 )
 from waypost.settings.server import ServerSettings
+from waypost.settings.telemetry import TelemetrySettings
 from waypost.settings.webhooks import WebhookSettings
 
-SECRET_KEYS = frozenset({"api_key", "api_keys", "headers", "keys", "options", "previous_secret", "proxy", "secret"})
+SECRET_KEYS = frozenset(
+    {"api_key", "api_keys", "headers", "keys", "metrics_token", "options", "previous_secret", "proxy", "secret"}
+)
 LONGEST_SHOWN = 80
 SELF_EXPLAINING = ("value_error", "string_too_short", "too_short", "missing")
 
@@ -39,6 +42,7 @@ PARTS: Mapping[KeyPath, type[Part]] = {
     ("ledger",): LedgerSettings,
     ("jobs",): JobSettings,
     ("webhooks",): WebhookSettings,
+    ("telemetry",): TelemetrySettings,
     ("keys", "*"): KeySettings,
     ("kinds", "*"): KindSettings,
     ("routes", "*"): RouteSettings,

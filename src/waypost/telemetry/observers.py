@@ -32,19 +32,19 @@ class Observer(Protocol):
 class Observers:
     """Implements Observer. Ask for `any` before facts are made: most of the cost is in making them."""
 
-    __slots__ = ("_each",)
+    __slots__ = ("each",)
 
     def __init__(self, each: Sequence[Observer] = ()) -> None:
-        self._each = tuple(each)
+        self.each = tuple(each)
 
     @property
     def any(self) -> bool:
         """Is there anybody to be told?"""
-        return bool(self._each)
+        return bool(self.each)
 
     def request_ended(self, facts: RequestFacts) -> None:
         """See Observer."""
-        for each in self._each:
+        for each in self.each:
             try:
                 each.request_ended(facts)
             except Exception:
@@ -52,7 +52,7 @@ class Observers:
 
     def job_ended(self, facts: JobFacts) -> None:
         """See Observer."""
-        for each in self._each:
+        for each in self.each:
             try:
                 each.job_ended(facts)
             except Exception:
@@ -60,7 +60,7 @@ class Observers:
 
     def step_ended(self, facts: StepFacts) -> None:
         """See Observer."""
-        for each in self._each:
+        for each in self.each:
             try:
                 each.step_ended(facts)
             except Exception:
