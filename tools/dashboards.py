@@ -47,7 +47,8 @@ def written(page: Page) -> str:
         made.with_row(dashboard.Row(title).id(next(ids)))
         for panel in panels:
             made.with_panel((_number(panel) if panel.is_number else _lines(panel)).id(next(ids)))
-    return JSONEncoder(sort_keys=True, indent=1).encode(made.build()) + "\n"
+    text: str = JSONEncoder(sort_keys=True, indent=1).encode(made.build())
+    return text + "\n"
 
 
 def _environments() -> dashboard.QueryVariable:

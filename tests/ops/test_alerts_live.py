@@ -6,6 +6,7 @@ What is made quicker, tests/ops/scaled.py says. Every expression of the dashboar
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Final
 
@@ -15,10 +16,13 @@ from tests.databases import PostgresServer
 from tests.ops.scaled import RULES
 from tests.ops.troubles import METRICS_TOKEN, Troubles, troubles
 from tests.ops.watching import Receiver, Watch, receiving, watching
+from tests.test_alerts import DASHBOARDS, expressions
 
 pytestmark = [pytest.mark.ops, pytest.mark.timeout(480)]
 
 HOOK_TOKEN: Final = "hook-token-0123456789"
+RATE: Final = "10s"
+"""As Grafana chooses it: a little over four times the interval of scrapes."""
 WAIT_S: Final = 150.0
 AT_ONCE: Final = (
     "WaypostProviderErrorBudgetFast",
@@ -59,6 +63,7 @@ async def test_each_alert_is_told_once_there_is_such_trouble(tmp_path: Path, pos
         with watching(tmp_path / "watch", targets, url, METRICS_TOKEN, HOOK_TOKEN) as watch:
             try:
                 await receiver.until_told(*AT_ONCE, within_s=WAIT_S, told=watch.states)
+                await _dashboards_have_data(troubled, watch)
                 await _the_database_is_away(troubled, receiver, watch)
                 await _servers_are_gone(troubled, receiver, watch)
             finally:
@@ -73,6 +78,18 @@ async def test_each_alert_is_told_once_there_is_such_trouble(tmp_path: Path, pos
 
 def _target(port: int, environment: str) -> dict[str, object]:
     return {"targets": [f"127.0.0.1:{port}"], "labels": {"environment": environment}}
+
+
+async def _dashboards_have_data(troubled: Troubles, watch: Watch) -> None:
+    """Whatever they ask for, the servers have told it."""
+    asked = {text for path in DASHBOARDS for text in expressions(path)}
+    empty = {text.replace("$__rate_interval", RATE).replace("$environment", ".*") for text in asked}
+    assert len(empty) > 30
+    end = time.monotonic() + WAIT_S
+    while empty:
+        assert time.monotonic() < end, (empty, watch.states(), troubled.worker.log)
+        empty = {text for text in empty if not await asyncio.to_thread(watch.ask, text)}
+        await troubled.pause(0.2)
 
 
 async def _the_database_is_away(troubled: Troubles, receiver: Receiver, watch: Watch) -> None:

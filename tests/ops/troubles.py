@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -41,7 +42,8 @@ SCRIPT: Final[dict[str, Any]] = {
 }
 BROKEN: Final = ("down", "one-in-three", "one-in-ten", "one-in-thirty")
 PROVIDERS: Final = ("simulated", *(f"vendor-{name}" for name in BROKEN))
-ONCE: Final = {"max_attempts": 1, "recover": False}
+GIVEN_UP_S: Final = 120.0
+ONCE: Final[dict[str, Any]] = {"max_attempts": 1, "recover": False}
 
 
 def settings(simulator: Simulator, database: URL) -> dict[str, Any]:
@@ -79,10 +81,17 @@ class Troubles:
     ending: asyncio.Event = field(default_factory=asyncio.Event)
 
     def start(self) -> None:
-        """Start the servers, then the worker."""
+        """Start the servers and the worker; a job kills that until it is given up, before the machine has much to do."""
         self.production.start()
         self.staging.start()
+        ask(self.database, 1, type="poison")
         self.worker.start()
+        end = time.monotonic() + GIVEN_UP_S
+        while states(self.database) != ["failed"]:
+            assert time.monotonic() < end, self.worker.log
+            if self.worker.process_ended:
+                self.worker.start()
+            time.sleep(0.05)
 
     def stop(self) -> None:
         """End all of it, whichever of it still runs."""
@@ -135,12 +144,8 @@ class Troubles:
             await self.pause(0.5)
 
     async def give_jobs(self) -> None:
-        """One that kills its worker, until it is given up; then one that takes long, and one that waits for it."""
-        await asyncio.to_thread(ask, self.database, 1, type="poison")
-        while await asyncio.to_thread(states, self.database) != ["failed"] and not self.ending.is_set():
-            if self.worker.process_ended:
-                await asyncio.to_thread(self.worker.start)
-            await self.pause(0.1)
+        """Two that are done, then some that take long, one after the other."""
+        await asyncio.to_thread(ask, self.database, 2)
         await asyncio.to_thread(ask, self.database, 3, request={"prompt": "this takes long"})
 
     def begin(self) -> list[asyncio.Task[None]]:
