@@ -49,7 +49,7 @@ ONCE: Final[dict[str, Any]] = {"max_attempts": 1, "recover": False}
 def settings(simulator: Simulator, database: URL) -> dict[str, Any]:
     """Of both installations: a provider for each way to fail, each target asked once."""
     provider = {"kind": "openai", "api_key": "any", "base_url": simulator.openai_url}
-    routes = {name: {"targets": [f"vendor-{name}/{name}"], "policy": ONCE} for name in BROKEN}
+    routes: dict[str, Any] = {name: {"targets": [f"vendor-{name}/{name}"], "policy": ONCE} for name in BROKEN}
     routes |= {name: {"targets": [f"simulated/{name}"], "policy": ONCE} for name in ("late", "dear")}
     routes["default"] = {"targets": ["simulated/gpt-5-mini"], "policy": ONCE}
     routes["bulky"] = {"targets": ["simulated/gpt-5-mini"], "policy": ONCE, "store_bodies": True}
@@ -81,7 +81,7 @@ class Troubles:
     ending: asyncio.Event = field(default_factory=asyncio.Event)
 
     def start(self) -> None:
-        """Start the servers and the worker; a job kills that until it is given up, before the machine has much to do."""
+        """Start all; a job kills the worker until it is given up, before the machine has much to do."""
         self.production.start()
         self.staging.start()
         ask(self.database, 1, type="poison")
