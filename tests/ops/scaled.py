@@ -26,7 +26,7 @@ LONGEST_FOR_S: Final = 20.0
 INTERVAL_S: Final = 2
 UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 QUICKER: Final = {
-    "waypost_journal_backlog_bytes > 268435456": "waypost_journal_backlog_bytes > 65536",
+    "waypost_journal_backlog_bytes > 268435456": "waypost_journal_backlog_bytes > 262144",
     "waypost_journal_backlog_age_seconds > 300": "waypost_journal_backlog_age_seconds > 6",
     "max by (environment) (waypost_jobs_oldest_queued_seconds) > 600": (
         "max by (environment) (waypost_jobs_oldest_queued_seconds) > 10"
