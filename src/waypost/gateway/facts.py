@@ -123,7 +123,9 @@ def attempt_facts(record: CallRecord, over: Over) -> tuple[AttemptFacts, ...]:
     lines = () if record.entry is None else record.entry.written
     if not lines:
         return tuple([_by_itself(each, record, over) for each in record.attempts])
-    written = [_by_line(line) for line in lines]
+    # A stream that came all at once has ended before its first token was handed out, and the line does not know that.
+    first_tokens = {each.line: each.first_token_ms for each in record.attempts if each.line}
+    written = [_by_line(line, first_tokens.get(line.number)) for line in lines]
     # Such as a target that a breaker ruled out.
     others = [_by_itself(each, record, over) for each in record.attempts if not each.line]
     if not others:
@@ -135,7 +137,7 @@ def _is_sent(error: Exception | None) -> bool:
     return not isinstance(error, TargetPaused | RequestError | ServerBusy)
 
 
-def _by_line(line: Line) -> AttemptFacts:
+def _by_line(line: Line, first_token_ms: int | None) -> AttemptFacts:
     called, closed = line.called, line.closed
     if closed is None:
         raise TypeError("a call is told before its end is written down")
@@ -148,7 +150,7 @@ def _by_line(line: Line) -> AttemptFacts:
         closed.ended_at_ms - line.opened_at_ms,
         "failed" if closed.outcome == "unknown" else closed.outcome,
         error_code=closed.error_code or "",
-        first_token_ms=closed.first_token_ms,
+        first_token_ms=first_token_ms if closed.first_token_ms is None else closed.first_token_ms,
         response_model=(closed.model or "")[:LONGEST_NAME],
         tokens=_counted(closed.counts),
         cost_micro_usd=closed.cost_micro_usd,
