@@ -28,6 +28,7 @@ SERVERS: Final = ("server-1", "server-2")
 STREAMS: Final = 100
 WORDS: Final = 40
 AFTER: Final = 20
+AT_MOST_LOST: Final = 2
 SECRET: Final = "whsec_" + "A" * 43 + "="
 TOKEN: Final = "metrics-token-of-a-test"
 PROVIDER_URL: Final = "http://provider:8100/v1"
@@ -168,8 +169,10 @@ async def lose_a_server(scaled: Compose, streams: list[Stream]) -> dict[str, int
         # A request that is on its way to it at that moment is lost too: nobody may send it twice.
         await asyncio.wait_for(asyncio.gather(*itertools.islice(asyncio.as_completed(runs), held["server-1"])), 60)
         assert [stream.end for stream in streams].count("broken") == held["server-1"]
+        # So is one that nginx sends into a connection whose end it has not seen yet; that tells it.
         answers = [await asyncio.to_thread(asked_anew, scaled, number) for number in range(AFTER)]
-        assert answers == [200] * AFTER
+        assert Counter(answers).keys() <= {200, 502}
+        assert answers[AT_MOST_LOST:] == [200] * (AFTER - AT_MOST_LOST), answers
         await asyncio.wait_for(asyncio.gather(*runs), 120)
     assert sum(held.values()) == STREAMS
     assert min(held.values()) >= STREAMS // 4, held

@@ -80,7 +80,7 @@ securityContext:
 {{- end }}
 
 {{- define "waypost.mounts" -}}
-- {name: settings, mountPath: /etc/waypost/waypost.yaml, subPath: waypost.yaml, readOnly: true}
+- {name: settings, mountPath: /etc/waypost, readOnly: true}
 - {name: data, mountPath: /data}
 - {name: temporary, mountPath: /tmp}
 {{- end }}
