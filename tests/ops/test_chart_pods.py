@@ -92,7 +92,11 @@ def test_one_server_on_one_volume_serves_and_does_jobs(
         wait_for(url, "/ready")
         assert ask(url, CHAT, message("hello", model="openai/one")).status == 200
         assert ask(url, "/metrics", key=TOKEN).body.startswith(b"# HELP")
-        job = ask(url, "/api/ai/analyze", {"content": "A fine chair, and quick to build.", "model": "openai/one"}).json
+        job = ask(
+            url,
+            "/api/ai/analyze",
+            {"content": "A fine chair, and quick to build.", "model": "openai/one", "allow_offline": True},
+        ).json
         wait_until(lambda: ask(url, f"/api/ai/jobs/{job['job_id']}").json["state"] == "succeeded")
         with pytest.raises(RuntimeError):
             container.exec("touch", "/opt/written")
@@ -119,7 +123,11 @@ def test_migrations_servers_and_workers_share_one_postgresql(
         ):
             url = url_of(engine, server)
             wait_for(url, "/ready")
-            told = ask(url, "/api/ai/analyze", {"content": "A fine chair, and quick to build.", "model": "openai/one"})
+            told = ask(
+                url,
+                "/api/ai/analyze",
+                {"content": "A fine chair, and quick to build.", "model": "openai/one", "allow_offline": True},
+            )
             assert told.status == 202, told.body
             wait_until(lambda: ask(url, f"/api/ai/jobs/{told.json['job_id']}").json["state"] == "succeeded")
             at_worker = url_of(engine, worker).replace(":8000", ":9100")
