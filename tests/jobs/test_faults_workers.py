@@ -55,7 +55,7 @@ def pair(folder: Path, simulator: Simulator, database: Database, **jobs_settings
 def freeze(worker: Worker, database: Database) -> None:
     """Stop it where it does not keep all others from writing, as it would at an SQLite file."""
     while True:
-        worker.send(signal.SIGSTOP)
+        worker.freeze()
         if not database.is_sqlite:
             return
         with closing(sqlite3.connect(str(database.url.database), timeout=0.2)) as connection:
@@ -63,6 +63,8 @@ def freeze(worker: Worker, database: Database) -> None:
                 connection.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError:
                 worker.send(signal.SIGCONT)
+                # Stopped again at once, it would hardly come to the end of its transaction.
+                time.sleep(0.05)
             else:
                 return
 

@@ -78,6 +78,12 @@ class Worker:
         assert self.process is not None
         self.process.send_signal(number)
 
+    def freeze(self) -> None:
+        """SIGSTOP, and wait until it stands still: on a busy machine its threads go on for a while."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitpid(self.process.pid, os.WUNTRACED)
+
     def kill(self) -> None:
         """SIGKILL."""
         assert self.process is not None
