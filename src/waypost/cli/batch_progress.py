@@ -102,12 +102,7 @@ def told_counts(counts: Counts) -> dict[str, Any]:
     """The counts, for programs."""
     return {
         "total": counts.all,
-        "queued": counts.queued,
-        "running": counts.running + counts.waiting,
-        "at_provider": counts.waiting,
-        "succeeded": counts.succeeded,
-        "failed": counts.failed,
-        "cancelled": counts.cancelled,
+        **counts.told,
         "cost_usd": counts.cost_micro_usd / 1e6,
         "cost_is_estimate": counts.cost_is_estimate,
         "without_price": counts.unpriced,

@@ -11,7 +11,7 @@ import click
 from waypost.cli.administering import actor, opened, settings_in
 from waypost.cli.log_options import Tag, When
 from waypost.cli.options import config_option, json_option
-from waypost.cli.output import print_json, print_note, print_table
+from waypost.cli.output import print_found, print_json, print_table
 from waypost.cli.requests import cost, plain
 
 if TYPE_CHECKING:
@@ -70,13 +70,8 @@ def list_jobs(
                 break
     if as_json:
         print_json(told)
-        return
-    if not told:
-        print_note("No job fits.")
-        return
-    print_table([HEAD, *(row_of(each) for each in told)])
-    if cursor is not None:
-        print_note(f"There are more; --limit {min(MOST, limit * 5)} shows more of them.")
+    else:
+        print_found([row_of(each) for each in told], HEAD, "job", None if cursor is None else min(MOST, limit * 5))
 
 
 @jobs.command()

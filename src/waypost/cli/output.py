@@ -52,6 +52,16 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
         click.echo("  ".join([*padded, last]).rstrip())
 
 
+def print_found(rows: Sequence[Sequence[str]], head: Sequence[str], what: str, more_limit: int | None) -> None:
+    """What was looked for, or that there is none. `more_limit`: there are more, and this --limit shows more of them."""
+    if not rows:
+        print_note(f"No {what} fits.")
+        return
+    print_table([head, *rows])
+    if more_limit is not None:
+        print_note(f"There are more; --limit {more_limit} shows more of them.")
+
+
 def size_text(size_bytes: int) -> str:
     """A size for people: `98.4 MB`."""
     value = float(size_bytes)

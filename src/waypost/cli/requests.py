@@ -12,7 +12,7 @@ import click
 from waypost.cli.administering import opened, settings_in
 from waypost.cli.log_options import filter_options, filters_of
 from waypost.cli.options import config_option, json_option
-from waypost.cli.output import print_json, print_note, print_table
+from waypost.cli.output import print_found, print_json, print_note, print_table
 from waypost.errors import UnknownRequest
 
 if TYPE_CHECKING:
@@ -54,13 +54,8 @@ def list_requests(limit: int, oldest_first: bool, config_file: Path | None, as_j
                 break
     if as_json:
         print_json(told)
-        return
-    if not told:
-        print_note("No request fits.")
-        return
-    print_table([HEAD, *(row_of(each) for each in told)])
-    if cursor is not None:
-        print_note(f"There are more; --limit {min(MOST, limit * 5)} shows more of them.")
+    else:
+        print_found([row_of(each) for each in told], HEAD, "request", None if cursor is None else min(MOST, limit * 5))
 
 
 @requests.command()

@@ -5,11 +5,10 @@ It knows no wire format and no HTTP. Every front door, and the AI service of the
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from itertools import takewhile
-from typing import Any, Final, TypeAlias, cast, get_args
+from typing import Any, Final, TypeAlias, cast
 
 from waypost.catalogue import PUBLISHED, PriceBook, capabilities_of
 from waypost.catalogue.batch_share import BATCH
@@ -33,7 +32,9 @@ from waypost.gateway.inquiries import (
     has_embeddings,
     no_embeddings,
 )
-from waypost.gateway.policy import FallbackClass, Policy
+from waypost.gateway.open_streams import OpenStreams
+from waypost.gateway.planned import Planned
+from waypost.gateway.policy import Policy
 from waypost.gateway.raw_call import RawCalls
 from waypost.gateway.recovering import RecoveringStream, RecoveryPlan
 from waypost.gateway.recovery import RecoveryTarget
@@ -61,46 +62,6 @@ LONG_INPUT_BYTES = 100_000
 
 
 Latencies: TypeAlias = LatencyBoard[tuple[str, str | None]]
-
-
-@dataclass(slots=True)
-class Planned:
-    """Whom one request asks, in order, and by which policy."""
-
-    candidates: Sequence[Candidate[Provider]]
-    policy: Policy
-    notes: tuple[str, ...]
-    route: str | None
-    requests: Mapping[tuple[str, str | None], Asked]
-    """What is asked of targets that get another request than the caller's."""
-
-    def asked_of(self, candidate: Candidate[Provider], asked: Asked) -> Asked:
-        """What is asked of this target."""
-        return self.requests.get(candidate.target, asked) if self.requests else asked
-
-    def going_on(self, candidates: Sequence[Candidate[Provider]]) -> Planned:
-        """For these to go on with a broken stream: whatever one of them refuses, it is not the caller's fault."""
-        return replace(self, candidates=candidates, policy=replace(self.policy, fall_back_on=get_args(FallbackClass)))
-
-    def notes_of(self, candidate: Candidate[Provider]) -> tuple[str, ...]:
-        """What the caller should know if this target answers."""
-        return (*self.notes, candidate.note) if candidate.note else self.notes
-
-
-class OpenStreams:
-    """How many answers are being streamed, over reloads too."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        """One more, inside the block."""
-        self.count += 1
-        try:
-            yield
-        finally:
-            self.count -= 1
 
 
 class Gateway:

@@ -132,6 +132,18 @@ class Counts:
         """Every item that was added."""
         return self.ended + self.unfinished
 
+    @property
+    def told(self) -> dict[str, int]:
+        """By the states that people and programs are told."""
+        return {
+            "queued": self.queued,
+            "running": self.running + self.waiting,
+            "at_provider": self.waiting,
+            "succeeded": self.succeeded,
+            "failed": self.failed,
+            "cancelled": self.cancelled,
+        }
+
 
 def item_id(batch_id: str, index: int) -> str:
     """The id of an item's job. Ids sort by the batch's time, then by the item's place. Raises ValueError."""

@@ -7,7 +7,7 @@ Source: docs.anthropic.com, Batch processing.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -112,7 +112,7 @@ class AnthropicBatches:
         """See BatchApi."""
         return _batch(await told(self._sender, ApiCall("GET", f"{PATH}/{vendor_id}", key), _Batch))
 
-    async def lines(self, batch: VendorBatch, key: str | None) -> AsyncIterator[BatchLine]:
+    async def lines(self, batch: VendorBatch, key: str | None) -> AsyncGenerator[BatchLine]:
         """See BatchApi."""
         reply = await self._sender.send(ApiCall("GET", f"{PATH}/{batch.id}/results", key))
         try:

@@ -6,7 +6,7 @@ was made is found again by its marker, or it is said that it cannot be told.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -123,7 +123,7 @@ class BatchApi(Protocol):
     async def look(self, vendor_id: str, key: str | None) -> VendorBatch:
         """How it stands."""
 
-    def lines(self, batch: VendorBatch, key: str | None) -> AsyncIterator[BatchLine]:
+    def lines(self, batch: VendorBatch, key: str | None) -> AsyncGenerator[BatchLine]:
         """What came of its requests, in any order, as it comes. Requests without a line have expired."""
 
     async def cancel(self, vendor_id: str, key: str | None) -> None:

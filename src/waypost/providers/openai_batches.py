@@ -5,7 +5,7 @@ A file that was uploaded and not used costs nothing, and is gone after a while. 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -144,7 +144,7 @@ class OpenAIBatches:
         """See BatchApi."""
         return self._batch(await told(self._sender, ApiCall("GET", f"/batches/{vendor_id}", key), _Batch))
 
-    async def lines(self, batch: VendorBatch, key: str | None) -> AsyncIterator[BatchLine]:
+    async def lines(self, batch: VendorBatch, key: str | None) -> AsyncGenerator[BatchLine]:
         """See BatchApi."""
         for file in batch.results:
             reply = await self._sender.send(ApiCall("GET", f"/files/{file}/content", key))

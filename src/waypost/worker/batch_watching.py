@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import aclosing
 
 from waypost.errors import ProviderError
 from waypost.jobs import batched_calls
@@ -125,14 +126,9 @@ class BatchWatching:
         return None, any(not each.is_over for each in unmarked)
 
     async def _is_ours(self, batch: ProviderBatch, api: BatchApi, candidate: VendorBatch) -> bool:
-        lines = api.lines(candidate, batch.provider_key)
-        try:
+        async with aclosing(api.lines(candidate, batch.provider_key)) as lines:
             async for line in lines:
                 return batch.job_of(line.custom_id) is not None
-        finally:
-            close = getattr(lines, "aclose", None)
-            if close is not None:
-                await close()
         return False
 
     async def _look(self, batch: ProviderBatch, provider: BatchingProvider) -> None:
@@ -156,11 +152,12 @@ class BatchWatching:
 
     async def _take_results(self, batch: ProviderBatch, vendor: VendorBatch, provider: BatchingProvider) -> None:
         waiting: list[BatchLine] = []
-        async for line in _api(provider).lines(vendor, batch.provider_key):
-            waiting.append(line)
-            if len(waiting) >= SLICE:
-                await self._end(batch, waiting, provider)
-                waiting = []
+        async with aclosing(_api(provider).lines(vendor, batch.provider_key)) as lines:
+            async for line in lines:
+                waiting.append(line)
+                if len(waiting) >= SLICE:
+                    await self._end(batch, waiting, provider)
+                    waiting = []
         await self._end(batch, waiting, provider)
         await self._place.end_all(batch, lambda call, wanted: expired(call, now_ms(), wanted=wanted))
         await self._place.change(batch, state="over", vendor_state=vendor.told_state, ended_at_ms=now_ms())
