@@ -59,6 +59,7 @@ def _ask(address: SplitResult, timeout_s: float) -> int:
         connection.request("GET", address._replace(scheme="", netloc="", fragment="").geturl())
         return connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
-        raise Unwell(f"{address.geturl()} does not answer: {str(error) or type(error).__name__}.") from error
+        why = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+        raise Unwell(f"{address.geturl()} does not answer: {why}.") from error
     finally:
         connection.close()
